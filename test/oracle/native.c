@@ -1,0 +1,222 @@
+/*
+ * Runs short instruction sequences on this machine's own processor and reports what they did.
+ *
+ * stdin: u32 count, then `count` struct input; stdout: for each a struct output and its changed words.
+ * One process runs all of them without fork or assembly stubs: every case ends in a trap (the code pages are full of
+ * int3), whose signal handler reads the result from the signal frame, writes the next case's registers, flags and
+ * FXSAVE image into the same frame and returns into it. CS in the frame selects 64-bit code or compatibility mode.
+ * The layout of memory (test/oracle/native.ts has the same numbers):
+ *   DATA - 4096    not mapped
+ *   DATA           two pages, read-write, not executable
+ *   DATA + 8192    one page, read-only; then not mapped
+ *   CODE           two pages, read and execute; then not mapped
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define DATA 0x10000000UL
+#define DATA_SIZE 8192
+#define READ_ONLY_SIZE 4096
+#define CODE 0x20000000UL
+#define CODE_SIZE 8192
+#define WINDOW 512
+#define FXSAVE_USED 416
+#define TIMEOUT 255
+#define FLAGS_NOT_RESTORED 0x204000 /* ID, NT: sigreturn leaves them as they are */
+
+struct input {
+  uint8_t mode, length, reserved[2];
+  uint32_t offset;
+  uint8_t code[32];
+  uint64_t gpr[16]; /* in encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8.. */
+  uint64_t flags;
+  uint32_t window, window_size;
+  uint64_t reserved2;
+  uint8_t fxsave[512];
+  uint8_t memory[WINDOW];
+};
+
+struct output {
+  uint64_t gpr[16];
+  uint64_t flags, rip, cr2;
+  uint32_t error;
+  uint16_t trap, changed; /* `changed` struct word follow */
+  uint8_t fxsave[FXSAVE_USED];
+};
+
+struct word {
+  uint64_t offset, value;
+};
+
+static const int order[16] = {
+  REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+  REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+static struct input *inputs;
+static uint32_t count, current, ticks, ticks_case;
+static int running;
+static uint8_t *code_alias, *out, *out_end;
+static size_t out_size;
+static uint8_t initial[DATA_SIZE], background[DATA_SIZE];
+static gregset_t main_gregs;
+static uint8_t main_fpu[1024 * 16];
+static size_t fpu_size;
+static int code_fd;
+
+static void fail(const char *what) {
+  perror(what);
+  exit(2);
+}
+
+static void begin(ucontext_t *uc) {
+  struct input *in = &inputs[current];
+  memcpy(code_alias + in->offset, in->code, in->length);
+  memcpy(initial, background, DATA_SIZE);
+  memcpy(initial + (in->window - DATA), in->memory, in->window_size);
+  memcpy((void *)DATA, initial, DATA_SIZE);
+  greg_t *g = uc->uc_mcontext.gregs;
+  for (int i = 0; i < 16; i++) g[order[i]] = (greg_t)in->gpr[i];
+  g[REG_RIP] = (greg_t)(CODE + in->offset);
+  g[REG_EFL] = (greg_t)in->flags;
+  g[REG_CSGSFS] = (greg_t)((in->mode == 64 ? 0x33UL : 0x23UL) | 0x2bUL << 48);
+  uint8_t *fpu = (uint8_t *)uc->uc_mcontext.fpregs;
+  memcpy(fpu, in->fxsave, FXSAVE_USED);
+  *(uint64_t *)(fpu + 512) = 3; /* XSTATE_BV: x87 and SSE from the frame, the rest initial */
+}
+
+static void finish(ucontext_t *uc, unsigned trap) {
+  struct input *in = &inputs[current];
+  if ((size_t)(out_end - out) < sizeof(struct output) + DATA_SIZE * 2) _exit(3);
+  struct output *result = (struct output *)out;
+  out += sizeof *result;
+  greg_t *g = uc->uc_mcontext.gregs;
+  for (int i = 0; i < 16; i++) result->gpr[i] = (uint64_t)g[order[i]];
+  result->flags = (uint64_t)g[REG_EFL];
+  result->rip = (uint64_t)g[REG_RIP];
+  result->trap = (uint16_t)trap;
+  result->error = trap == TIMEOUT ? 0 : (uint32_t)g[REG_ERR];
+  result->cr2 = trap == 14 ? (uint64_t)g[REG_CR2] : 0;
+  memcpy(result->fxsave, uc->uc_mcontext.fpregs, FXSAVE_USED);
+  result->changed = 0;
+  if (memcmp((void *)DATA, initial, DATA_SIZE) != 0) {
+    const uint64_t *now = (const uint64_t *)DATA, *before = (const uint64_t *)initial;
+    for (unsigned i = 0; i < DATA_SIZE / 8; i++)
+      if (now[i] != before[i]) {
+        struct word *word = (struct word *)out;
+        word->offset = i * 8;
+        word->value = now[i];
+        out += sizeof *word;
+        result->changed++;
+      }
+  }
+  memset(code_alias + in->offset, 0xcc, in->length);
+}
+
+static void handler(int signal, siginfo_t *info, void *context) {
+  (void)info;
+  ucontext_t *uc = context;
+  unsigned flat = 0x2b;
+  __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(flat));
+  if (!running) {
+    if (signal == SIGALRM) return;
+    memcpy(main_gregs, uc->uc_mcontext.gregs, sizeof main_gregs);
+    memcpy(main_fpu, uc->uc_mcontext.fpregs, fpu_size);
+    running = 1;
+    current = 0;
+  } else {
+    if (signal == SIGALRM) {
+      if (ticks_case != current) ticks = 0;
+      ticks_case = current;
+      if (++ticks < 4) return;
+      finish(uc, TIMEOUT);
+    } else
+      finish(uc, (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO]);
+    current++;
+  }
+  __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" : : "i"(~FLAGS_NOT_RESTORED) : "cc", "memory");
+  if (current < count)
+    begin(uc);
+  else {
+    memcpy(uc->uc_mcontext.gregs, main_gregs, sizeof main_gregs);
+    memcpy(uc->uc_mcontext.fpregs, main_fpu, fpu_size);
+    running = 0;
+  }
+}
+
+static void *map(unsigned long at, size_t size, int protection, int flags, int fd) {
+  void *got = mmap((void *)at, size, protection, flags | (at ? MAP_FIXED_NOREPLACE : 0), fd, 0);
+  if (got == MAP_FAILED || (at && got != (void *)at)) fail("mmap");
+  return got;
+}
+
+static void read_all(void *to, size_t size) {
+  if (fread(to, 1, size, stdin) != size) {
+    fputs("truncated input\n", stderr);
+    exit(2);
+  }
+}
+
+int main(void) {
+  map(DATA, DATA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  uint8_t *read_only =
+    map(DATA + DATA_SIZE, READ_ONLY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  for (unsigned i = 0; i < DATA_SIZE + READ_ONLY_SIZE; i++) {
+    uint8_t value = (uint8_t)(i * 0x9d + (i >> 8) * 7);
+    if (i < DATA_SIZE)
+      background[i] = value;
+    else
+      read_only[i - DATA_SIZE] = value;
+  }
+  if (mprotect(read_only, READ_ONLY_SIZE, PROT_READ)) fail("mprotect");
+  code_fd = memfd_create("code", 0);
+  if (code_fd < 0 || ftruncate(code_fd, CODE_SIZE)) fail("memfd");
+  code_alias = map(0, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, code_fd);
+  map(CODE, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, code_fd);
+  memset(code_alias, 0xcc, CODE_SIZE);
+
+  read_all(&count, sizeof count);
+  inputs = map(0, (size_t)count * sizeof *inputs + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  for (uint32_t i = 0; i < count; i++) {
+    struct input *in = &inputs[i];
+    read_all(in, sizeof *in);
+    if (in->length > sizeof in->code || in->offset + in->length > CODE_SIZE || in->window_size > WINDOW ||
+        in->window < DATA || in->window + in->window_size > DATA + DATA_SIZE || (in->mode != 64 && in->mode != 32)) {
+      fprintf(stderr, "case %u is malformed\n", i);
+      return 2;
+    }
+  }
+  out_size = ((size_t)count + 1) * (sizeof(struct output) + DATA_SIZE * 2);
+  uint8_t *start = map(0, out_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+  out = start;
+  out_end = start + out_size;
+
+  stack_t alternate = { .ss_size = 1 << 18 };
+  alternate.ss_sp = map(0, alternate.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  if (sigaltstack(&alternate, NULL)) fail("sigaltstack");
+  struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+  sigfillset(&action.sa_mask);
+  const int signals[] = { SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGALRM };
+  for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+    if (sigaction(signals[i], &action, NULL)) fail("sigaction");
+  struct itimerval tick = { { 0, 50000 }, { 0, 50000 } };
+  if (setitimer(ITIMER_REAL, &tick, NULL)) fail("setitimer");
+  fpu_size = 576; /* legacy area and header: enough for what main itself uses */
+  if (count) __asm__ volatile("int3" : : : "memory");
+  struct itimerval none = { { 0, 0 }, { 0, 0 } };
+  setitimer(ITIMER_REAL, &none, NULL);
+  for (uint8_t *p = start; p < out;) {
+    ssize_t n = write(1, p, (size_t)(out - p));
+    if (n <= 0) fail("write");
+    p += n;
+  }
+  return 0;
+}

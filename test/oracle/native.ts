@@ -1,0 +1,140 @@
+/**
+ * The host's own processor as a function: cases in, results out. Builds native.c with gcc (kept in the cache folder
+ * by the hash of its source) and speaks its binary format.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, renameSync } from 'node:fs'
+import { arch, cpus, platform } from 'node:os'
+import { join } from 'node:path'
+import { cacheFolder } from '../../src/cpu/system/build.ts'
+
+/** The address space of a case: what native.c maps. Everything else is unmapped. */
+export const Space = {
+  DATA: 0x10000000, // read-write, not executable
+  DATA_SIZE: 8192,
+  READ_ONLY: 0x10002000, // not executable
+  READ_ONLY_SIZE: 4096,
+  CODE: 0x20000000, // read and execute, full of int3
+  CODE_SIZE: 8192,
+} as const
+
+/** Selectors that both sides have: Linux's own. */
+export const Selector = { CODE32: 0x23, DATA: 0x2b, CODE64: 0x33 } as const
+
+/** TRAP of a case that did not end by itself. */
+export const TIMEOUT = 255
+
+/** Byte image of the writable and the read-only pages before a case's own window is laid over it. */
+export const background: Uint8Array = Uint8Array.from({ length: Space.DATA_SIZE + Space.READ_ONLY_SIZE },
+  (_, i) => i * 0x9d + (i >> 8) * 7)
+
+export interface Case {
+  mode: 64 | 32
+  code: Uint8Array
+  /** Offset of the code in the code pages. */
+  offset: number
+  /** In encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8 ... */
+  gpr: BigUint64Array
+  flags: number
+  /** 512 bytes, FXSAVE64 format. */
+  fxsave: Uint8Array
+  /** Contents of the data pages at `window` (at most 512 bytes); `background` elsewhere. */
+  window: number
+  memory: Uint8Array
+}
+
+export interface Result {
+  gpr: BigUint64Array
+  flags: number
+  rip: bigint
+  /** Vector of the exception that ended the case; 3 when it ran into the int3 after it (RIP is then one further). */
+  trap: number
+  error: number
+  /** Only of page faults, else 0. */
+  cr2: bigint
+  /** 416 bytes. */
+  fxsave: Uint8Array
+  /** Changed aligned 8-byte words: offset in the data pages, new value. */
+  changed: Map<number, bigint>
+}
+
+const INPUT = 1216
+const OUTPUT = 576
+export const FXSAVE_USED = 416
+
+/** The runner's path; undefined where there is no x86-64 Linux. */
+export function buildNative(): string | undefined {
+  if (arch() !== 'x64' || platform() !== 'linux') return undefined
+  const source = join(import.meta.dirname, 'native.c')
+  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 24)
+  const path = join(cacheFolder(), `oracle-${hash}`)
+  if (!existsSync(path)) {
+    const temporary = `${path}.${process.pid}`
+    execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-Wl,-z,now', '-o', temporary, source])
+    renameSync(temporary, path)
+  }
+  return path
+}
+
+/** What names the processor that answers. */
+export function processorName(): string {
+  return cpus()[0]?.model ?? 'unknown'
+}
+
+function encode(cases: readonly Case[]): Buffer {
+  const buffer = Buffer.alloc(4 + cases.length * INPUT)
+  buffer.writeUInt32LE(cases.length, 0)
+  cases.forEach((c, index) => {
+    const at = 4 + index * INPUT
+    buffer[at] = c.mode
+    buffer[at + 1] = c.code.length
+    buffer.writeUInt32LE(c.offset, at + 4)
+    buffer.set(c.code, at + 8)
+    buffer.set(new Uint8Array(c.gpr.buffer, c.gpr.byteOffset, 128), at + 40)
+    buffer.writeUInt32LE(c.flags, at + 168)
+    buffer.writeUInt32LE(c.window, at + 176)
+    buffer.writeUInt32LE(c.memory.length, at + 180)
+    buffer.set(c.fxsave, at + 192)
+    buffer.set(c.memory, at + 704)
+  })
+  return buffer
+}
+
+/** Splits the runner's output; `raw`, if given, sees the bytes of each result. */
+function decode(bytes: Buffer, count: number, raw?: (bytes: Uint8Array) => void): Result[] {
+  const results: Result[] = []
+  let at = 0
+  for (let i = 0; i < count; i++) {
+    const changedCount = bytes.readUInt16LE(at + 158)
+    const end = at + OUTPUT + changedCount * 16
+    raw?.(bytes.subarray(at, end))
+    const gpr = new BigUint64Array(16)
+    for (let r = 0; r < 16; r++) gpr[r] = bytes.readBigUInt64LE(at + r * 8)
+    const changed = new Map<number, bigint>()
+    for (let w = at + OUTPUT; w < end; w += 16)
+      changed.set(Number(bytes.readBigUInt64LE(w)), bytes.readBigUInt64LE(w + 8))
+    results.push({
+      gpr,
+      flags: bytes.readUInt32LE(at + 128),
+      rip: bytes.readBigUInt64LE(at + 136),
+      cr2: bytes.readBigUInt64LE(at + 144),
+      error: bytes.readUInt32LE(at + 152),
+      trap: bytes.readUInt16LE(at + 156),
+      fxsave: new Uint8Array(bytes.subarray(at + 160, at + 160 + FXSAVE_USED)),
+      changed,
+    })
+    at = end
+  }
+  if (at !== bytes.length) throw new Error('the native runner answered with the wrong length')
+  return results
+}
+
+/** Runs the cases on this processor, one process for all of them. */
+export function runNative(path: string, cases: readonly Case[], raw?: (bytes: Uint8Array) => void): Result[] {
+  const run = spawnSync(path, { input: encode(cases), maxBuffer: 4 << 30 })
+  if (run.error) throw run.error
+  if (run.status !== 0)
+    throw new Error(`native runner: ${run.signal ?? `exit ${run.status}`} ${run.stderr.toString().trim()}`)
+  return decode(run.stdout, cases.length, raw)
+}
