@@ -43,8 +43,8 @@ export async function buildSystem(): Promise<Uint8Array<ArrayBuffer>> {
       '-O3', '--enable', 'simd', '--enable', 'bulk-memory', '--enable', 'sign-extension', '--enable', 'nontrapping-f2i', '--memoryBase', '1024'],
     {
       readFile: (name: string) => files.get(name.replace(/^\.\//, '')) ?? null,
-      writeFile: (name: string, contents: Uint8Array<ArrayBuffer> | string) => {
-        if (name.endsWith('.wasm') && typeof contents !== 'string') output = contents
+      writeFile: (name: string, contents: Uint8Array | string) => {
+        if (name.endsWith('.wasm') && typeof contents !== 'string') output = new Uint8Array(contents)
       },
       listFiles: () => [...files.keys()],
     })

@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+/**
+ * The `paravirt` command's first file. It parses on any Node: one that is too old is told so in one line, or, in a
+ * checkout or where the npm package `node` is installed, replaced by that one.
+ */
+'use strict'
+var path = require('path')
+var fs = require('fs')
+var MINIMUM = 24
+
+function run() {
+  var source = path.join(__dirname, '..', 'src', 'cli', 'main.ts')
+  var built = path.join(__dirname, '..', 'dist', 'cli', 'main.js')
+  require(fs.existsSync(source) ? source : built)
+}
+
+function runOnPackagedNode(binary) {
+  var result = require('child_process').spawnSync(binary, [__filename].concat(process.argv.slice(2)), {
+    stdio: 'inherit',
+  })
+  process.exit(result.status === null ? 128 : result.status)
+}
+
+if (parseInt(process.versions.node, 10) >= MINIMUM) {
+  run()
+} else {
+  var packaged = path.join(__dirname, '..', 'node_modules', '.bin', 'node')
+  if (fs.existsSync(packaged)) {
+    runOnPackagedNode(packaged)
+  } else {
+    process.stderr.write(
+      'paravirt: needs Node.js ' + MINIMUM + ' or newer; this is ' + process.version + '\n'
+    )
+    process.exit(2)
+  }
+}
