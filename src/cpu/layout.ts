@@ -148,10 +148,18 @@ export const Tlb = {
   USER: 0,
   SUPERVISOR: 1,
   SUPERVISOR_AC: 2,
+  EMPTY: 0x28000, // offset from p of a part that never holds an entry: with it as current part every access is slow
+  LARGE_2M: 0x2c000, // 32768 bits: 2 MiB regions (hashed) with entries that came from larger pages than 4 KiB
+  LARGE_1G: 0x2d000, // 4096 bits: the same for 1 GiB pages
 } as const
+
+/** Width of a physical address, as CPUID 0x80000008 must say; page-table bits from here to 51 are reserved. */
+export const MAXPHYADDR = 39
 
 /** Absolute addresses in linear memory. */
 export const M = {
+  RAM_PAGES: 0x8000, // u32 cell: pages of guest RAM
+  VCPUS: 0x8004, // u32 cell: number of state blocks in use
   VCPU: 0x100000, // first state block
   VCPU_STRIDE: 0x40000,
   MAX_VCPUS: 32,
@@ -171,6 +179,7 @@ export function asLayout(): string {
   const tables: [string, Readonly<Record<string, number>>][] = [
     ['', S], ['FK_', FlagsKind], ['MODE_', Mode], ['LEAVE_', Leave], ['EXIT_', Exit], ['R_', R],
     ['ATTR_', Attr], ['TLBC_', Tlb], ['M_', M], ['PAGE_', PageAttr],
+    ['', { MAXPHYADDR }],
   ]
   return tables
     .flatMap(([prefix, table]) =>
