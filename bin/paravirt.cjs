@@ -28,9 +28,7 @@ if (parseInt(process.versions.node, 10) >= MINIMUM) {
   if (fs.existsSync(packaged)) {
     runOnPackagedNode(packaged)
   } else {
-    process.stderr.write(
-      'paravirt: needs Node.js ' + MINIMUM + ' or newer; this is ' + process.version + '\n'
-    )
+    process.stderr.write('paravirt: needs Node.js ' + MINIMUM + ' or newer; this is ' + process.version + '\n')
     process.exit(2)
   }
 }

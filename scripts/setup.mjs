@@ -56,7 +56,8 @@ function installDebianPackages(names) {
   if (missing.length === 0) return
   const list = missing.join(' ')
   if (spawnSync('apt-get', ['--version']).error) fail(`this needs the Debian packages ${list}, and there is no apt-get`)
-  if (process.getuid?.() !== 0) fail(`this needs Debian packages; run: sudo apt-get install --no-install-recommends ${list}`)
+  if (process.getuid?.() !== 0)
+    fail(`this needs Debian packages; run: sudo apt-get install --no-install-recommends ${list}`)
   say(`installing Debian packages: ${list}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   const install = ['install', '-y', '-q', '--no-install-recommends', ...missing]
