@@ -1,0 +1,49 @@
+/**
+ * The user's terminal as the guest's console: raw while the machine runs, restored whatever ends it. What is no
+ * terminal (a pipe, a file) is passed on byte by byte, without escapes.
+ */
+import { escapeHelp, escapeParser } from './escape.ts'
+
+export interface TerminalEvents {
+  /** Bytes for the guest. */
+  send(bytes: Uint8Array): void
+  /** Ctrl-A X. */
+  quit(): void
+}
+
+export interface Attached extends Disposable {
+  /** Lets input flow; until then what was typed or piped waits. */
+  start(): void
+}
+
+/** Connects stdin; dispose of the result to restore the terminal. */
+export function attachTerminal({ send, quit }: TerminalEvents, input = process.stdin): Attached {
+  const raw = input.isTTY === true
+  const onData = raw
+    ? escapeParser({ send, quit, help: () => process.stderr.write(`\r\n${escapeHelp.join('\r\n')}\r\n`) })
+    : send
+  const restore = () => {
+    if (raw) input.setRawMode(false)
+  }
+  return {
+    start() {
+      if (raw) {
+        // An uncaught exception and process.exit end up here; signals end the machine, then dispose.
+        process.once('exit', restore)
+        input.setRawMode(true)
+      }
+      input.on('data', onData)
+      // A closed pipe ends the input, not the machine.
+      input.on('error', () => {})
+      input.resume()
+    },
+    [Symbol.dispose]() {
+      process.off('exit', restore)
+      input.off('data', onData)
+      input.pause()
+      // A paused pipe would still keep the process alive.
+      input.unref?.()
+      restore()
+    },
+  }
+}
