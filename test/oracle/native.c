@@ -39,14 +39,15 @@ struct input {
   uint64_t gpr[16]; /* in encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8.. */
   uint64_t flags;
   uint32_t window, window_size;
-  uint64_t reserved2;
+  uint64_t fs_base, gs_base; /* 64-bit code only; FS and GS hold 0 */
   uint8_t fxsave[512];
   uint8_t memory[WINDOW];
 };
 
 struct output {
   uint64_t gpr[16];
-  uint64_t flags, rip, cr2;
+  uint64_t flags, rip, cr2, fs_base, gs_base;
+  uint16_t selectors[6]; /* ES CS SS DS FS GS */
   uint32_t error;
   uint16_t trap, changed; /* `changed` struct word follow */
   uint8_t fxsave[FXSAVE_USED];
@@ -90,10 +91,29 @@ static void begin(ucontext_t *uc) {
   g[REG_CSGSFS] = (greg_t)((in->mode == 64 ? 0x33UL : 0x23UL) | 0x2bUL << 48);
   uint8_t *fpu = (uint8_t *)uc->uc_mcontext.fpregs;
   memcpy(fpu, in->fxsave, FXSAVE_USED);
+  __asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(in->fs_base), "r"(in->gs_base));
   *(uint64_t *)(fpu + 512) = 3; /* XSTATE_BV: x87 and SSE from the frame, the rest initial */
 }
 
-static void finish(ucontext_t *uc, unsigned trap) {
+/* What a case may change and the signal frame does not hold; FS and GS bases are lost with the selectors. */
+struct segments {
+  uint16_t ds, es, fs, gs;
+  uint64_t fs_base, gs_base;
+};
+
+static struct segments take_segments(void) {
+  struct segments s;
+  __asm__ volatile("rdfsbase %0; rdgsbase %1" : "=r"(s.fs_base), "=r"(s.gs_base));
+  __asm__ volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
+                   : "=r"(s.ds), "=r"(s.es), "=r"(s.fs), "=r"(s.gs));
+  unsigned flat = 0x2b;
+  __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(flat));
+  if (s.fs) __asm__ volatile("mov %0, %%fs" : : "r"(0));
+  if (s.gs) __asm__ volatile("mov %0, %%gs" : : "r"(0));
+  return s;
+}
+
+static void finish(ucontext_t *uc, unsigned trap, struct segments s) {
   struct input *in = &inputs[current];
   if ((size_t)(out_end - out) < sizeof(struct output) + DATA_SIZE * 2) _exit(3);
   struct output *result = (struct output *)out;
@@ -106,6 +126,11 @@ static void finish(ucontext_t *uc, unsigned trap) {
   result->error = trap == TIMEOUT ? 0 : (uint32_t)g[REG_ERR];
   result->cr2 = trap == 14 ? (uint64_t)g[REG_CR2] : 0;
   memcpy(result->fxsave, uc->uc_mcontext.fpregs, FXSAVE_USED);
+  uint64_t selectors = (uint64_t)g[REG_CSGSFS];
+  const uint16_t all[6] = { s.es, (uint16_t)selectors, (uint16_t)(selectors >> 48), s.ds, s.fs, s.gs };
+  memcpy(result->selectors, all, sizeof all);
+  result->fs_base = s.fs_base;
+  result->gs_base = s.gs_base;
   result->changed = 0;
   if (memcmp((void *)DATA, initial, DATA_SIZE) != 0) {
     const uint64_t *now = (const uint64_t *)DATA, *before = (const uint64_t *)initial;
@@ -121,13 +146,14 @@ static void finish(ucontext_t *uc, unsigned trap) {
   memset(code_alias + in->offset, 0xcc, in->length);
 }
 
+static struct segments main_segments;
+
 static void handler(int signal, siginfo_t *info, void *context) {
   (void)info;
   ucontext_t *uc = context;
-  unsigned flat = 0x2b;
-  __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(flat));
   if (!running) {
     if (signal == SIGALRM) return;
+    main_segments = take_segments();
     memcpy(main_gregs, uc->uc_mcontext.gregs, sizeof main_gregs);
     memcpy(main_fpu, uc->uc_mcontext.fpregs, fpu_size);
     running = 1;
@@ -137,9 +163,8 @@ static void handler(int signal, siginfo_t *info, void *context) {
       if (ticks_case != current) ticks = 0;
       ticks_case = current;
       if (++ticks < 4) return;
-      finish(uc, TIMEOUT);
-    } else
-      finish(uc, (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO]);
+    }
+    finish(uc, signal == SIGALRM ? TIMEOUT : (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO], take_segments());
     current++;
   }
   __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" : : "i"(~FLAGS_NOT_RESTORED) : "cc", "memory");
@@ -149,6 +174,7 @@ static void handler(int signal, siginfo_t *info, void *context) {
     memcpy(uc->uc_mcontext.gregs, main_gregs, sizeof main_gregs);
     memcpy(uc->uc_mcontext.fpregs, main_fpu, fpu_size);
     running = 0;
+    __asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(main_segments.fs_base), "r"(main_segments.gs_base));
   }
 }
 

@@ -17,7 +17,7 @@ function make(code: number[], set: (c: Case) => void = () => {}, mode: 64 | 32 =
   const gpr = new BigUint64Array(16)
   gpr[4] = BigInt(Space.DATA + 0x1800)
   const c: Case = {
-    mode, code: Uint8Array.from(code), offset: 0x800, gpr, flags: 0x202, fxsave: freshFxsave(),
+    mode, code: Uint8Array.from(code), offset: 0x800, gpr, flags: 0x202, fsBase: 0n, gsBase: 0n, fxsave: freshFxsave(),
     window: Space.DATA, memory: new Uint8Array(512),
   }
   set(c)
@@ -133,6 +133,21 @@ describe.skipIf(!path)('native runner', () => {
     expect(first!.flags & 0x204ed5).toBe(0x204ed5 & first!.flags)
     expect(first!.flags & 0x204400).toBe(0x204400)
     expect(second!.flags).toBe(0x202)
+  })
+
+  test('FS base and segment registers are set, reported and reset', () => {
+    const [write, load] = run(
+      make([0xf3, 0x48, 0x0f, 0xae, 0xd0], c => void (c.gpr[0] = 0x123456789n)), // wrfsbase rax
+      make([0x64, 0x8b, 0x03], c => { // mov eax, fs:[rbx]
+        c.fsBase = BigInt(Space.DATA)
+        c.memory[8] = 7
+        c.gpr[3] = 8n
+      }))
+    expect(write!.fsBase).toBe(0x123456789n)
+    expect(load!.gpr[0]).toBe(7n)
+    const [fs, after] = run(make([0x8e, 0xe0], c => void (c.gpr[0] = 0x2bn)), make([0x90])) // mov fs, eax
+    expect([...fs!.selectors]).toEqual([0x2b, 0x33, 0x2b, 0x2b, 0x2b, 0])
+    expect([...after!.selectors]).toEqual([0x2b, 0x33, 0x2b, 0x2b, 0, 0])
   })
 
   test('an endless loop is stopped and the rest goes on', () => {

@@ -37,6 +37,9 @@ export interface Case {
   /** In encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8 ... */
   gpr: BigUint64Array
   flags: number
+  /** Of 64-bit code; FS and GS hold 0, the other data segments Selector.DATA. */
+  fsBase: bigint
+  gsBase: bigint
   /** 512 bytes, FXSAVE64 format. */
   fxsave: Uint8Array
   /** Contents of the data pages at `window` (at most 512 bytes); `background` elsewhere. */
@@ -48,6 +51,10 @@ export interface Result {
   gpr: BigUint64Array
   flags: number
   rip: bigint
+  /** ES CS SS DS FS GS */
+  selectors: Uint16Array
+  fsBase: bigint
+  gsBase: bigint
   /** Vector of the exception that ended the case; 3 when it ran into the int3 after it (RIP is then one further). */
   trap: number
   error: number
@@ -59,8 +66,8 @@ export interface Result {
   changed: Map<number, bigint>
 }
 
-const INPUT = 1216
-const OUTPUT = 576
+const INPUT = 1224
+const OUTPUT = 608
 export const FXSAVE_USED = 416
 
 /** The runner's path; undefined where there is no x86-64 Linux. */
@@ -95,8 +102,10 @@ function encode(cases: readonly Case[]): Buffer {
     buffer.writeUInt32LE(c.flags, at + 168)
     buffer.writeUInt32LE(c.window, at + 176)
     buffer.writeUInt32LE(c.memory.length, at + 180)
-    buffer.set(c.fxsave, at + 192)
-    buffer.set(c.memory, at + 704)
+    buffer.writeBigUInt64LE(c.fsBase, at + 184)
+    buffer.writeBigUInt64LE(c.gsBase, at + 192)
+    buffer.set(c.fxsave, at + 200)
+    buffer.set(c.memory, at + 712)
   })
   return buffer
 }
@@ -106,7 +115,7 @@ function decode(bytes: Buffer, count: number, raw?: (bytes: Uint8Array) => void)
   const results: Result[] = []
   let at = 0
   for (let i = 0; i < count; i++) {
-    const changedCount = bytes.readUInt16LE(at + 158)
+    const changedCount = bytes.readUInt16LE(at + 186)
     const end = at + OUTPUT + changedCount * 16
     raw?.(bytes.subarray(at, end))
     const gpr = new BigUint64Array(16)
@@ -119,9 +128,12 @@ function decode(bytes: Buffer, count: number, raw?: (bytes: Uint8Array) => void)
       flags: bytes.readUInt32LE(at + 128),
       rip: bytes.readBigUInt64LE(at + 136),
       cr2: bytes.readBigUInt64LE(at + 144),
-      error: bytes.readUInt32LE(at + 152),
-      trap: bytes.readUInt16LE(at + 156),
-      fxsave: new Uint8Array(bytes.subarray(at + 160, at + 160 + FXSAVE_USED)),
+      fsBase: bytes.readBigUInt64LE(at + 152),
+      gsBase: bytes.readBigUInt64LE(at + 160),
+      selectors: Uint16Array.from({ length: 6 }, (_, s) => bytes.readUInt16LE(at + 168 + s * 2)),
+      error: bytes.readUInt32LE(at + 180),
+      trap: bytes.readUInt16LE(at + 184),
+      fxsave: new Uint8Array(bytes.subarray(at + 188, at + 188 + FXSAVE_USED)),
       changed,
     })
     at = end

@@ -1,0 +1,152 @@
+/** Compares what two processors made of one case, and prints a difference for the person who has to find its cause. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Space, TIMEOUT, type Case, type Result } from './native.ts'
+import { Fxsave } from './state.ts'
+
+/** What may differ in one case, and why it may is said where the value comes from (exceptions.ts, the table). */
+export interface Tolerance {
+  /** EFLAGS bits that the SDM leaves undefined. */
+  flags: number
+  /** FSW bits that it leaves undefined. */
+  fsw: number
+  /** Parts that are not compared. */
+  ignore: ReadonlySet<string>
+}
+
+export interface Difference {
+  what: string
+  before: string
+  native: string
+  ours: string
+}
+
+const registerNames = [
+  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
+]
+const exceptionNames = new Map([
+  [0, '#DE'], [1, '#DB'], [3, 'end'], [4, '#OF'], [5, '#BR'], [6, '#UD'], [7, '#NM'], [8, '#DF'], [10, '#TS'],
+  [11, '#NP'], [12, '#SS'], [13, '#GP'], [14, '#PF'], [16, '#MF'], [17, '#AC'], [19, '#XM'], [TIMEOUT, 'endless'],
+])
+const RF = 0x10000
+
+function hex(value: bigint | number, digits: number): string {
+  return value.toString(16).padStart(digits, '0')
+}
+
+function ten(image: Uint8Array, at: number): string {
+  return `${[...image.subarray(at + 8, at + 10)].reverse().map(b => hex(b, 2)).join('')}:${wide(image, at, 8)}`
+}
+
+function wide(image: Uint8Array, at: number, bytes: number): string {
+  return [...image.subarray(at, at + bytes)].reverse().map(b => hex(b, 2)).join('')
+}
+
+const flagNames: [number, string][] = [
+  [1, 'CF'], [4, 'PF'], [0x10, 'AF'], [0x40, 'ZF'], [0x80, 'SF'], [0x100, 'TF'], [0x200, 'IF'], [0x400, 'DF'],
+  [0x800, 'OF'], [0x4000, 'NT'], [RF, 'RF'], [0x40000, 'AC'], [0x200000, 'ID'],
+]
+
+function flagsText(flags: number): string {
+  return `${hex(flags, 6)} ${flagNames.filter(([bit]) => flags & bit).map(([, name]) => name).join(' ')}`
+}
+
+function trapText(r: Result): string {
+  return `${exceptionNames.get(r.trap) ?? `vector ${r.trap}`}(${hex(r.error, 1)})`
+}
+
+/** Every difference that the tolerance does not cover. */
+export function compare(c: Case, native: Result, ours: Result, tolerance: Tolerance): Difference[] {
+  const differences: Difference[] = []
+  const add = (what: string, before: string, a: string, b: string): void => {
+    if (a !== b && !tolerance.ignore.has(what.replace(/\d+$/, ''))) differences.push({ what, before, native: a, ours: b })
+  }
+  add('trap', '', trapText(native), trapText(ours))
+  add('rip', hex(Space.CODE + c.offset, 8), hex(native.rip, 8), hex(ours.rip, 8))
+  add('cr2', '', hex(native.cr2, 8), hex(ours.cr2, 8))
+  const registers = c.mode === 64 ? 16 : 8
+  for (let r = 0; r < registers; r++) {
+    const bits = c.mode
+    const text = (g: BigUint64Array): string => hex(BigInt.asUintN(bits, g[r]!), bits / 4)
+    if (BigInt.asUintN(bits, native.gpr[r]! ^ ours.gpr[r]!) !== 0n)
+      add(registerNames[r]!, text(c.gpr), text(native.gpr), text(ours.gpr))
+  }
+  const careless = tolerance.flags | RF
+  if ((native.flags ^ ours.flags) & ~careless)
+    add('flags', flagsText(c.flags), flagsText(native.flags & ~careless), flagsText(ours.flags & ~careless))
+  compareFxsave(c, native, ours, tolerance, add)
+  for (const offset of new Set([...native.changed.keys(), ...ours.changed.keys()])) {
+    const text = (r: Result): string => {
+      const value = r.changed.get(offset)
+      return value === undefined ? 'unchanged' : hex(value, 16)
+    }
+    add(`memory ${hex(Space.DATA + offset, 8)}`, '', text(native), text(ours))
+  }
+  return differences
+}
+
+function compareFxsave(
+  c: Case, native: Result, ours: Result, tolerance: Tolerance,
+  add: (what: string, before: string, a: string, b: string) => void,
+): void {
+  const a = native.fxsave, b = ours.fxsave
+  const same = (at: number, bytes: number): boolean => {
+    for (let i = at; i < at + bytes; i++) if (a[i] !== b[i]) return false
+    return true
+  }
+  const field = (what: string, at: number, bytes: number): void => {
+    if (!same(at, bytes)) add(what, wide(c.fxsave, at, bytes), wide(a, at, bytes), wide(b, at, bytes))
+  }
+  field('fcw', Fxsave.FCW, 2)
+  const fsw = (image: Uint8Array): string => hex((image[2]! | image[3]! << 8) & ~tolerance.fsw, 4)
+  add('fsw', fsw(c.fxsave), fsw(a), fsw(b))
+  field('ftw', Fxsave.FTW, 1)
+  field('fop', Fxsave.FOP, 2)
+  field('fip', Fxsave.FIP, 8)
+  field('fdp', Fxsave.FDP, 8)
+  field('mxcsr', Fxsave.MXCSR, 4)
+  for (let r = 0; r < 8; r++) {
+    const at = Fxsave.ST + r * 16
+    if (!same(at, 10)) add(`st${r}`, ten(c.fxsave, at), ten(a, at), ten(b, at))
+  }
+  for (let r = 0; r < 16; r++) field(`xmm${r}`, Fxsave.XMM + r * 16, 16)
+}
+
+/** The code's bytes, with objdump's reading of them where there is an objdump. */
+export function disassemble(c: Case): string {
+  const bytes = [...c.code].map(b => hex(b, 2)).join(' ')
+  const folder = mkdtempSync(join(tmpdir(), 'oracle-'))
+  try {
+    const file = join(folder, 'code')
+    writeFileSync(file, c.code)
+    const machine = c.mode === 64 ? 'i386:x86-64' : 'i386'
+    const run = spawnSync('objdump', ['-D', '-b', 'binary', '-m', machine, '-Mintel', '--no-show-raw-insn',
+      `--adjust-vma=${Space.CODE + c.offset}`, file], { encoding: 'utf8' })
+    const text = run.status === 0 ? /^ *[0-9a-f]+:\t(.*)$/m.exec(run.stdout)?.[1] : undefined
+    return text ? `${bytes}   ${text.replace(/\s+/g, ' ')}` : bytes
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** A failed case as text. */
+export function explain(title: string, c: Case, address: bigint | undefined, differences: Difference[]): string {
+  const lines = [title, `  ${disassemble(c)}`]
+  const registers = [...c.gpr].slice(0, c.mode === 64 ? 16 : 8)
+  const inputs = registers.map((value, r) => `${registerNames[r]}=${hex(BigInt.asUintN(c.mode, value), 1)}`)
+  lines.push(`  in  ${inputs.join(' ')}`, `      flags=${flagsText(c.flags)}`)
+  const view = new DataView(c.fxsave.buffer, c.fxsave.byteOffset)
+  lines.push(`      fcw=${hex(view.getUint16(Fxsave.FCW, true), 4)} fsw=${hex(view.getUint16(Fxsave.FSW, true), 4)}` +
+    ` ftw=${hex(c.fxsave[Fxsave.FTW]!, 2)} mxcsr=${hex(view.getUint32(Fxsave.MXCSR, true), 4)}`)
+  if (address !== undefined) {
+    const at = Number(address) - c.window
+    const inside = at >= 0 && at + 16 <= c.memory.length
+    const content = inside ? wide(c.memory, at, 16) : 'outside the window'
+    lines.push(`      memory operand at ${hex(address, 8)}: ${content}`)
+  }
+  for (const d of differences)
+    lines.push(`  ${d.what.padEnd(16)} ${d.before ? `was ${d.before}  ` : ''}native ${d.native}  ours ${d.ours}`)
+  return lines.join('\n')
+}

@@ -1,0 +1,220 @@
+/**
+ * Makes machine code for one form of an instruction: prefixes in any legal place and order, ModRM and SIB in every
+ * addressing form, immediates; and sets the registers so that a memory operand lies at a wanted address.
+ */
+import { integer, type Random } from './random.ts'
+import { dataAddress } from './state.ts'
+import { Space } from './native.ts'
+
+export interface Form {
+  mode: 64 | 32
+  /** 66h, F2h or F3h as part of the opcode. */
+  mandatory: number[]
+  opcode: number[]
+  /** Register number in the low three bits of the last opcode byte. */
+  plusRegister: boolean
+  /** 'r': register operand; a number: opcode extension. */
+  modrm: 'r' | number | undefined
+  /** What the r/m operand may be. */
+  rm: 'any' | 'memory' | 'register'
+  /** Largest encodable number in the reg field (segment, control registers), and whether REX.R may extend it. */
+  regs: number
+  /** Same for a register in r/m. */
+  rms: number
+  /** Operand size, which picks 66h or REX.W; undefined if the instruction has none. */
+  size: 16 | 32 | 64 | undefined
+  /** Size used without REX.W and 66h in 64-bit mode is 64 (PUSH, near branches). */
+  default64: boolean
+  /** Bytes of the memory operand, for its alignment. */
+  bytes: number
+  /** Immediates' sizes in bytes, in order. */
+  immediates: number[]
+  /** 'relative': the immediate is a branch displacement; 'offset': a moffs of address size. */
+  immediate: 'value' | 'relative' | 'offset'
+  /** LOCK is allowed. */
+  lock: boolean
+  /** F2h and F3h are repeat prefixes. */
+  repeat: boolean
+}
+
+export interface Encoded {
+  code: Uint8Array
+  /** Where the memory operand is, if it has one. */
+  address: bigint | undefined
+}
+
+const LOW32 = 0xffffffffn
+
+function littleEndian(value: bigint, bytes: number): number[] {
+  return Array.from({ length: bytes }, (_, i) => Number((BigInt.asUintN(64, value) >> BigInt(8 * i)) & 0xffn))
+}
+
+/** The address of a memory operand: nearly always in the data pages. */
+function target(random: Random, form: Form): bigint {
+  if (form.mode === 64 && random.chance(1)) return random.u64() | 1n << 63n
+  return BigInt(dataAddress(random, Math.max(1, form.bytes)))
+}
+
+interface Memory { modrm: number, tail: number[], x: number, b: number, ripRelative: boolean }
+
+/** ModRM's mod and r/m, SIB and displacement for `address`; changes `gpr` to fit. */
+function memory(random: Random, address: bigint, width: 64 | 32 | 16, mode: 64 | 32, gpr: BigUint64Array): Memory {
+  if (width === 16) return memory16(random)
+  const mask = width === 64 ? (1n << 64n) - 1n : LOW32
+  const set = (r: number, value: bigint): void => {
+    // Outside the address width the register may hold anything.
+    const high = width === 32 && mode === 64 ? random.u64() & ~LOW32 : 0n
+    gpr[r] = (value & mask) | high
+  }
+  const count = mode === 64 ? 16 : 8
+  const signed32 = BigInt.asIntN(32, address)
+  const absolute = width === 64 ? signed32 === address : true
+  if (absolute && random.chance(8)) {
+    const relative = mode === 64 && random.chance(70)
+    if (relative || mode === 32)
+      return { modrm: 5, tail: littleEndian(address, 4), x: 0, b: 0, ripRelative: relative }
+    return { modrm: 4, tail: [0x25, ...littleEndian(address, 4)], x: 0, b: 0, ripRelative: false }
+  }
+  const base = random.below(count)
+  const mod = base % 8 === 5 ? 1 + random.below(2) : random.below(3)
+  let displacement = mod === 0 ? 0n : mod === 1 ? BigInt(random.below(256) - 128) : BigInt.asIntN(32, integer(random))
+  const index = random.below(count)
+  const scale = random.below(4)
+  if (base % 8 !== 4 && random.chance(40)) {
+    set(base, address - displacement)
+    const tail = mod === 0 ? [] : littleEndian(displacement, mod === 1 ? 1 : 4)
+    return { modrm: mod << 6 | base % 8, tail, x: 0, b: base >> 3, ripRelative: false }
+  }
+  if (random.chance(10) && absolute) {
+    // Index without base: mod 0, base 5, disp32.
+    if (index !== 4) {
+      displacement = signed32 - (BigInt.asIntN(16, random.u64()) << BigInt(scale))
+      displacement = BigInt.asIntN(32, displacement)
+      set(index, (address - displacement) >> BigInt(scale))
+      if ((((gpr[index]! & mask) << BigInt(scale)) + displacement & mask) === (address & mask))
+        return {
+          modrm: 4, tail: [scale << 6 | (index % 8) << 3 | 5, ...littleEndian(displacement, 4)],
+          x: index >> 3, b: random.below(mode === 64 ? 2 : 1), ripRelative: false,
+        }
+    }
+  }
+  if (index === 4) set(base, address - displacement)
+  else if (index === base) {
+    const times = BigInt((1 << scale) + 1)
+    const wanted = (address - displacement) & mask
+    set(base, wanted / times)
+    displacement += wanted % times
+    if (mod === 0 || mod === 1 && displacement > 127n)
+      return memory(random, address, width, mode, gpr)
+    displacement = BigInt.asIntN(32, displacement)
+    if ((((gpr[base]! & mask) * times + displacement) & mask) !== (address & mask))
+      return memory(random, address, width, mode, gpr)
+  } else {
+    set(index, random.chance(50) ? BigInt(random.below(256)) : integer(random))
+    set(base, address - displacement - (gpr[index]! << BigInt(scale)))
+  }
+  const tail = mod === 0 ? [] : littleEndian(displacement, mod === 1 ? 1 : 4)
+  return {
+    modrm: mod << 6 | 4, tail: [scale << 6 | (index % 8) << 3 | base % 8, ...tail],
+    x: index >> 3, b: base >> 3, ripRelative: false,
+  }
+}
+
+/** 16-bit addressing: nothing is mapped there, so accesses fault and CR2 shows the sum. */
+function memory16(random: Random): Memory {
+  const rm = random.below(8)
+  const mod = random.below(3)
+  const bytes = mod === 0 ? (rm === 6 ? 2 : 0) : mod
+  return { modrm: mod << 6 | rm, tail: littleEndian(random.u64(), bytes), x: 0, b: 0, ripRelative: false }
+}
+
+function immediateBytes(random: Random, form: Form, bytes: number): number[] {
+  return littleEndian(integer(random), bytes)
+}
+
+/** Code of `form` at `start` (linear); registers in `gpr` are changed to suit a memory operand. */
+export function encode(random: Random, form: Form, start: number, gpr: BigUint64Array): Encoded {
+  const { mode } = form
+  const narrow = random.chance(6)
+  const width = mode === 64 ? (narrow ? 32 : 64) : narrow ? 16 : 32
+  const legacy: number[] = []
+  if (narrow) legacy.push(0x67)
+
+  const defaultSize = mode === 64 && form.default64 ? 64 : 32
+  let w = form.size === 64 && (defaultSize !== 64 || random.chance(10)) ? 8 : 0
+  const wantOperandPrefix = form.size === 16 || (w && !form.mandatory.length && random.chance(5))
+  if (wantOperandPrefix) legacy.push(0x66)
+  if (random.chance(4)) legacy.push(random.pick([0x26, 0x2e, 0x36, 0x3e]))
+  if (form.repeat && random.chance(60)) legacy.push(random.pick([0xf2, 0xf3]))
+  if (random.chance(form.lock ? 25 : 1)) legacy.push(0xf0)
+  legacy.push(...form.mandatory)
+  for (let i = legacy.length - 1; i > 0; i--) {
+    const j = random.below(i + 1)
+    ;[legacy[i], legacy[j]] = [legacy[j]!, legacy[i]!]
+  }
+
+  const opcode = [...form.opcode]
+  let r = 0, x = 0, b = 0
+  let modrm: number | undefined
+  let tail: number[] = []
+  let address: bigint | undefined
+  let ripRelative = false
+  const high = (percent = 50): number => (mode === 64 && random.chance(percent) ? 1 : 0)
+
+  if (form.plusRegister) {
+    opcode[opcode.length - 1]! |= random.below(8)
+    b = high()
+  }
+  if (form.modrm !== undefined) {
+    let reg = form.modrm
+    if (reg === 'r') {
+      reg = random.below(form.regs)
+      if (mode === 32) reg %= 8
+      r = reg >> 3
+    } else r = high(5)
+    const inMemory = form.rm === 'memory' || (form.rm === 'any' && random.chance(50))
+    if (inMemory) {
+      address = target(random, form)
+      const operand = memory(random, address, width, mode, gpr)
+      modrm = operand.modrm
+      ;({ tail, x, b, ripRelative } = operand)
+      if (width === 16) address = undefined
+    } else {
+      let rm = random.below(form.rms)
+      if (mode === 32) rm %= 8
+      b = rm >> 3
+      x = high(5)
+      modrm = 0xc0 | rm % 8
+    }
+    modrm |= (reg % 8) << 3
+  }
+
+  const immediates: number[] = []
+  if (form.immediate === 'value')
+    for (const bytes of form.immediates) immediates.push(...immediateBytes(random, form, bytes))
+  else if (form.immediate === 'offset') {
+    address = target(random, form)
+    immediates.push(...littleEndian(address, width / 8))
+    if (width === 16) address = undefined
+  }
+
+  const needRex = w | r | x | b
+  const rex = mode === 64 && (needRex || random.chance(15)) ? [0x40 | w | r << 2 | x << 1 | b] : []
+  const head = [...legacy, ...rex, ...opcode, ...(modrm === undefined ? [] : [modrm])]
+  const relativeBytes = form.immediate === 'relative' ? form.immediates[0]! : 0
+  const length = head.length + tail.length + immediates.length + relativeBytes
+  if (ripRelative) tail = littleEndian(address! - BigInt(start + length), 4)
+  if (relativeBytes) immediates.push(...littleEndian(relative(random, relativeBytes, start, length), relativeBytes))
+  return { code: Uint8Array.from([...head, ...tail, ...immediates]), address }
+}
+
+/** A branch displacement: within the code pages, at their edges, or far outside; never into the instruction itself. */
+function relative(random: Random, bytes: number, start: number, length: number): bigint {
+  if (bytes > 1 && random.chance(10)) return BigInt.asIntN(8 * bytes, random.u64()) | 0x4000n
+  for (;;) {
+    const displacement = bytes === 1
+      ? random.below(256) - 128
+      : Space.CODE + random.below(Space.CODE_SIZE + 16) - start - length
+    if (displacement < -length || displacement >= 0) return BigInt(displacement)
+  }
+}
