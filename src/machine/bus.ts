@@ -22,16 +22,20 @@ interface PortEntry {
 const NOBODY: PortEntry = { device: { read: (_, size) => ones(size), write: () => {} }, width: 4 }
 
 export class Ports {
-  readonly #entries: PortEntry[] = new Array<PortEntry>(0x10000).fill(NOBODY)
+  readonly #entries: PortEntry[] = [NOBODY]
+  /** Index in `#entries` of each port's owner. */
+  readonly #owner = new Uint16Array(0x10000)
 
   /** Ports first..last; accesses wider than `width` bytes, or reaching past the device, arrive in halves. */
   register(first: number, last: number, device: PortDevice, width: 1 | 2 | 4 = 1): void {
-    this.#entries.fill({ device, width }, first, last + 1)
+    this.#owner.fill(this.#entries.length, first, last + 1)
+    this.#entries.push({ device, width })
   }
 
   read(port: number, size: number): number {
-    const entry = this.#entries[port & 0xffff]
-    if (size === 1 || (size <= entry.width && entry === this.#entries[port + size - 1])) {
+    const owner = this.#owner[port & 0xffff]
+    const entry = this.#entries[owner]
+    if (size === 1 || (size <= entry.width && owner === this.#owner[port + size - 1])) {
       return entry.device.read(port & 0xffff, size)
     }
     const half = size >> 1
@@ -39,8 +43,9 @@ export class Ports {
   }
 
   write(port: number, size: number, value: number): void {
-    const entry = this.#entries[port & 0xffff]
-    if (size === 1 || (size <= entry.width && entry === this.#entries[port + size - 1])) {
+    const owner = this.#owner[port & 0xffff]
+    const entry = this.#entries[owner]
+    if (size === 1 || (size <= entry.width && owner === this.#owner[port + size - 1])) {
       entry.device.write(port & 0xffff, size, unsigned(value, size))
       return
     }
