@@ -25,6 +25,8 @@ export interface Form {
   size: 16 | 32 | 64 | undefined
   /** Size used without REX.W and 66h in 64-bit mode is 64 (PUSH, near branches). */
   default64: boolean
+  /** How often (percent) to add a 66h that has no effect. */
+  ignored66: number
   /** Bytes of the memory operand, for its alignment. */
   bytes: number
   /** Immediates' sizes in bytes, in order. */
@@ -41,6 +43,8 @@ export interface Encoded {
   code: Uint8Array
   /** Where the memory operand is, if it has one. */
   address: bigint | undefined
+  fsBase: bigint
+  gsBase: bigint
 }
 
 const LOW32 = 0xffffffffn
@@ -68,11 +72,10 @@ function memory(random: Random, address: bigint, width: 64 | 32 | 16, mode: 64 |
   }
   const count = mode === 64 ? 16 : 8
   const signed32 = BigInt.asIntN(32, address)
-  const absolute = width === 64 ? signed32 === address : true
+  const absolute = width === 32 || (address >= 0n && address < 0x80000000n)
   if (absolute && random.chance(8)) {
-    const relative = mode === 64 && random.chance(70)
-    if (relative || mode === 32)
-      return { modrm: 5, tail: littleEndian(address, 4), x: 0, b: 0, ripRelative: relative }
+    const ripRelative = mode === 64 && random.chance(70)
+    if (ripRelative || mode === 32) return { modrm: 5, tail: littleEndian(address, 4), x: 0, b: 0, ripRelative }
     return { modrm: 4, tail: [0x25, ...littleEndian(address, 4)], x: 0, b: 0, ripRelative: false }
   }
   const base = random.below(count)
@@ -141,10 +144,16 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
   if (narrow) legacy.push(0x67)
 
   const defaultSize = mode === 64 && form.default64 ? 64 : 32
-  let w = form.size === 64 && (defaultSize !== 64 || random.chance(10)) ? 8 : 0
-  const wantOperandPrefix = form.size === 16 || (w && !form.mandatory.length && random.chance(5))
-  if (wantOperandPrefix) legacy.push(0x66)
+  const w = form.size === 64 && (defaultSize !== 64 || random.chance(10)) ? 8 : 0
+  if (form.size === 16 || random.chance(form.ignored66)) legacy.push(0x66)
+  let segmentBase = 0n
+  let fs = false
   if (random.chance(4)) legacy.push(random.pick([0x26, 0x2e, 0x36, 0x3e]))
+  else if (mode === 64 && random.chance(6)) {
+    fs = random.chance(50)
+    legacy.push(fs ? 0x64 : 0x65)
+    segmentBase = narrow || random.chance(60) ? BigInt(random.below(Space.DATA)) : BigInt.asIntN(47, random.u64())
+  }
   if (form.repeat && random.chance(60)) legacy.push(random.pick([0xf2, 0xf3]))
   if (random.chance(form.lock ? 25 : 1)) legacy.push(0xf0)
   legacy.push(...form.mandatory)
@@ -175,7 +184,7 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
     const inMemory = form.rm === 'memory' || (form.rm === 'any' && random.chance(50))
     if (inMemory) {
       address = target(random, form)
-      const operand = memory(random, address, width, mode, gpr)
+      const operand = memory(random, BigInt.asUintN(64, address - segmentBase), width, mode, gpr)
       modrm = operand.modrm
       ;({ tail, x, b, ripRelative } = operand)
       if (width === 16) address = undefined
@@ -194,7 +203,7 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
     for (const bytes of form.immediates) immediates.push(...immediateBytes(random, form, bytes))
   else if (form.immediate === 'offset') {
     address = target(random, form)
-    immediates.push(...littleEndian(address, width / 8))
+    immediates.push(...littleEndian(address - segmentBase, width / 8))
     if (width === 16) address = undefined
   }
 
@@ -203,9 +212,11 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
   const head = [...legacy, ...rex, ...opcode, ...(modrm === undefined ? [] : [modrm])]
   const relativeBytes = form.immediate === 'relative' ? form.immediates[0]! : 0
   const length = head.length + tail.length + immediates.length + relativeBytes
-  if (ripRelative) tail = littleEndian(address! - BigInt(start + length), 4)
+  if (ripRelative) tail = littleEndian(address! - segmentBase - BigInt(start + length), 4)
   if (relativeBytes) immediates.push(...littleEndian(relative(random, relativeBytes, start, length), relativeBytes))
-  return { code: Uint8Array.from([...head, ...tail, ...immediates]), address }
+  const base = BigInt.asUintN(64, segmentBase)
+  const bases = fs ? { fsBase: base, gsBase: 0n } : { fsBase: 0n, gsBase: base }
+  return { code: Uint8Array.from([...head, ...tail, ...immediates]), address, ...bases }
 }
 
 /** A branch displacement: within the code pages, at their edges, or far outside; never into the instruction itself. */

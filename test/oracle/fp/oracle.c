@@ -80,7 +80,7 @@ int main(void) {
   for (;;) {
     size_t count = fread(batch, sizeof *batch, 256, stdin);
     if (count == 0) break;
-    for (size_t i = 0; i < count; i++) {
+    for (volatile size_t i = 0; i < count; i++) {
       current = &batch[i];
       if (memcmp(page, current->code, current->length)) memcpy(page, current->code, current->length);
       page[current->length] = 0xc3;

@@ -1,0 +1,77 @@
+/**
+ * The oracle's cases: for every row of the instruction table that user code can execute, each mode and operand size,
+ * random and corner-case states. Case n of a row is the same on every machine and does not depend on other rows.
+ */
+import { allRows, type Row } from '../../src/cpu/isa/row.ts'
+import { encode, type Form } from './encode.ts'
+import { exclusion } from './exceptions.ts'
+import { formsOf } from './forms.ts'
+import { Space, type Case } from './native.ts'
+import { Random } from './random.ts'
+import { fill, flags, fxsave, registers, type Lanes } from './state.ts'
+
+/** Change it to get other cases everywhere. */
+const SEED = 'paravirt 1'
+const WINDOW = 512
+
+export interface RowCase {
+  case: Case
+  /** Where the memory operand is. */
+  address: bigint | undefined
+}
+
+/** The rows that the oracle tests, in the table's order. */
+export function testedRows(): Row[] {
+  return allRows().filter((row) => exclusion(row) === undefined)
+}
+
+/** Names a row among those with the same mnemonic. */
+export function rowTitle(row: Row): string {
+  return `${row.name} ${row.operands.map((o) => o.text).join(',')} (${row.encoding})`
+}
+
+/** What the row's vector, x87 and memory operands should mostly look like. */
+function lanesOf(row: Row, random: Random): Lanes {
+  const name = row.name.toLowerCase()
+  if (random.chance(5)) return random.pick(['f32', 'f64', 'int', 'f80'])
+  if (row.map === 0 && row.opcode >= 0xd8 && row.opcode <= 0xdf) return random.pick(['f32', 'f64', 'int', 'f80'])
+  if (name.startsWith('cvt')) return random.pick(['f32', 'f64', 'int'])
+  if (/(ps|ss)$/.test(name)) return 'f32'
+  if (/(pd|sd)$/.test(name)) return 'f64'
+  return 'int'
+}
+
+function makeCase(row: Row, form: Form, random: Random): RowCase {
+  const lanes = lanesOf(row, random)
+  const gpr = registers(random)
+  // Sometimes the last code page ends in or right after the instruction.
+  const offset = random.chance(98) ? 0x800 : Space.CODE_SIZE - 1 - random.below(15)
+  const { code, address, fsBase, gsBase } = encode(random, form, Space.CODE + offset, gpr)
+  const linear = Number((address ?? gpr[random.pick([4, 4, 6, 7])]!) & 0xffffffffn)
+  const window = Math.min(Math.max(linear - 64 & ~63, Space.DATA), Space.DATA + Space.DATA_SIZE - WINDOW)
+  const memory = new Uint8Array(WINDOW)
+  if (random.chance(8)) memory.fill(random.below(256))
+  else fill(random, memory, lanes)
+  const at = linear - window
+  if (random.chance(12) && at >= 0 && at + 16 <= WINDOW) {
+    // Memory that equals the accumulator, for CMPXCHG and its kin.
+    const view = new DataView(memory.buffer)
+    view.setBigUint64(at, gpr[0]!, true)
+    view.setBigUint64(at + 8, gpr[2]!, true)
+  }
+  return {
+    address,
+    case: {
+      mode: form.mode, code: code.subarray(0, Space.CODE_SIZE - offset), offset, gpr,
+      flags: flags(random, form.repeat), fsBase, gsBase, fxsave: fxsave(random, lanes), window, memory,
+    },
+  }
+}
+
+/** `count` cases of a row in a mode, over all its operand sizes in turn; none where the mode does not have the row. */
+export function casesOf(row: Row, mode: 64 | 32, count: number): RowCase[] {
+  const forms = formsOf(row, mode)
+  if (forms.length === 0) return []
+  const random = new Random(`${SEED} ${mode} ${rowTitle(row)}`)
+  return Array.from({ length: count }, (_, i) => makeCase(row, forms[i % forms.length]!, random))
+}

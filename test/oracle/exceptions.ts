@@ -1,0 +1,19 @@
+/**
+ * The short list of what the oracle does not ask the host's processor, or does not compare, each with the reason.
+ * Flags that the SDM leaves undefined are stated with the rows themselves (`undefinedFlags`).
+ */
+import type { Row } from '../../src/cpu/isa/row.ts'
+
+const excluded: [RegExp, string][] = [
+  [/^(syscall|sysenter|sysexit|sysret)/, 'enters the host kernel'],
+  [/^(cpuid|rdtscp?|rdrand|rdseed|rdpid|rdpmc|xgetbv)$/, 'the answer is the host’s own'],
+  [/^x(save|rstor)/, 'the area depends on the host’s XCR0'],
+  [/^(vmcall|vmmcall|hypercall)$/, 'reaches the hypervisor under the host'],
+  [/^(sgdt|sidt|sldt|str|smsw)$/, 'Linux emulates them for user code (UMIP)'],
+]
+
+/** Why a row is not tested here, if so. */
+export function exclusion(row: Row): string | undefined {
+  if (row.options.system) return 'needs a kernel or devices: tested by guests'
+  return excluded.find(([name]) => name.test(row.name))?.[1]
+}
