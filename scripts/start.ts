@@ -1,0 +1,27 @@
+/**
+ * `npm start`: at a terminal the default guest's shell; without one a short demonstration, which boots the same guest,
+ * runs some commands in it and ends with its exit code.
+ */
+import { spawnSync } from 'node:child_process'
+import { constants } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const demonstration = [
+  'uname -srm',
+  'cat /proc/version',
+  "grep -m 1 'model name' /proc/cpuinfo",
+  'free -m',
+  "dmesg | grep -m 1 'Booting paravirtualized kernel'",
+  'seq 1000 | sha256sum',
+].join('\n')
+
+const paravirt = fileURLToPath(new URL('../bin/paravirt.cjs', import.meta.url))
+const args = ['run', ...process.argv.slice(2)]
+if (!process.stdin.isTTY || !process.stdout.isTTY) {
+  process.stderr.write('start: no terminal, so this is a demonstration: Debian boots, runs this, and ends:\n')
+  process.stderr.write(demonstration.replace(/^/gm, '  $ ') + '\n')
+  args.push('--exec', demonstration, '--timeout', '600')
+}
+
+const { status, signal } = spawnSync(process.execPath, [paravirt, ...args], { stdio: 'inherit' })
+process.exit(status ?? 128 + (signal ? constants.signals[signal] : 0))
