@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Space, TIMEOUT, type Case, type Result } from './native.ts'
+import { FXSAVE_USED, Space, TIMEOUT, type Case, type Result } from './native.ts'
 import { Fxsave } from './state.ts'
 
 /** What may differ in one case, and why it may is said where the value comes from (exceptions.ts, the table). */
@@ -30,7 +30,15 @@ const exceptionNames = new Map([
   [0, '#DE'], [1, '#DB'], [3, 'end'], [4, '#OF'], [5, '#BR'], [6, '#UD'], [7, '#NM'], [8, '#DF'], [10, '#TS'],
   [11, '#NP'], [12, '#SS'], [13, '#GP'], [14, '#PF'], [16, '#MF'], [17, '#AC'], [19, '#XM'], [TIMEOUT, 'endless'],
 ])
+/** Saved as 1 by faults, in ways that differ between processors and are no part of an instruction's result. */
 const RF = 0x10000
+
+const fxsaveFields: (readonly [string, number, number])[] = [
+  ['fcw', Fxsave.FCW, 2], ['fsw', Fxsave.FSW, 2], ['ftw', Fxsave.FTW, 1], ['fop', Fxsave.FOP, 2],
+  ['fip', Fxsave.FIP, 8], ['fdp', Fxsave.FDP, 8], ['mxcsr', Fxsave.MXCSR, 4],
+  ...Array.from({ length: 8 }, (_, i) => [`st${i}`, Fxsave.ST + i * 16, 10] as const),
+  ...Array.from({ length: 16 }, (_, i) => [`xmm${i}`, Fxsave.XMM + i * 16, 16] as const),
+]
 
 function hex(value: bigint | number, digits: number): string {
   return value.toString(16).padStart(digits, '0')
@@ -57,11 +65,40 @@ function trapText(r: Result): string {
   return `${exceptionNames.get(r.trap) ?? `vector ${r.trap}`}(${hex(r.error, 1)})`
 }
 
+/** The part of a result that has to be the same everywhere, as bytes. */
+export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array {
+  const words = [...r.changed].sort(([a], [b]) => a - b)
+  const bytes = new Uint8Array(256 + FXSAVE_USED + words.length * 16)
+  const view = new DataView(bytes.buffer)
+  for (let i = 0; i < (c.mode === 64 ? 16 : 8); i++)
+    if (!tolerance.ignore.has(registerNames[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(c.mode, r.gpr[i]!), true)
+  view.setUint32(128, r.flags & ~(tolerance.flags | RF), true)
+  view.setUint32(132, r.trap, true)
+  view.setUint32(136, r.error, true)
+  view.setBigUint64(144, r.rip, true)
+  view.setBigUint64(152, r.cr2, true)
+  view.setBigUint64(160, r.fsBase, true)
+  view.setBigUint64(168, r.gsBase, true)
+  r.selectors.forEach((selector, i) => view.setUint16(176 + i * 2, selector, true))
+  bytes.set(r.fxsave, 256)
+  bytes.fill(0, 256 + Fxsave.MXCSR_MASK, 256 + Fxsave.ST)
+  for (let i = 0; i < 8; i++) bytes.fill(0, 256 + Fxsave.ST + i * 16 + 10, 256 + Fxsave.ST + i * 16 + 16)
+  view.setUint16(256 + Fxsave.FSW, view.getUint16(256 + Fxsave.FSW, true) & ~tolerance.fsw, true)
+  for (const [name, at, size] of fxsaveFields)
+    if (tolerance.ignore.has(name)) bytes.fill(0, 256 + at, 256 + at + size)
+  if (!tolerance.ignore.has('memory'))
+    words.forEach(([offset, value], i) => {
+      view.setBigUint64(256 + FXSAVE_USED + i * 16, BigInt(offset), true)
+      view.setBigUint64(256 + FXSAVE_USED + i * 16 + 8, value, true)
+    })
+  return bytes
+}
+
 /** Every difference that the tolerance does not cover. */
 export function compare(c: Case, native: Result, ours: Result, tolerance: Tolerance): Difference[] {
   const differences: Difference[] = []
   const add = (what: string, before: string, a: string, b: string): void => {
-    if (a !== b && !tolerance.ignore.has(what.replace(/\d+$/, ''))) differences.push({ what, before, native: a, ours: b })
+    if (a !== b && !tolerance.ignore.has(what.split(' ')[0]!)) differences.push({ what, before, native: a, ours: b })
   }
   add('trap', '', trapText(native), trapText(ours))
   add('rip', hex(Space.CODE + c.offset, 8), hex(native.rip, 8), hex(ours.rip, 8))
@@ -76,6 +113,10 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
   const careless = tolerance.flags | RF
   if ((native.flags ^ ours.flags) & ~careless)
     add('flags', flagsText(c.flags), flagsText(native.flags & ~careless), flagsText(ours.flags & ~careless))
+  for (const base of ['fsBase', 'gsBase'] as const)
+    add(base, hex(c[base], 1), hex(native[base], 1), hex(ours[base], 1))
+  const selectors = (r: Result): string => [...r.selectors].map((s) => hex(s, 1)).join(' ')
+  add('es cs ss ds fs gs', '', selectors(native), selectors(ours))
   compareFxsave(c, native, ours, tolerance, add)
   for (const offset of new Set([...native.changed.keys(), ...ours.changed.keys()])) {
     const text = (r: Result): string => {
@@ -96,22 +137,14 @@ function compareFxsave(
     for (let i = at; i < at + bytes; i++) if (a[i] !== b[i]) return false
     return true
   }
-  const field = (what: string, at: number, bytes: number): void => {
-    if (!same(at, bytes)) add(what, wide(c.fxsave, at, bytes), wide(a, at, bytes), wide(b, at, bytes))
+  for (const [what, at, bytes] of fxsaveFields) {
+    if (same(at, bytes)) continue
+    if (what === 'fsw') {
+      const fsw = (image: Uint8Array): string => hex((image[2]! | image[3]! << 8) & ~tolerance.fsw, 4)
+      add(what, fsw(c.fxsave), fsw(a), fsw(b))
+    } else if (what.startsWith('st')) add(what, ten(c.fxsave, at), ten(a, at), ten(b, at))
+    else add(what, wide(c.fxsave, at, bytes), wide(a, at, bytes), wide(b, at, bytes))
   }
-  field('fcw', Fxsave.FCW, 2)
-  const fsw = (image: Uint8Array): string => hex((image[2]! | image[3]! << 8) & ~tolerance.fsw, 4)
-  add('fsw', fsw(c.fxsave), fsw(a), fsw(b))
-  field('ftw', Fxsave.FTW, 1)
-  field('fop', Fxsave.FOP, 2)
-  field('fip', Fxsave.FIP, 8)
-  field('fdp', Fxsave.FDP, 8)
-  field('mxcsr', Fxsave.MXCSR, 4)
-  for (let r = 0; r < 8; r++) {
-    const at = Fxsave.ST + r * 16
-    if (!same(at, 10)) add(`st${r}`, ten(c.fxsave, at), ten(a, at), ten(b, at))
-  }
-  for (let r = 0; r < 16; r++) field(`xmm${r}`, Fxsave.XMM + r * 16, 16)
 }
 
 /** The code's bytes, with objdump's reading of them where there is an objdump. */

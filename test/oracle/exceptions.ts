@@ -3,6 +3,7 @@
  * Flags that the SDM leaves undefined are stated with the rows themselves (`undefinedFlags`).
  */
 import type { Row } from '../../src/cpu/isa/row.ts'
+import type { Tolerance } from './compare.ts'
 
 const excluded: [RegExp, string][] = [
   [/^(syscall|sysenter|sysexit|sysret)/, 'enters the host kernel'],
@@ -16,4 +17,9 @@ const excluded: [RegExp, string][] = [
 export function exclusion(row: Row): string | undefined {
   if (row.options.system) return 'needs a kernel or devices: tested by guests'
   return excluded.find(([name]) => name.test(row.name))?.[1]
+}
+
+/** What is not compared in a row's results. */
+export function toleranceOf(row: Row): Tolerance {
+  return { flags: row.options.undefinedFlags ?? 0, fsw: 0, ignore: new Set() }
 }
