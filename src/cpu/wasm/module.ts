@@ -1,0 +1,203 @@
+/** A small WebAssembly module writer: enough for the interpreter and the translator, and quick (no tree, only bytes). */
+import { memoryOp, opcode, tyByte, type Ty } from './opcodes.ts'
+
+export interface Signature { params: readonly Ty[]; results: readonly Ty[] }
+
+/** The byte stream of one function's body, with its locals. */
+export class Code {
+  bytes: number[] = []
+  readonly #locals: Ty[] = []
+  readonly #params: number
+
+  readonly signature: Signature
+
+  constructor(signature: Signature) {
+    this.signature = signature
+    this.#params = signature.params.length
+  }
+
+  /** A fresh local's index. */
+  local(ty: Ty): number { return this.#params + this.#locals.push(ty) - 1 }
+
+  u32(value: number): this {
+    value >>>= 0
+    do {
+      const low = value & 0x7f
+      value >>>= 7
+      this.bytes.push(value ? low | 0x80 : low)
+    } while (value)
+    return this
+  }
+
+  i32(value: number): this {
+    this.bytes.push(0x41)
+    return this.#signed(BigInt(value | 0))
+  }
+
+  i64(value: bigint): this {
+    this.bytes.push(0x42)
+    return this.#signed(BigInt.asIntN(64, value))
+  }
+
+  #signed(value: bigint): this {
+    for (;;) {
+      const low = Number(value & 0x7fn)
+      value >>= 7n
+      if ((value === 0n && !(low & 0x40)) || (value === -1n && low & 0x40)) {
+        this.bytes.push(low)
+        return this
+      }
+      this.bytes.push(low | 0x80)
+    }
+  }
+
+  f64(value: number): this {
+    this.bytes.push(0x44, ...new Uint8Array(new Float64Array([value]).buffer))
+    return this
+  }
+
+  f32(value: number): this {
+    this.bytes.push(0x43, ...new Uint8Array(new Float32Array([value]).buffer))
+    return this
+  }
+
+  v128(bytes: Uint8Array): this {
+    this.bytes.push(0xfd, 12, ...bytes)
+    return this
+  }
+
+  /** A numeric or vector instruction; `lanes` are its immediate bytes. */
+  op(name: string, lanes?: readonly number[]): this {
+    this.bytes.push(...opcode(name).bytes)
+    if (lanes) this.bytes.push(...lanes)
+    return this
+  }
+
+  /** A load or store with a constant offset; alignment is always given as 1 byte. */
+  mem(name: string, offset: number): this {
+    const bytes = memoryOp[name]
+    if (!bytes) throw new Error(`no such memory instruction: ${name}`)
+    this.bytes.push(...bytes, 0)
+    return this.u32(offset)
+  }
+
+  get(local: number): this { this.bytes.push(0x20); return this.u32(local) }
+  set(local: number): this { this.bytes.push(0x21); return this.u32(local) }
+  tee(local: number): this { this.bytes.push(0x22); return this.u32(local) }
+  select(): this { this.bytes.push(0x1b); return this }
+  drop(): this { this.bytes.push(0x1a); return this }
+  call(index: number): this { this.bytes.push(0x10); return this.u32(index) }
+  callIndirect(type: number): this { this.bytes.push(0x11); this.u32(type); return this.u32(0) }
+  block(ty?: Ty): this { this.bytes.push(0x02, ty ? tyByte[ty] : 0x40); return this }
+  loop(): this { this.bytes.push(0x03, 0x40); return this }
+  if(ty?: Ty): this { this.bytes.push(0x04, ty ? tyByte[ty] : 0x40); return this }
+  else(): this { this.bytes.push(0x05); return this }
+  end(): this { this.bytes.push(0x0b); return this }
+  br(depth: number): this { this.bytes.push(0x0c); return this.u32(depth) }
+  brIf(depth: number): this { this.bytes.push(0x0d); return this.u32(depth) }
+  return(): this { this.bytes.push(0x0f); return this }
+  unreachable(): this { this.bytes.push(0x00); return this }
+  brTable(depths: readonly number[], fallback: number): this {
+    this.bytes.push(0x0e)
+    this.u32(depths.length)
+    for (const depth of depths) this.u32(depth)
+    return this.u32(fallback)
+  }
+
+  body(): number[] {
+    const groups: [number, Ty][] = []
+    for (const ty of this.#locals) {
+      const last = groups.at(-1)
+      if (last && last[1] === ty) last[0]++
+      else groups.push([1, ty])
+    }
+    const head = new Code({ params: [], results: [] })
+    head.u32(groups.length)
+    for (const [count, ty] of groups) {
+      head.u32(count)
+      head.bytes.push(tyByte[ty])
+    }
+    const size = new Code({ params: [], results: [] }).u32(head.bytes.length + this.bytes.length + 1)
+    return size.bytes.concat(head.bytes, this.bytes, 0x0b)
+  }
+}
+
+/** Collects types, imports, functions and one table; `bytes()` is the module. */
+export class ModuleWriter {
+  readonly #types: Signature[] = []
+  readonly #typeIndex = new Map<string, number>()
+  readonly #imports: { module: string; name: string; type: number }[] = []
+  readonly #importIndex = new Map<string, number>()
+  readonly #functions: (Code | undefined)[] = []
+  readonly #exports: { name: string; index: number }[] = []
+  #table: readonly number[] = []
+  #sealed = false
+
+  type(signature: Signature): number {
+    const key = `${signature.params}>${signature.results}`
+    let index = this.#typeIndex.get(key)
+    if (index === undefined) {
+      index = this.#types.push(signature) - 1
+      this.#typeIndex.set(key, index)
+    }
+    return index
+  }
+
+  /** Index of an imported function; all imports come before the first `declare`. */
+  import(module: string, name: string, signature: Signature): number {
+    const key = `${module}.${name}`
+    let index = this.#importIndex.get(key)
+    if (index === undefined) {
+      if (this.#sealed) throw new Error(`import ${key} after the first function`)
+      index = this.#imports.push({ module, name, type: this.type(signature) }) - 1
+      this.#importIndex.set(key, index)
+    }
+    return index
+  }
+
+  /** Reserve a function index; give its code with `define`. */
+  declare(): number {
+    this.#sealed = true
+    return this.#imports.length + this.#functions.push(undefined) - 1
+  }
+
+  define(index: number, code: Code): void { this.#functions[index - this.#imports.length] = code }
+
+  export(name: string, index: number): void { this.#exports.push({ name, index }) }
+
+  /** The function table, for call_indirect. */
+  table(indices: readonly number[]): void { this.#table = indices }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    const sections: number[][] = []
+    const u32 = (value: number) => new Code({ params: [], results: [] }).u32(value).bytes
+    const text = (value: string) => { const b = [...new TextEncoder().encode(value)]; return [...u32(b.length), ...b] }
+    const section = (id: number, items: number[][]) => {
+      const body = u32(items.length).concat(...items)
+      sections.push([id, ...u32(body.length)], body)
+    }
+    for (const code of this.#functions) if (code) this.type(code.signature)
+    section(1, this.#types.map((t) => [0x60, ...u32(t.params.length), ...t.params.map((x) => tyByte[x]), ...u32(t.results.length), ...t.results.map((x) => tyByte[x])]))
+    const memory = [...text('env'), ...text('memory'), 2, 1, ...u32(1), ...u32(65536)]
+    section(2, [memory, ...this.#imports.map((i) => [...text(i.module), ...text(i.name), 0, ...u32(i.type)])])
+    section(3, this.#functions.map((code) => {
+      if (!code) throw new Error('a declared function has no code')
+      return u32(this.type(code.signature))
+    }))
+    if (this.#table.length) section(4, [[0x70, 0, ...u32(this.#table.length)]])
+    section(7, this.#exports.map((e) => [...text(e.name), 0, ...u32(e.index)]))
+    if (this.#table.length) section(9, [[0, 0x41, 0, 0x0b, ...u32(this.#table.length), ...this.#table.flatMap(u32)]])
+    const bodies = this.#functions.map((code) => Uint8Array.from((code as Code).body()))
+    const count = u32(bodies.length)
+    const size = bodies.reduce((sum, b) => sum + b.length, count.length)
+    const head = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].concat(...sections, [10], u32(size), count)
+    const out = new Uint8Array(head.length + size - count.length)
+    out.set(head)
+    let at = head.length
+    for (const body of bodies) {
+      out.set(body, at)
+      at += body.length
+    }
+    return out
+  }
+}
