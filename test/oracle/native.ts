@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { arch, cpus, platform } from 'node:os'
 import { join } from 'node:path'
-import { cacheFolder } from '../../src/cpu/system/build.ts'
+import { cacheFolder } from '../../src/cache.ts'
 
 /** The address space of a case: what native.c maps. Everything else is unmapped. */
 export const Space = {

@@ -3,22 +3,14 @@
  * by the hash of its sources: the project's one build step.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync, existsSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cacheFolder, writeWhole } from '../../cache.ts'
 import { asLayout } from '../layout.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const notProcedures = new Set(['build.ts'])
-
-/** Where generated code is kept between runs. */
-export function cacheFolder(): string {
-  const base = process.env['XDG_CACHE_HOME'] ?? (process.env['HOME'] ? join(process.env['HOME'], '.cache') : tmpdir())
-  const folder = join(base, 'paravirt')
-  mkdirSync(folder, { recursive: true })
-  return folder
-}
 
 function sources(): Map<string, string> {
   const files = new Map<string, string>([['layout.ts', asLayout()]])
@@ -49,8 +41,6 @@ export async function buildSystem(): Promise<Uint8Array<ArrayBuffer>> {
       listFiles: () => [...files.keys()],
     })
   if (error || !output) throw new Error(`AssemblyScript: ${error?.message ?? 'no output'}\n${stderr.toString()}`)
-  const temporary = `${cached}.${process.pid}`
-  writeFileSync(temporary, output)
-  renameSync(temporary, cached)
+  writeWhole(cached, output)
   return output
 }

@@ -1,0 +1,151 @@
+/**
+ * Reads a Linux kernel of any kind that people have: a bzImage (vmlinuz), an unpacked ELF vmlinux, or a Debian package
+ * that holds one. The compressed kernel inside a bzImage is unpacked here, once (the guest would need hundreds of
+ * millions of instructions), and kept in the cache by its hash.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { cacheFolder, readCached, writeWhole } from '../cache.ts'
+import type { BzImage } from './bzimage.ts'
+import { isBzImage, parseBzImage } from './bzimage.ts'
+import { isDeb, kernelInDeb } from './deb.ts'
+import type { Elf } from './elf.ts'
+import { isElf, parseElf, writeElf } from './elf.ts'
+import { BootError } from './error.ts'
+import type { Compression } from './unpack.ts'
+import { compressionOf, isUnpackable, unpack } from './unpack.ts'
+
+/**
+ * The ways into a kernel. `pvh`, `64` and `32` enter the unpacked kernel: its PVH entry, startup_64 or startup_32.
+ * `image64` and `image32` enter the bzImage's own decompressor.
+ */
+export type Method = 'pvh' | '64' | '32' | 'image64' | 'image32'
+
+/** In the order of preference. */
+export const methods: readonly Method[] = ['pvh', '64', '32', 'image64', 'image32']
+
+export interface Kernel {
+  /** What it was loaded from, for messages. */
+  name: string
+  /** What it calls itself: the release, then who built it and when. */
+  version: string
+  bits: 32 | 64
+  /** How a bzImage's payload is packed. */
+  compression: Compression | undefined
+  /** The unpacked kernel; undefined if it can only unpack itself. */
+  elf: Elf | undefined
+  image: BzImage | undefined
+  /** The methods that work, with the physical address where each enters the kernel. */
+  entries: Readonly<Partial<Record<Method, number>>>
+}
+
+/** No kernel is larger unpacked; a size word that says so is a bomb. */
+const LARGEST = 512 << 20
+
+/** Loads from a file's path or from bytes. Throws BootError for anything that is not a whole kernel for x86. */
+export async function loadKernel(source: string | Uint8Array, name = nameOf(source)): Promise<Kernel> {
+  let bytes = typeof source === 'string' ? readKernelFile(source) : source
+  if (isDeb(bytes)) bytes = await kernelInDeb(bytes, name)
+  if (isElf(bytes)) {
+    const elf = parseElf(bytes, name)
+    return describe(name, bannerIn(elf), undefined, elf, undefined)
+  }
+  if (!isBzImage(bytes)) throw new BootError(`${name}: ${whatElse(bytes)}`)
+  const image = parseBzImage(bytes, name)
+  const compression = image.payload && compressionOf(image.payload)
+  const elf = compression && isUnpackable(compression) ? await unpackKernel(compression, image.payload!, name) : undefined
+  return describe(name, image.version, compression, elf, image)
+}
+
+const nameOf = (source: string | Uint8Array): string => (typeof source === 'string' ? source : 'kernel')
+
+function readKernelFile(path: string): Uint8Array {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code
+    throw new BootError(`${path}: ${reason === 'ENOENT' ? 'no such file' : reason === 'EISDIR' ? 'a folder' : (error as Error).message}`)
+  }
+}
+
+function describe(
+  name: string,
+  version: string,
+  compression: Compression | undefined,
+  elf: Elf | undefined,
+  image: BzImage | undefined,
+): Kernel {
+  const entries: Partial<Record<Method, number>> = {}
+  if (elf) {
+    if (elf.pvh !== undefined) entries.pvh = elf.pvh
+    entries[elf.bits === 64 ? '64' : '32'] = elf.entry
+  }
+  if (image) {
+    if (image.has64BitEntry) entries.image64 = image.prefAddress + 0x200
+    entries.image32 = image.prefAddress
+  }
+  return { name, version, bits: elf?.bits ?? (image?.has64BitEntry ? 64 : 32), compression, elf, image, entries }
+}
+
+/** Some libraries throw plain strings. */
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+async function unpackKernel(compression: Compression, payload: Uint8Array, name: string): Promise<Elf> {
+  const cached = `kernels/${createHash('sha256').update(payload).digest('hex').slice(0, 32)}.elf`
+  const known = readCached(cached)
+  if (known) return parseElf(known, name)
+
+  // The build appends the unpacked size as a word; gzip's own last word is just that.
+  const sizeAt = payload.length - 4
+  if (sizeAt < 16) throw new BootError(`${name}: damaged kernel: no compressed data`)
+  const size = new DataView(payload.buffer, payload.byteOffset).getUint32(sizeAt, true)
+  if (size > LARGEST) throw new BootError(`${name}: refused: it claims to unpack to ${size >>> 20} MiB; the limit is ${LARGEST >>> 20} MiB`)
+  let unpacked: Uint8Array
+  try {
+    unpacked = await unpack(compression, compression === 'gzip' ? payload : payload.subarray(0, sizeAt), size)
+  } catch (error) {
+    throw new BootError(`${name}: damaged kernel: its ${compression} data does not unpack (${messageOf(error)})`)
+  }
+  if (!isElf(unpacked)) throw new BootError(`${name}: damaged kernel: what its ${compression} data holds is not ELF`)
+  const elf = parseElf(unpacked, name)
+  try {
+    writeWhole(join(cacheFolder(), cached), writeElf(elf))
+  } catch {
+    // A cache that cannot be written costs time, nothing else.
+  }
+  return elf
+}
+
+/** An unpacked kernel says what it is in the banner that it prints first. */
+function bannerIn({ segments }: Elf): string {
+  const start = 'Linux version '
+  for (const { bytes } of segments) {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    for (let at = buffer.indexOf(start); at >= 0; at = buffer.indexOf(start, at + 1)) {
+      const text = buffer.toString('latin1', at + start.length, at + 512)
+      if (/^\d/.test(text)) return /^[\x20-\x7e]*/.exec(text)![0]
+    }
+  }
+  return 'unknown'
+}
+
+/** What a file that is no x86 kernel looks like. */
+function whatElse(bytes: Uint8Array): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const word = (at: number) => (at + 4 <= bytes.length ? view.getUint32(at, true) : 0)
+  const other = (machine: string) => `a kernel for ${machine}; this is an x86 machine`
+  if (bytes.length === 0) return 'empty file'
+  if (word(0x38) === 0x644d5241) return other('arm64')
+  if (word(0x38) === 0x05435352) return other('RISC-V')
+  if (word(0x24) === 0x016f2818) return other('ARM')
+  if (bytes[0] === 0x4d && bytes[1] === 0x5a && word(0x3c) + 6 <= bytes.length && word(word(0x3c)) === 0x4550) {
+    const machine = view.getUint16(word(0x3c) + 4, true)
+    if (machine === 0xaa64) return other('arm64')
+    if (machine === 0x6264) return other('LoongArch')
+    return 'an EFI program that is not a Linux kernel'
+  }
+  const compression = compressionOf(bytes)
+  if (compression) return `a ${compression} file; give the kernel itself (unpack it first)`
+  return bytes.length < 0x400 ? 'truncated: too short for a kernel' : 'not a Linux kernel: neither bzImage (vmlinuz) nor ELF (vmlinux)'
+}

@@ -1,0 +1,80 @@
+/**
+ * The compression formats of kernel payloads. Whoever unpacks says how long the result is, and nothing beyond is
+ * produced. The WebAssembly decoders are loaded when they are needed: an unpacked kernel in the cache needs none.
+ */
+import { gunzipSync, zstdDecompressSync } from 'node:zlib'
+
+export type Compression = 'gzip' | 'xz' | 'lzma' | 'lz4' | 'zstd' | 'bzip2' | 'lzo'
+
+const magics: readonly [Compression, readonly number[]][] = [
+  ['gzip', [0x1f, 0x8b]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]],
+  ['lzma', [0x5d, 0, 0]],
+  ['lz4', [0x02, 0x21, 0x4c, 0x18]],
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['lzo', [0x89, 0x4c, 0x5a, 0x4f]],
+]
+
+export const compressionOf = (bytes: Uint8Array): Compression | undefined =>
+  magics.find(([, magic]) => magic.every((byte, i) => bytes[i] === byte))?.[0]
+
+/** There is no decoder for these here; a kernel packed so can unpack itself. */
+export const isUnpackable = (compression: Compression): boolean => compression !== 'bzip2' && compression !== 'lzo'
+
+/** Unpacks to exactly `size` bytes. Throws if the data is damaged, shorter or longer. */
+export async function unpack(compression: Compression, input: Uint8Array, size: number): Promise<Uint8Array> {
+  const output = await unpackAtMost(compression, input, size)
+  if (output.length !== size) throw new Error(`${output.length} bytes instead of ${size}`)
+  return output
+}
+
+async function unpackAtMost(compression: Compression, input: Uint8Array, size: number): Promise<Uint8Array> {
+  switch (compression) {
+    case 'gzip':
+      return gunzipSync(input, { maxOutputLength: size })
+    case 'zstd':
+      return zstdDecompressSync(input, { maxOutputLength: size })
+    case 'lz4':
+      return unlz4(input, size)
+    case 'xz':
+    case 'lzma':
+      return collect((await import('./xz.ts')).unxz(input), size)
+    default:
+      throw new Error(`no decoder for ${compression}`)
+  }
+}
+
+async function collect(pieces: AsyncIterable<Uint8Array>, size: number): Promise<Uint8Array> {
+  const output = new Uint8Array(size)
+  let length = 0
+  for await (const piece of pieces) {
+    if (length + piece.length > size) throw new Error(`more than ${size} bytes`)
+    output.set(piece, length)
+    length += piece.length
+  }
+  return output.subarray(0, length)
+}
+
+/** A block of LZ4's legacy format unpacks to this much, except the last. */
+const LZ4_BLOCK = 8 << 20
+
+/** LZ4's legacy format: the magic, then blocks of {u32 size, data} to the end; no checksum. */
+async function unlz4(input: Uint8Array, size: number): Promise<Uint8Array> {
+  const { decompress } = await import('lz4-wasm-nodejs')
+  const view = new DataView(input.buffer, input.byteOffset, input.byteLength)
+  const output = new Uint8Array(size)
+  let length = 0
+  for (let at = 4; at < input.length; ) {
+    const packed = at + 4 <= input.length ? view.getUint32(at, true) : Infinity
+    if (at + 4 + packed > input.length) throw new Error('truncated LZ4 data')
+    if (length === size) throw new Error(`more than ${size} bytes`)
+    // The library takes a block preceded by the size that it unpacks to, and refuses any other outcome.
+    const block = new Uint8Array(input.subarray(at, at + 4 + packed))
+    new DataView(block.buffer).setUint32(0, Math.min(LZ4_BLOCK, size - length), true)
+    output.set(decompress(block), length)
+    length += Math.min(LZ4_BLOCK, size - length)
+    at += 4 + packed
+  }
+  return output.subarray(0, length)
+}
