@@ -59,7 +59,7 @@ export class Uart implements PortDevice {
   #lcr = 0
   #mcr = 0
   #lsr = LSR_THRE | LSR_TEMT
-  #msr = 0
+  #msr = 0xb0
   #scratch = 0
   #divisor = 1
   #thrEmptyPending = false
@@ -88,21 +88,6 @@ export class Uart implements PortDevice {
       this.#timeoutPending = this.#fifoCount > 0
       this.#update()
     })
-    this.reset()
-  }
-
-  /** Master reset: the divisor, the scratch register and what the peer has queued survive. */
-  reset(): void {
-    this.#ier = 0
-    this.#fcr = 0
-    this.#lcr = 0
-    this.#mcr = 0
-    this.#lsr = LSR_THRE | LSR_TEMT
-    this.#msr = this.#modemLines()
-    this.#thrEmptyPending = false
-    this.#clearReceiver()
-    this.#feed()
-    this.#update()
   }
 
   /** The peer sends these; they arrive when the guest has RTS active and room. */
