@@ -11,3 +11,11 @@ export {
   switchAddressSpace,
 } from './tlb'
 export { loadPdptes } from './walk'
+export {
+  sseArith32, sseArith64, sseCheck, sseCmp32, sseCmp64, sseComi32, sseComi64, sseFromInt32, sseFromInt64, sseNarrow,
+  sseRcp32, sseRound32, sseRound64, sseRsqrt32, sseToInt32, sseToInt64, sseWiden,
+} from './sse-float'
+export {
+  sseApproximate, sseCmpPacked32, sseCmpPacked64, sseConvert, sseDot32, sseDot64, ssePacked32, ssePacked64,
+  sseRoundPacked32, sseRoundPacked64,
+} from './sse-float-packed'

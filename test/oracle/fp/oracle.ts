@@ -8,16 +8,36 @@ import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { S } from '../../../src/cpu/layout.ts'
-import { buildSystem, cacheFolder } from '../../../src/cpu/system/build.ts'
+import { cacheFolder } from '../../../src/cache.ts'
+import { buildSystem } from '../../../src/cpu/system/build.ts'
 
 /** One case, in and out: `struct state` of oracle.c. */
 export const Case = {
-  CODE: 0, LENGTH: 16, TRAP: 20, RAX: 24, RCX: 32, FLAGS: 40, CODE_AT: 48, MEM_AT: 56, MEM: 64, FX: 192, SIZE: 704,
+  CODE: 0,
+  LENGTH: 16,
+  TRAP: 20,
+  RAX: 24,
+  RCX: 32,
+  FLAGS: 40,
+  CODE_AT: 48,
+  MEM_AT: 56,
+  MEM: 64,
+  FX: 192,
+  SIZE: 704,
 } as const
 
 /** Offsets in an FXSAVE image (SDM Vol. 1 10.5.1), from the start of a case. */
 export const Fx = {
-  FCW: 192, FSW: 194, FTW: 196, FOP: 198, FIP: 200, FDP: 208, MXCSR: 216, MXCSR_MASK: 220, ST: 224, XMM: 352,
+  FCW: 192,
+  FSW: 194,
+  FTW: 196,
+  FOP: 198,
+  FIP: 200,
+  FDP: 208,
+  MXCSR: 216,
+  MXCSR_MASK: 220,
+  ST: 224,
+  XMM: 352,
 } as const
 
 function program(): string {
@@ -71,7 +91,14 @@ export class Core {
   readonly call: Procedures
   constructor(module: WebAssembly.Module) {
     this.memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 })
-    const host = new Proxy({}, { get: (_, name) => () => { throw new Error(`host.${String(name)} was called`) } })
+    const host = new Proxy(
+      {},
+      {
+        get: (_, name) => () => {
+          throw new Error(`host.${String(name)} was called`)
+        },
+      },
+    )
     this.call = new WebAssembly.Instance(module, { env: { memory: this.memory }, host }).exports as Procedures
     this.bytes = new Uint8Array(this.memory.buffer)
     this.view = new DataView(this.memory.buffer)
@@ -81,17 +108,20 @@ export class Core {
   }
   /** Brings case `index` into the state block. */
   load(cases: Cases, index: number): void {
-    const at = index * Case.SIZE, { p, view } = this, from = cases.view
+    const at = index * Case.SIZE,
+      { p, view } = this,
+      from = cases.view
     view.setInt32(p + S.EXC, -1, true)
     view.setBigUint64(p + S.CR4, 0x600n, true)
     view.setBigUint64(p + S.CR0, 0x33n, true)
-    const fsw = from.getUint16(at + Fx.FSW, true), top = fsw >> 11 & 7
+    const fsw = from.getUint16(at + Fx.FSW, true),
+      top = (fsw >> 11) & 7
     view.setUint32(p + S.FCW, from.getUint16(at + Fx.FCW, true), true)
     view.setUint32(p + S.FSW, fsw, true)
     view.setUint32(p + S.FTW, from.getUint8(at + Fx.FTW), true)
     view.setUint32(p + S.MXCSR, from.getUint32(at + Fx.MXCSR, true), true)
     for (let i = 0; i < 8; i++) {
-      const register = p + S.FPR + (top + i & 7) * 16
+      const register = p + S.FPR + ((top + i) & 7) * 16
       this.bytes.set(cases.bytes.subarray(at + Fx.ST + i * 16, at + Fx.ST + i * 16 + 10), register)
       this.bytes.fill(0, register + 10, register + 16)
     }
