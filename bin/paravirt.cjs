@@ -15,10 +15,21 @@ function run() {
 }
 
 function runOnPackagedNode(binary) {
-  var result = require('child_process').spawnSync(binary, [__filename].concat(process.argv.slice(2)), {
-    stdio: 'inherit',
+  var args = [__filename].concat(process.argv.slice(2))
+  var child = require('child_process').spawn(binary, args, { stdio: 'inherit' })
+  // Ctrl-C reaches both processes by the terminal; what is sent to this one only is passed on. The child decides.
+  var ignore = function () {}
+  process.on('SIGINT', ignore)
+  process.on('SIGQUIT', ignore)
+  process.on('SIGTERM', function () {
+    child.kill('SIGTERM')
   })
-  process.exit(result.status === null ? 128 : result.status)
+  process.on('SIGHUP', function () {
+    child.kill('SIGHUP')
+  })
+  child.on('exit', function (code, signal) {
+    process.exit(code === null ? 128 + (require('os').constants.signals[signal] || 0) : code)
+  })
 }
 
 if (parseInt(process.versions.node, 10) >= MINIMUM) {

@@ -83,8 +83,8 @@ installDebianPackages(packages)
 if (command.length > 0) {
   const child = spawn(nodeBinary, command, { stdio: 'inherit' })
   child.on('error', (error) => fail(error.message))
-  // A terminal sends its signals to both processes; the child decides what they mean, this one passes on the outcome.
-  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']))
-    process.on(signal, () => child.kill(signal))
+  // Ctrl-C reaches both processes by the terminal; what is sent to this one only is passed on. The child decides.
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGQUIT'])) process.on(signal, () => {})
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP'])) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => process.exit(code ?? 128 + (signal ? constants.signals[signal] : 0)))
 }

@@ -2,10 +2,6 @@
  * `npm start`: at a terminal the default guest's shell; without one a short demonstration, which boots the same guest,
  * runs some commands in it and ends with its exit code.
  */
-import { spawnSync } from 'node:child_process'
-import { constants } from 'node:os'
-import { fileURLToPath } from 'node:url'
-
 const demonstration = [
   'uname -srm',
   'cat /proc/version',
@@ -15,7 +11,6 @@ const demonstration = [
   'seq 1000 | sha256sum',
 ].join('\n')
 
-const paravirt = fileURLToPath(new URL('../bin/paravirt.cjs', import.meta.url))
 const args = ['run', ...process.argv.slice(2)]
 if (!process.stdin.isTTY || !process.stdout.isTTY) {
   process.stderr.write('start: no terminal, so this is a demonstration: Debian boots, runs this, and ends:\n')
@@ -23,5 +18,5 @@ if (!process.stdin.isTTY || !process.stdout.isTTY) {
   args.push('--exec', demonstration, '--timeout', '600')
 }
 
-const { status, signal } = spawnSync(process.execPath, [paravirt, ...args], { stdio: 'inherit' })
-process.exit(status ?? 128 + (signal ? constants.signals[signal] : 0))
+process.argv.splice(2, process.argv.length, ...args)
+await import('../src/cli/main.ts')

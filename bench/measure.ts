@@ -1,0 +1,78 @@
+/** Runs a machine in a process of its own, watches its console, and measures until a line of it. Linux hosts only. */
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+
+export interface Sample {
+  /** Seconds from the process's start to the line. */
+  readonly wall: number
+  /** Seconds of processor time, all threads, user and system. */
+  readonly cpu: number
+  /** Peak resident memory in MiB. */
+  readonly peak: number
+  /** Each whole line of the console so far, with the second of its arrival. */
+  readonly lines: readonly { readonly text: string; readonly at: number }[]
+}
+
+const ROUND_LIMIT = 900_000
+
+/** Starts `command`, ends it after the first console line that holds `until`. */
+export function measureUntil(until: string, command: string, args: readonly string[]): Promise<Sample> {
+  return new Promise((resolve, reject) => {
+    const start = performance.now()
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const lines: { text: string; at: number }[] = []
+    let partial = ''
+    let errors = ''
+    let sample: Sample | undefined
+    const limit = setTimeout(() => child.kill('SIGKILL'), ROUND_LIMIT)
+
+    child.stdout.setEncoding('latin1').on('data', (piece: string) => {
+      const at = (performance.now() - start) / 1000
+      const whole = (partial + piece).split('\n')
+      partial = whole.pop()!
+      for (const text of whole) {
+        lines.push({ text: text.trimEnd(), at })
+        if (sample || !text.includes(until)) continue
+        sample = { wall: at, ...usage(child.pid!), lines }
+        child.kill('SIGKILL')
+      }
+    })
+    child.stderr.setEncoding('utf8').on('data', (piece: string) => (errors += piece))
+    child.on('error', reject)
+    child.on('close', () => {
+      clearTimeout(limit)
+      if (sample) resolve(sample)
+      else
+        reject(
+          new Error(
+            `${command}: ended without '${until}'\n${errors}${lines
+              .slice(-10)
+              .map((l) => l.text)
+              .join('\n')}`,
+          ),
+        )
+    })
+  })
+}
+
+/** proc(5): fields 14 and 15 of stat are utime and stime in clock ticks, of which Linux counts 100 a second. */
+function usage(pid: number): { cpu: number; peak: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
+  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, peak: Number(peak![1]) / 1024 }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+/** Columns aligned, the first to the left. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  const line = (row: readonly string[]) =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ')
+  return rows.map(line).join('\n')
+}
