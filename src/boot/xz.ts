@@ -25,9 +25,10 @@ const messages: Readonly<Record<number, string>> = {
 /** The decoded data in pieces. Throws if the stream is damaged, ends early or is followed by something. */
 export async function* unxz(input: Uint8Array): AsyncGenerator<Uint8Array> {
   const module = await initModule()
+  const { _malloc: allocate, _free: release } = module
   const stream = new WasmLzmaStream(module)
-  const inBuffer = module._malloc(CHUNK)
-  const outBuffer = module._malloc(CHUNK)
+  const inBuffer = allocate(CHUNK)
+  const outBuffer = allocate(CHUNK)
   try {
     autoDecoderInit(stream)
     for (let at = 0; ; ) {
@@ -50,7 +51,7 @@ export async function* unxz(input: Uint8Array): AsyncGenerator<Uint8Array> {
   } finally {
     end(stream)
     stream.free()
-    module._free(inBuffer)
-    module._free(outBuffer)
+    release(inBuffer)
+    release(outBuffer)
   }
 }

@@ -1,0 +1,28 @@
+#!/bin/sh
+# The first process of the default guest: busybox's shell on the console, or one command whose output goes to the host.
+echo 'paravirt: user space'
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+[ "$TERM" = linux ] && export TERM=vt102 # the kernel's default for init; a serial console is something else
+/bin/busybox --install -s
+
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -a # /etc/fstab
+hostname paravirt
+cd /root || cd /
+
+if [ -f /paravirt/exec ]; then
+  # COM2 carries the command's standard output, COM3 its standard error, byte for byte; COM4 its exit code in decimal
+  # and a newline. Setting a line's modes waits until all that was written has gone out.
+  for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty 115200 raw -echo; done
+  sh /paravirt/exec < /dev/null > /dev/ttyS1 2> /dev/ttyS2
+  code=$?
+  for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty raw; done
+  echo $code > /dev/ttyS3
+else
+  # The host may give the size of its window on the kernel's command line.
+  [ -n "$LINES" ] && [ -n "$COLUMNS" ] && stty rows "$LINES" cols "$COLUMNS"
+  setsid cttyhack sh -l
+fi
+poweroff -f

@@ -1,0 +1,65 @@
+/**
+ * The default guest's initial RAM file system: busybox, our own init (guests/init/init.sh) and whatever files the
+ * caller adds. The command to run, if any, is an archive of its own at the end; Linux unpacks one after another.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { concat, writeCpio } from './cpio.ts'
+import type { CpioEntry } from './cpio.ts'
+
+export interface InitramfsOptions {
+  /** A static busybox for the guest's processor. */
+  busybox: Uint8Array
+  /** More files by absolute path; the folders that they need are made. */
+  files?: ReadonlyMap<string, CpioEntry>
+  /** A command for /bin/sh; without it there is an interactive shell on the console. */
+  exec?: string | undefined
+}
+
+const folder = (mode = 0o755): CpioEntry => ({ mode: 0o040000 | mode })
+const file = (bytes: Uint8Array | string, mode = 0o644): CpioEntry => ({
+  mode: 0o100000 | mode,
+  bytes: typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes,
+})
+const link = (target: string): CpioEntry => ({ mode: 0o120777, bytes: new TextEncoder().encode(target) })
+
+const fstab = `proc /proc proc defaults 0 0
+sys /sys sysfs defaults 0 0
+pts /dev/pts devpts mode=620,ptmxmode=666 0 0
+shm /dev/shm tmpfs mode=1777 0 0
+tmp /tmp tmpfs mode=1777 0 0
+run /run tmpfs mode=755 0 0
+`
+
+export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOptions): Uint8Array {
+  const entries = new Map<string, CpioEntry>()
+  // Packages of a merged-/usr system put into /usr/lib what others look for in /lib; here they stay apart, busybox
+  // has applets in all four program folders.
+  for (const path of ['/bin', '/dev', '/etc', '/proc', '/run', '/sbin', '/sys', '/usr', '/usr/bin', '/usr/sbin', '/var'])
+    entries.set(path, folder())
+  entries.set('/root', folder(0o700))
+  entries.set('/tmp', folder(0o1777))
+  // The kernel opens it for init before anything is mounted.
+  entries.set('/dev/console', { mode: 0o020600, device: [5, 1] })
+  entries.set('/bin/busybox', file(busybox, 0o755))
+  entries.set('/bin/sh', link('busybox'))
+  entries.set('/init', file(readFileSync(join(import.meta.dirname, '../../guests/init/init.sh')), 0o755))
+  entries.set('/etc/fstab', file(fstab))
+  entries.set('/etc/passwd', file('root:x:0:0:root:/root:/bin/sh\n'))
+  entries.set('/etc/group', file('root:x:0:\n'))
+  for (const [path, entry] of files) {
+    addParents(entries, path)
+    entries.set(path, entry)
+  }
+  const archives = [writeCpio(entries)]
+  if (exec !== undefined)
+    archives.push(writeCpio(new Map([['/paravirt', folder()], ['/paravirt/exec', file(`${exec}\n`)]])))
+  return concat(archives)
+}
+
+function addParents(entries: Map<string, CpioEntry>, path: string): void {
+  const parent = path.slice(0, path.lastIndexOf('/'))
+  if (parent === '' || entries.has(parent)) return
+  addParents(entries, parent)
+  entries.set(parent, folder())
+}
