@@ -8,7 +8,7 @@ import { exclusion } from './exceptions.ts'
 import { formsOf } from './forms.ts'
 import { Space, type Case } from './native.ts'
 import { Random } from './random.ts'
-import { fill, flags, fxsave, registers, type Lanes } from './state.ts'
+import { dataAddress, fill, flags, fxsave, registers, type Lanes } from './state.ts'
 
 /** Change it to get other cases everywhere. */
 const SEED = 'paravirt 1'
@@ -41,19 +41,37 @@ function lanesOf(row: Row, random: Random): Lanes {
   return 'int'
 }
 
+/** Gives an indirect jump or a return a place to go: in registers, or as a frame of any width in memory. */
+function aimAtCode(random: Random, gpr: BigUint64Array, memory: Uint8Array, at: number, inRegister: boolean): void {
+  const target = (): bigint => BigInt(Space.CODE + random.below(Space.CODE_SIZE))
+  if (inRegister) for (let r = 0; r < 16; r++) if (r !== 4) gpr[r] = target()
+  const view = new DataView(memory.buffer)
+  const width = random.pick([2, 4, 8])
+  const selector = (): bigint => BigInt(random.pick([0x23, 0x33, 0x33, 0x2b, 0x2b, 0x13, 0, 3, random.below(0x10000)]))
+  const frame = [target(), selector(), BigInt(random.u32() & 0x244fd5 | 2), BigInt(dataAddress(random, 8)), selector()]
+  frame.forEach((value, i) => {
+    const place = at + i * width
+    if (place < 0 || place + 8 > memory.length) return
+    view.setBigUint64(place, value, true)
+  })
+}
+
 function makeCase(row: Row, form: Form, random: Random): RowCase {
   const lanes = lanesOf(row, random)
   const gpr = registers(random)
   // Sometimes the last code page ends in or right after the instruction.
   const offset = random.chance(98) ? 0x800 : Space.CODE_SIZE - 1 - random.below(15)
   const { code, address, fsBase, gsBase } = encode(random, form, Space.CODE + offset, gpr)
-  const linear = Number((address ?? gpr[random.pick([4, 4, 6, 7])]!) & 0xffffffffn)
+  const stack = /^(ret|iret|pop)/.test(row.name)
+  const linear = Number((address ?? gpr[stack ? 4 : random.pick([4, 4, 6, 7])]!) & 0xffffffffn)
   const window = Math.min(Math.max(linear - 64 & ~63, Space.DATA), Space.DATA + Space.DATA_SIZE - WINDOW)
   const memory = new Uint8Array(WINDOW)
   if (random.chance(8)) memory.fill(random.below(256))
   else fill(random, memory, lanes)
   const at = linear - window
-  if (random.chance(12) && at >= 0 && at + 16 <= WINDOW) {
+  const transfer = /^(jmp|call|ret|iret)/.test(row.name)
+  if (transfer && random.chance(80)) aimAtCode(random, gpr, memory, at, address === undefined)
+  else if (random.chance(12) && at >= 0 && at + 16 <= WINDOW) {
     // Memory that equals the accumulator, for CMPXCHG and its kin.
     const view = new DataView(memory.buffer)
     view.setBigUint64(at, gpr[0]!, true)

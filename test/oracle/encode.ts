@@ -25,6 +25,8 @@ export interface Form {
   size: 16 | 32 | 64 | undefined
   /** Size used without REX.W and 66h in 64-bit mode is 64 (PUSH, near branches). */
   default64: boolean
+  /** Address size, if the instruction has one of its own. */
+  addressSize: 16 | 32 | 64 | undefined
   /** How often (percent) to add a 66h that has no effect. */
   ignored66: number
   /** Bytes of the memory operand, for its alignment. */
@@ -138,7 +140,7 @@ function immediateBytes(random: Random, form: Form, bytes: number): number[] {
 /** Code of `form` at `start` (linear); registers in `gpr` are changed to suit a memory operand. */
 export function encode(random: Random, form: Form, start: number, gpr: BigUint64Array): Encoded {
   const { mode } = form
-  const narrow = random.chance(6)
+  const narrow = form.addressSize === undefined ? random.chance(6) : form.addressSize !== mode
   const width = mode === 64 ? (narrow ? 32 : 64) : narrow ? 16 : 32
   const legacy: number[] = []
   if (narrow) legacy.push(0x67)

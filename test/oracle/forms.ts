@@ -54,6 +54,7 @@ export function formsOf(row: Row, mode: 64 | 32): Form[] {
   const { options } = row
   if (mode === 64 ? options.not64 : options.only64) return []
   if (mode === 32 && row.rexW) return []
+  if (options.address !== undefined && options.address !== mode && options.address !== mode / 2) return []
   const sized = options.sized || row.operands.some((o) => 'vyz'.includes(o.size) && o.size !== '')
   const wide = row.operands.some((o) => o.size === 'v' || o.size === 'z') || options.sized === true
   const sizes = row.sizes.filter((size) => {
@@ -80,6 +81,7 @@ export function formsOf(row: Row, mode: 64 | 32): Form[] {
       rms: registersOf(inModrm[0]?.where, true),
       size: row.rexW ? 64 : sized && (size === 64 || size === 32 || (size === 16 && wide)) ? size : undefined,
       default64: options.d64 === true || options.f64 === true,
+      addressSize: options.address,
       ignored66: ignored66(row, size, wide, mode),
       bytes: inModrm[0] ? operandBytes(inModrm[0].size, bits) : bits / 8,
       ...immediates(row, bits, mode),

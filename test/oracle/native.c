@@ -30,7 +30,7 @@
 #define WINDOW 512
 #define FXSAVE_USED 416
 #define TIMEOUT 255
-#define FLAGS_NOT_RESTORED 0x204000 /* ID, NT: sigreturn leaves them as they are */
+#define NOT_OURS 0x244000 /* ID, AC, NT: the handler starts with them; sigreturn leaves ID and NT as they are */
 
 struct input {
   uint8_t mode, length, reserved[2];
@@ -149,6 +149,7 @@ static void finish(ucontext_t *uc, unsigned trap, struct segments s) {
 static struct segments main_segments;
 
 static void handler(int signal, siginfo_t *info, void *context) {
+  __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" : : "i"(~NOT_OURS) : "cc", "memory");
   (void)info;
   ucontext_t *uc = context;
   if (!running) {
@@ -167,7 +168,6 @@ static void handler(int signal, siginfo_t *info, void *context) {
     finish(uc, signal == SIGALRM ? TIMEOUT : (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO], take_segments());
     current++;
   }
-  __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" : : "i"(~FLAGS_NOT_RESTORED) : "cc", "memory");
   if (current < count)
     begin(uc);
   else {

@@ -47,9 +47,9 @@ function packed(random: Random): bigint {
   return value
 }
 
-/** CF PF AF ZF SF OF at random, DF rarely, AC (no effect at CPL 3 while CR0.AM is 0) never: the host sets CR0.AM. */
+/** CF PF AF ZF SF OF at random, DF where it counts, and sometimes AC: Linux sets CR0.AM. */
 export function flags(random: Random, direction: boolean): number {
-  return 0x202 | (random.u32() & 0x8d5) | (direction && random.chance(30) ? 0x400 : 0)
+  return 0x202 | (random.u32() & 0x8d5) | (direction && random.chance(30) ? 0x400 : 0) | (random.chance(2) ? 0x40000 : 0)
 }
 
 function x87(random: Random, image: Uint8Array, view: DataView): void {

@@ -1,0 +1,66 @@
+/**
+ * The oracle's command: compares rows of the instruction table with the host's processor.
+ *
+ *   node test/oracle/run.ts [--rows REGEX] [--cases N] [--mode 64|32] [--show N] [--digests check|write|no]
+ *
+ * REGEX is matched against `name operands (encoding)`. The exit code is 1 if anything differs. Digests of the native
+ * results (digests.json, of DIGEST_CASES cases) let a host with another processor check ours: there, our own results
+ * are digested.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { rowTitle, testedRows } from './cases.ts'
+import { checkRow, describeFailures, type Report } from './check.ts'
+import { buildNative } from './native.ts'
+import { createOurs } from './ours.ts'
+
+export const DIGEST_CASES = 2000
+const digestFile = join(import.meta.dirname, 'digests.json')
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '' },
+    cases: { type: 'string', default: String(DIGEST_CASES) },
+    mode: { type: 'string' },
+    show: { type: 'string', default: '3' },
+    digests: { type: 'string', default: 'no' },
+  },
+})
+const filter = new RegExp(values.rows, 'i')
+const count = Number(values.cases)
+const modes = ([64, 32] as const).filter((mode) => values.mode === undefined || Number(values.mode) === mode)
+const native = buildNative()
+const ours = await createOurs()
+const rows = testedRows().filter((row) => filter.test(rowTitle(row)))
+if (rows.length === 0) {
+  console.error(`no row matches ${values.rows}`)
+  process.exit(2)
+}
+
+const failed: Report[] = []
+const digests: Record<string, string> =
+  values.digests === 'no' ? {} : (JSON.parse(readFileSync(digestFile, 'utf8')) as Record<string, string>)
+let cases = 0
+let stale = 0
+for (const row of rows)
+  for (const mode of modes) {
+    const report = checkRow(row, mode, count, native, ours)
+    if (!report) continue
+    cases += report.cases
+    if (report.failures.length > 0) {
+      failed.push(report)
+      console.log(`${describeFailures(report, Number(values.show))}\n`)
+    }
+    const key = `${mode} ${rowTitle(row)}`
+    if (values.digests === 'write') digests[key] = report.digest
+    else if (values.digests === 'check' && digests[key] !== report.digest) {
+      stale++
+      console.log(`${key}: digest differs from the committed one`)
+    }
+  }
+if (values.digests === 'write') writeFileSync(digestFile, `${JSON.stringify(digests, undefined, 1)}\n`)
+console.log(`${rows.length} rows, ${cases} cases, ${failed.length} of them (row, mode) differ:`)
+for (const { row, mode, failures, cases: all } of failed)
+  console.log(`  ${String(failures.length).padStart(5)}/${all}  ${mode}  ${rowTitle(row)}`)
+process.exitCode = failed.length > 0 || stale > 0 ? 1 : 0
