@@ -1,9 +1,13 @@
 /** The machine as those who run one see it: the command, the bench, the tests. */
+import type { BootOptions } from '../boot/layout.ts'
 
-/** What a serial port's bytes go to: `com1` is ttyS0. A port without a sink discards them. */
-export type SerialSinks = { readonly [Port in SerialPort]?: (bytes: Uint8Array) => void }
 export type SerialPort = 'com1' | 'com2' | 'com3' | 'com4'
-export const SERIAL_PORTS: readonly SerialPort[] = ['com1', 'com2', 'com3', 'com4']
+
+/** What a serial port's bytes go to; `com1` is ttyS0. The array is the sink's. A port without a sink discards them. */
+export type SerialSinks = { readonly [Port in SerialPort]?: (bytes: Uint8Array) => void }
+
+/** What to boot; where the firmware's tables lie is the machine's own business. */
+export type BootPlan = Pick<BootOptions, 'kernel' | 'initrd' | 'cmdline' | 'method'>
 
 /** Why a machine stopped. */
 export type ExitReason =
@@ -23,12 +27,4 @@ export interface MachineStats {
   readonly instructions: number
   /** Virtual time since power-on, in nanoseconds. */
   readonly virtualNanoseconds: number
-}
-
-export interface Machine {
-  /** Runs until the machine stops. Rejects only if the virtual machine itself is at fault. */
-  run(signal?: AbortSignal): Promise<ExitReason>
-  /** The serial ports, as in SERIAL_PORTS: bytes that the guest receives, in order, as it takes them. */
-  readonly serial: readonly { send(bytes: Uint8Array): void }[]
-  stats(): MachineStats
 }
