@@ -5,6 +5,7 @@
  * sees a load's fault by EXC.
  */
 import { EFER, MODE, MODE_LONG, PAGE_RAM, SCRATCH } from './layout'
+import { AC, EFER_LMA, GP, SS } from './bits'
 import { raise } from './faults'
 import { codeMarks, hostAddress, pageKind, physCopyIn, physCopyOut, physRead, physWrite } from './physical'
 import { alignmentChecked, currentBank, implicitBank } from './tlb'
@@ -18,7 +19,6 @@ const SIZE: i32 = 0xff
 /** probeWrite's answer after a fault. */
 export const PROBE_FAULT: u32 = 0xffffffff
 
-const EFER_LMA: u64 = 1 << 10
 const WRAP_32: u64 = 0xffffffff
 const WRAP_64: u64 = ~(<u64>0)
 
@@ -33,7 +33,7 @@ export function isCanonical(linear: u64): bool {
 @inline
 function refuseNonCanonical(p: u32, linear: u64, length: u32, stack: bool): bool {
   if (isCanonical(linear) && isCanonical(linear + length - 1)) return false
-  raise(p, stack ? 12 : 13, 0)
+  raise(p, stack ? SS : GP, 0)
   return true
 }
 
@@ -55,7 +55,7 @@ function implicitWrap(p: u32): u64 {
 @inline
 function refuseUnaligned(p: u32, linear: u64, size: i32): bool {
   if (!alignmentChecked(p) || size > 8 || (<i32>linear & (size - 1)) == 0) return false
-  raise(p, 17, 0)
+  raise(p, AC, 0)
   return true
 }
 

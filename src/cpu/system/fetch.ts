@@ -2,6 +2,7 @@
 import {
   GEN, MODE, MODE_FLAT, MODE_LONG, PAGE_LINEAR, RIP, R_OFFSET_LENGTH, SEG_BASE, SEG_LIMIT, TLB_EXEC,
 } from './layout'
+import { GP } from './bits'
 import { isCanonical } from './access'
 import { raise } from './faults'
 import { hostDecode } from './host'
@@ -25,7 +26,7 @@ export function lookup(p: u32): u32 {
   if (load<u64>(entry) != ((linear & PAGE_MASK) | load<u64>(p, GEN))) {
     if (mode & MODE_LONG) {
       if (!isCanonical(rip)) {
-        raise(p, 13, 0)
+        raise(p, GP, 0)
         return 0
       }
     } else if (beyondLimit(p, rip, 1)) return 0
@@ -47,7 +48,7 @@ export function lookup(p: u32): u32 {
 @inline
 function beyondLimit(p: u32, rip: u64, length: u64): bool {
   if (rip + length - 1 <= <u64>load<u32>(p, CS_LIMIT)) return false
-  raise(p, 13, 0)
+  raise(p, GP, 0)
   return true
 }
 
@@ -58,7 +59,7 @@ function beyondLimit(p: u32, rip: u64, length: u64): bool {
 export function fetchCheck(p: u32, linear: u64): u64 {
   if (load<u32>(p, MODE) & MODE_LONG) {
     if (!isCanonical(linear)) {
-      raise(p, 13, 0)
+      raise(p, GP, 0)
       return WALK_FAULT
     }
   } else linear &= 0xffffffff

@@ -19,3 +19,19 @@ export {
   sseApproximate, sseCmpPacked32, sseCmpPacked64, sseConvert, sseDot32, sseDot64, ssePacked32, ssePacked64,
   sseRoundPacked32, sseRoundPacked64,
 } from './sse-float-packed'
+export { checkIo } from './io'
+export { stringOp } from './strings'
+export { clac, cli, getFlags, popf, pushfImage, readEflags, setFlags, stac, sti, writeEflags } from './flags'
+export { loadSegment, loadSegmentFar, updateMode } from './segments'
+export { deliver, deliverInterrupt, deliverNmi, int1, singleStep, softInterrupt } from './deliver'
+export { farReturn, iret } from './returns'
+export { farCall, farJump } from './far'
+export { swapgs, syscall, sysenter, sysexit, sysret } from './syscall'
+export {
+  checkUmip, checkUmipProtected, clts, invlpg, invpcid, lgdt, lidt, lmsw, movFromCr, movFromDr, movToCr, movToDr, needCpl0,
+  refreshState, xgetbv, xsetbv,
+} from './control'
+export { rdmsr, wrmsr } from './msr'
+export { hlt, rdpmc, rdrand, rdtsc, rdtscp, readBase, writeBase } from './misc'
+export { lar, lldt, lsl, ltr, verr, verw } from './systemsegments'
+export { initVcpu, resetVcpu, startVcpu } from './reset'

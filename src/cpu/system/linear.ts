@@ -1,9 +1,9 @@
 /** Segmentation: from an offset in a segment to a linear address, with the checks of SDM Vol. 3A chapter 5. */
 import { ATTR_DB, ATTR_NULL, CR0, MODE, MODE_LONG, SEG_ATTR, SEG_BASE, SEG_LIMIT } from './layout'
+import { CR0_PE, GP, SEG_SS, SS } from './bits'
 import { isCanonical } from './access'
 import { raise } from './faults'
 
-const SS: i32 = 2
 const CODE: u32 = 8
 const EXPAND_DOWN: u32 = 4
 const READABLE: u32 = 2 // of a code segment
@@ -16,10 +16,10 @@ const WRITABLE: u32 = 2 // of a data segment
 export function segLinear(p: u32, seg: i32, offset: u64, size: i32, write: i32): u64 {
   const linear = load<u64>(p + (seg << 3), SEG_BASE) + offset
   if (load<u32>(p, MODE) & MODE_LONG) {
-    if (!isCanonical(linear) || !isCanonical(linear + size - 1)) raise(p, seg == SS ? 12 : 13, 0)
+    if (!isCanonical(linear) || !isCanonical(linear + size - 1)) raise(p, seg == SEG_SS ? SS : GP, 0)
     return linear
   }
-  if (refused(p, seg, offset, size, write)) raise(p, seg == SS ? 12 : 13, 0)
+  if (refused(p, seg, offset, size, write)) raise(p, seg == SEG_SS ? SS : GP, 0)
   return linear & 0xffffffff
 }
 
@@ -31,7 +31,7 @@ function refused(p: u32, seg: i32, offset: u64, size: i32, write: i32): bool {
   const last = offset + size - 1
   if (attr & ATTR_NULL) return true
   // Real mode has limits but no types.
-  if (load<u64>(p, CR0) & 1) {
+  if (load<u64>(p, CR0) & CR0_PE) {
     const writes = write != 0
     if ((attr & CODE) != 0 ? writes || (attr & READABLE) == 0 : writes && (attr & WRITABLE) == 0) return true
   }

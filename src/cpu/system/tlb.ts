@@ -15,6 +15,7 @@ import {
   TLBC_AREA, TLBC_BANK, TLBC_EMPTY, TLBC_ENTRIES, TLBC_ENTRY, TLBC_LARGE_1G, TLBC_LARGE_2M, TLBC_PART, TLBC_SUPERVISOR,
   TLBC_SUPERVISOR_AC, TLBC_USER, TLB_EXEC, TLB_READ, TLB_STATE, TLB_WRITE,
 } from './layout'
+import { CR0_AM, CR4_PAE, CR4_PCIDE, CR4_SMAP, FLAG_AC } from './bits'
 
 // TLB_STATE, all u32 but the last.
 const SLOT: u32 = TLB_STATE // number of the current address space's slot
@@ -30,10 +31,6 @@ export const PDPTES: u32 = TLB_STATE + 208 // 4 x u64: PAE's page-directory-poin
 
 const BANKS: u32 = 3
 const MAX_GENERATION: u32 = 0xfff
-const CR0_AM: u64 = 1 << 18
-const CR4_SMAP: u64 = 1 << 21
-const CR4_PCIDE: u64 = 1 << 17
-const FLAG_AC: u32 = 1 << 18
 export const PAGE_MASK: u64 = ~(<u64>0xfff)
 
 // @ts-ignore: decorator
@@ -207,14 +204,13 @@ export function flushPcid(p: u32, pcid: u32): void {
 
 /** Forget the page that holds `linear`, however large, in every address space: INVLPG, INVPCID 0. */
 export function flushPage(p: u32, linear: u64): void {
-  const cr4 = load<u64>(p, CR4)
   if (testBit(p + TLBC_LARGE_1G, <u32>(linear >>> 30) & 4095)) {
     flushAll(p)
     return
   }
   // A 4 MiB page of 32-bit paging is two 2 MiB regions.
   if (testBit(p + TLBC_LARGE_2M, <u32>(linear >>> 21) & 32767)) {
-    const shift: u64 = cr4 & (1 << 5) ? 21 : 22
+    const shift: u64 = load<u64>(p, CR4) & CR4_PAE ? 21 : 22
     flushRegion(p, linear >>> shift << shift, shift)
   } else {
     const offset = entryOffset(linear)

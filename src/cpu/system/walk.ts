@@ -4,6 +4,7 @@
  * the page's physical address and a few flags, or raises #PF. Protection keys and 5-level paging do not exist here.
  */
 import { CR0, CR2, CR3, CR4, EFER, MAXPHYADDR, PAGE_MMIO, TLBC_SUPERVISOR, TLBC_USER } from './layout'
+import { CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMEP, EFER_LMA, EFER_NXE, GP, PF } from './bits'
 import { raise } from './faults'
 import { hostAddress, pageKind, physRead, physWrite } from './physical'
 import { PDPTES } from './tlb'
@@ -21,14 +22,6 @@ export const WALK_1G: u64 = 8
 /** The answer of a walk that raised #PF. */
 export const WALK_FAULT: u64 = ~(<u64>0)
 
-const CR0_WP: u64 = 1 << 16
-const CR0_PG: u64 = 1 << 31
-const CR4_PSE: u64 = 1 << 4
-const CR4_PAE: u64 = 1 << 5
-const CR4_PGE: u64 = 1 << 7
-const CR4_SMEP: u64 = 1 << 20
-const EFER_LMA: u64 = 1 << 10
-const EFER_NXE: u64 = 1 << 11
 
 // Paging-structure entries.
 const P: u64 = 1
@@ -49,8 +42,6 @@ const PF_P: u32 = 1
 const PF_U: u32 = 4
 const PF_RSVD: u32 = 8
 const PF_I: u32 = 16
-
-const PF: i32 = 14
 
 function pageFault(p: u32, linear: u64, access: u32, bank: u32, bits: u32): u64 {
   let error = bits | (access & WRITE)
@@ -207,7 +198,7 @@ export function loadPdptes(p: u32, cr3: u64): i32 {
   for (let i: u32 = 0; i < 4; i++) {
     const entry = physRead(p, table + (i << 3), 8)
     if ((entry & P) != 0 && (entry & reserved) != 0) {
-      raise(p, 13, 0)
+      raise(p, GP, 0)
       return 1
     }
   }
