@@ -35,7 +35,7 @@ const state = {
   RECORD: 276, // record that is executing, whenever a procedure is called
   BUDGET: 280, // i64, instructions left in this slice
   GEN: 288, // i64, generation tag of the current bank (0..4095)
-  SHADOW: 296, // 1: interrupts are inhibited for one instruction (STI, MOV SS, POP SS)
+  SHADOW: 296, // non-zero: interrupts are inhibited for one instruction (1: after STI, 2: after MOV SS, POP SS, which holds back #DB too)
   IRQ_PENDING: 300, // set by the host: a maskable interrupt waits
   NMI_PENDING: 304,
   NMI_BLOCKED: 308,
@@ -69,6 +69,7 @@ const state = {
   MXCSR: 720,
   FP_FLAGS: 724, // i32, exception flags raised by softfloat since last cleared; MXCSR bit order
   FPR: 736, // 8 x 16 bytes: mantissa i64, then sign and exponent in an i16
+  DESC_BASE: 864, // ES CS SS DS, 8 bytes each: bases as loaded; SEG_BASE is 0 instead in 64-bit mode
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.
   VEC0: 1024, VEC1: 1536, VEC2: 2048, VEC3: 2560,
