@@ -1,0 +1,116 @@
+/**
+ * I/O APIC with 24 pins (Intel 82093AA data sheet), version 0x20: it has the EOI register of later ones.
+ * A pin's line is given as asserted or not; polarity is between the guest and its tables.
+ */
+import type { MmioDevice } from '../machine/bus.ts'
+
+export const IOAPIC_PINS = 24
+const VERSION = 0x20 | ((IOAPIC_PINS - 1) << 16)
+
+const REMOTE_IRR = 0x4000
+const LEVEL = 0x8000
+const MASKED = 0x10000
+/** Delivery status and remote IRR are read-only. */
+const WRITABLE = 0x1afff
+
+const FIXED = 0
+const LOWEST = 1
+
+export interface IoApicOptions {
+  /** Interrupt message to the local APICs. */
+  readonly send: (mode: number, vector: number, level: boolean, logical: boolean, destination: number) => void
+  /** Called before a write can change which pins are masked. */
+  readonly beforeWrite: () => void
+  /** Called after it. */
+  readonly afterWrite: () => void
+}
+
+export class IoApic implements MmioDevice {
+  readonly #options: IoApicOptions
+  #select = 0
+  #id = 0
+  readonly #low = new Uint32Array(IOAPIC_PINS).fill(MASKED)
+  readonly #high = new Uint32Array(IOAPIC_PINS)
+  readonly #line = new Uint8Array(IOAPIC_PINS)
+
+  constructor(options: IoApicOptions) {
+    this.#options = options
+  }
+
+  masked(pin: number): boolean {
+    return (this.#low[pin] & MASKED) !== 0
+  }
+
+  setPin(pin: number, asserted: boolean): void {
+    const rising = asserted && this.#line[pin] === 0
+    this.#line[pin] = asserted ? 1 : 0
+    // An edge on a masked pin is lost.
+    if (rising || this.#low[pin] & LEVEL) this.#sample(pin)
+  }
+
+  /** The local APICs' broadcast that a level-triggered vector was served. */
+  endOfInterrupt(vector: number): void {
+    for (let pin = 0; pin < IOAPIC_PINS; pin++) {
+      const low = this.#low[pin]
+      if ((low & 0xff) === vector && low & REMOTE_IRR) {
+        this.#low[pin] = low & ~REMOTE_IRR
+        if (low & LEVEL) this.#sample(pin)
+      }
+    }
+  }
+
+  /** Send what the pin asks for: its caller saw an edge, or the pin is level-triggered. */
+  #sample(pin: number): void {
+    const low = this.#low[pin]
+    if (low & MASKED || this.#line[pin] === 0) return
+    const mode = (low >> 8) & 7
+    const level = (low & LEVEL) !== 0 && (mode === FIXED || mode === LOWEST)
+    if (level) {
+      if (low & REMOTE_IRR) return
+      this.#low[pin] = low | REMOTE_IRR
+    }
+    this.#options.send(mode, low & 0xff, level, (low & 0x800) !== 0, this.#high[pin] >>> 24)
+  }
+
+  read(offset: number, size: number): number {
+    const shift = (offset & 3) * 8
+    const register = offset & ~3
+    const value = register === 0 ? this.#select : register === 0x10 ? this.#readSelected() : 0
+    return size === 4 ? value >>> shift : (value >>> shift) & ((1 << (size * 8)) - 1)
+  }
+
+  write(offset: number, size: number, value: number): void {
+    if (offset === 0) this.#select = value & 0xff
+    else if (offset === 0x10 && size === 4) {
+      this.#options.beforeWrite()
+      this.#writeSelected(value)
+      this.#options.afterWrite()
+    } else if (offset === 0x40) this.endOfInterrupt(value & 0xff)
+  }
+
+  #readSelected(): number {
+    const select = this.#select
+    // The arbitration id follows the id.
+    if (select === 0 || select === 2) return this.#id
+    if (select === 1) return VERSION
+    const pin = (select - 0x10) >> 1
+    if (pin < 0 || pin >= IOAPIC_PINS) return 0
+    return select & 1 ? this.#high[pin] : this.#low[pin]
+  }
+
+  #writeSelected(value: number): void {
+    const select = this.#select
+    if (select === 0) this.#id = value & 0x0f000000
+    const pin = (select - 0x10) >> 1
+    if (pin < 0 || pin >= IOAPIC_PINS) return
+    if (select & 1) {
+      this.#high[pin] = value & 0xff000000
+      return
+    }
+    let low = (value & WRITABLE) | (this.#low[pin] & REMOTE_IRR)
+    // Remote IRR has no meaning for an edge; making a pin edge-triggered clears it, which kernels use to do so.
+    if ((low & LEVEL) === 0) low &= ~REMOTE_IRR
+    this.#low[pin] = low
+    if (low & LEVEL) this.#sample(pin)
+  }
+}
