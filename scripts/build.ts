@@ -3,13 +3,15 @@
  * and the AssemblyScript procedures compiled, so that users need no compiler.
  */
 import { spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { buildSystem } from '../src/cpu/system/build.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true })
+const root = join(import.meta.dirname, '..')
+rmSync(join(root, 'dist'), { recursive: true, force: true })
 const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
   cwd: root,
   stdio: 'inherit',
 })
-process.exit(status ?? 1)
+if (status !== 0) process.exit(status ?? 1)
+writeFileSync(join(root, 'dist/cpu/system/system.wasm'), await buildSystem())
