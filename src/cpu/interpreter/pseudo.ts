@@ -2,7 +2,7 @@
  * Records that are no instructions and cost nothing: how streams hang together.
  *
  * bad: must never run. goto: go on at the record in DISP. check: budget check on a long straight line. nextPage: the
- * stream ran off the page. guard: before an instruction that crosses into the next page, IMM is that page's number
+ * stream goes on at offset IMM of the next page. guard: before an instruction that crosses into the next page, IMM is that page's number
  * when it was decoded. lookup: leave with RIP here, so that the next instruction is decoded (or faults).
  */
 import { Exit, Leave, R, S, Tlb } from '../layout.ts'
@@ -34,6 +34,7 @@ export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recr
     check: (c) => c.get(RECORD).i32(R.SIZE).op('i32.add'),
     nextPage: (c) => {
       c.get(P).get(P).mem('i64.load', S.PAGE_LINEAR).i64(4096n).op('i64.add').get(P).mem('i64.load', S.SEG_BASE + 8).op('i64.sub')
+      c.get(RECORD).mem('i64.load32_u', R.IMM).op('i64.add')
       c.tee(c.local('i64')).get(2).i64(0xffffffffn).op('i64.and').get(P).mem('i32.load', S.MODE).i32(1).op('i32.and').select()
       c.mem('i64.store', S.RIP)
       c.i32(0)
@@ -92,7 +93,7 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: { 
     case Pseudo.nextPage: {
       const entry = nextPageEntry()
       const target = pool.take('i32')
-      c.get(entry).mem('i32.load', 8).mem('i32.load', 0).tee(target).op('i32.eqz').brIf(height - at.slow)
+      c.get(entry).mem('i32.load', 8).get(r).mem('i32.load', R.IMM).i32(2).op('i32.shl').op('i32.add').mem('i32.load', 0).tee(target).op('i32.eqz').brIf(height - at.slow)
       c.get(P).get(P).mem('i64.load', S.PAGE_LINEAR).i64(4096n).op('i64.add').mem('i64.store', S.PAGE_LINEAR)
       c.get(x).get(target).op('i32.add').get(r).op('i32.sub').set(x)
       c.get(target).set(r)

@@ -48,7 +48,7 @@ const pop = (s: Semantics) => {
 row('pop', '58+r', 'Zv', pop, { d64: true })
 row('pop', '8F /0', 'Ev', pop, { d64: true, popBase: true })
 
-row('nop', '90', '', () => {})
+row('nop', '90', '', () => {}, { noRexB: true })
 row('nop', '0F 1F /r', 'Ev', (s) => { if (s.isMem(0)) s.ea() })
 row('leave', 'C9', '', (s) => {
   // The stack pointer comes from (R)BP, as wide as the stack is; then BP is popped by operand size.

@@ -29,6 +29,10 @@ export interface RowOptions {
   undefinedFlags?: number
   /** Needs a kernel or devices: not for the user-mode oracle. */
   system?: boolean
+  /** ModRM.mod is ignored: always a register (MOV CR, MOV DR). */
+  anyMod?: boolean
+  /** Not with REX.B (90 is NOP, 41 90 is XCHG R8, RAX). */
+  noRexB?: boolean
   /** Exists for this address size only (LOOP, JCXZ, string instructions). */
   address?: 16 | 32 | 64
   /** REP/REPNE are meaningful (string instructions): the decoder puts the prefix into the record's A field (0 none, 1 REP/REPE, 2 REPNE). */

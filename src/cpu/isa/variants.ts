@@ -87,7 +87,7 @@ function formsOf(row: Row): Form[] {
 }
 
 const formModes: Record<Form, readonly Mode[]> = {
-  r: modes, b: ['64'], x: ['64'], d: ['32'], s: modes, q: ['64'], p: ['64', '32'], o: ['64', '32'], t: ['seg'],
+  r: modes, b: ['64'], x: ['64'], d: ['32'], s: modes, q: ['64'], p: ['64', '32'], o: ['64', '32'], t: ['32', 'seg'],
 }
 
 function signature(operands: readonly Operand[]): string {

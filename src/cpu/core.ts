@@ -1,0 +1,220 @@
+/**
+ * The core: memory, procedures, interpreter and decoder joined. What it cannot do itself it asks of a `CoreHost`.
+ * `run_slice` tells the story of a vCPU: deliver what is pending, run until something needs attention, say why it
+ * stopped.
+ */
+import { Exit, Leave, M, S } from './layout.ts'
+import { Streams } from './decode/streams.ts'
+import { cachedInterpreter } from './interpreter/cached.ts'
+import { SLICE_MARGIN } from './interpreter/records.ts'
+import { buildSystem } from './system/build.ts'
+
+/** What the core asks of the machine; `vcpu` is the vCPU's number. */
+export interface CoreHost {
+  mmioRead(vcpu: number, address: number, size: number): number
+  mmioWrite(vcpu: number, address: number, size: number, value: number): void
+  portIn(vcpu: number, port: number, size: number): number
+  portOut(vcpu: number, port: number, size: number, value: number): void
+  /** The MSR's value, or undefined for #GP(0). */
+  rdmsr(vcpu: number, index: number): bigint | undefined
+  /** False for #GP(0). */
+  wrmsr(vcpu: number, index: number, value: bigint): boolean
+  /** [EAX, EBX, ECX, EDX] of a leaf. */
+  cpuid(vcpu: number, leaf: number, subleaf: number): readonly [number, number, number, number]
+  /** VMCALL (0) or VMMCALL (1): false for #UD. */
+  hypercall(vcpu: number, kind: number): boolean
+  /** Virtual time stamp counter, an integer. */
+  tsc(vcpu: number): number
+  readCr8(vcpu: number): number
+  writeCr8(vcpu: number, value: number): void
+  random(vcpu: number): number
+  /** The vector to inject now, or -1 if the interrupt went away. */
+  acknowledge(vcpu: number): number
+}
+
+export interface SystemExports {
+  deliver(p: number): void
+  deliverInterrupt(p: number, vector: number): void
+  deliverNmi(p: number): void
+  resetVcpu(p: number): void
+  setBank(p: number): void
+  fetchCheck(p: number, linear: bigint): bigint
+  notifyMarked(page: number): void
+  dropExec(p: number): void
+  flushAll(p: number): void
+  raise(p: number, vector: number, error: number): void
+  raiseNoError(p: number, vector: number): void
+  updateMode(p: number): void
+  getFlags(p: number): number
+  setFlags(p: number, bits: number): void
+  readEflags(p: number): number
+  [name: string]: CallableFunction
+}
+
+interface InterpreterExports { run(p: number): void; step(p: number): void }
+
+const FLAG_TF = 0x100
+const FLAG_IF = 0x200
+
+export class Core {
+  readonly memory: WebAssembly.Memory
+  readonly u8: Uint8Array
+  readonly i32: Int32Array
+  readonly u64: BigUint64Array
+  readonly ramBytes: number
+  readonly vcpus: readonly number[]
+  readonly streams: Streams
+  readonly system: SystemExports
+  readonly #interpreter: InterpreterExports
+  readonly #host: CoreHost
+
+  private constructor(parts: { memory: WebAssembly.Memory; ramBytes: number; vcpus: readonly number[]; streams: Streams; system: SystemExports; interpreter: InterpreterExports; host: CoreHost }) {
+    this.memory = parts.memory
+    this.u8 = new Uint8Array(parts.memory.buffer)
+    this.i32 = new Int32Array(parts.memory.buffer)
+    this.u64 = new BigUint64Array(parts.memory.buffer)
+    this.ramBytes = parts.ramBytes
+    this.vcpus = parts.vcpus
+    this.streams = parts.streams
+    this.system = parts.system
+    this.#interpreter = parts.interpreter
+    this.#host = parts.host
+  }
+
+  /** A core with `ramBytes` of guest RAM (a multiple of 4096) and vCPUs in their reset state. */
+  static async create(options: { ramBytes: number; vcpus: number; host: CoreHost }): Promise<Core> {
+    const { ramBytes, host } = options
+    const pages = Math.ceil((M.RAM + ramBytes) / 65536)
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+    const i32 = new Int32Array(memory.buffer)
+    const vcpus = Array.from({ length: options.vcpus }, (_, i) => M.VCPU + i * M.VCPU_STRIDE)
+    i32[M.RAM_PAGES >> 2] = ramBytes >>> 12
+    i32[M.VCPUS >> 2] = vcpus.length
+
+    const built = cachedInterpreter()
+    const [systemModule, interpreterModule] = await Promise.all([buildSystem().then((b) => WebAssembly.compile(b)), WebAssembly.compile(built.bytes)])
+    let streams: Streams
+    const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
+    const register = (p: number, offset: number) => (p + offset) >> 2
+    const setRegister = (p: number, offset: number, value: number) => {
+      i32[register(p, offset)] = value
+      i32[register(p, offset) + 1] = 0
+    }
+    const imports = {
+      mmioRead: (p: number, address: number, size: number) => host.mmioRead(number(p), address, size),
+      mmioWrite: (p: number, address: number, size: number, value: number) => host.mmioWrite(number(p), address, size, value >>> 0),
+      portIn: (p: number, port: number, size: number) => host.portIn(number(p), port, size),
+      portOut: (p: number, port: number, size: number, value: number) => host.portOut(number(p), port, size, value >>> 0),
+      rdmsr: (p: number, index: number) => {
+        const value = host.rdmsr(number(p), index >>> 0)
+        if (value === undefined) return 0
+        i32[register(p, S.HOST_LO)] = Number(BigInt.asIntN(32, value))
+        i32[register(p, S.HOST_HI)] = Number(BigInt.asIntN(32, value >> 32n))
+        return 1
+      },
+      wrmsr: (p: number, index: number) => {
+        const lo = (i32[register(p, S.HOST_LO)] as number) >>> 0
+        const hi = (i32[register(p, S.HOST_HI)] as number) >>> 0
+        return host.wrmsr(number(p), index >>> 0, (BigInt(hi) << 32n) | BigInt(lo)) ? 1 : 0
+      },
+      cpuid: (p: number) => {
+        const [a, b, c, d] = host.cpuid(number(p), (i32[register(p, S.RAX)] as number) >>> 0, (i32[register(p, S.RCX)] as number) >>> 0)
+        setRegister(p, S.RAX, a)
+        setRegister(p, S.RBX, b)
+        setRegister(p, S.RCX, c)
+        setRegister(p, S.RDX, d)
+      },
+      hypercall: (p: number, kind: number) => (host.hypercall(number(p), kind) ? 1 : 0),
+      tsc: (p: number) => host.tsc(number(p)),
+      readCr8: (p: number) => host.readCr8(number(p)),
+      writeCr8: (p: number, value: number) => host.writeCr8(number(p), value),
+      random: (p: number) => host.random(number(p)),
+      decode: (p: number) => streams.decode(p >>> 0),
+      indexTable: (p: number, page: number) => streams.indexTable(p >>> 0, page >>> 0),
+      codeWritten: (_p: number, page: number) => streams.codeWritten(page >>> 0),
+      recross: (p: number, r: number) => streams.recross(p >>> 0, r >>> 0),
+    }
+    const system = (await WebAssembly.instantiate(systemModule, { env: { memory, abort: () => { throw new Error('the core aborted') } }, host: imports })).exports as unknown as SystemExports
+    const interpreter = (await WebAssembly.instantiate(interpreterModule, { env: { memory }, system: system as unknown as WebAssembly.ModuleImports, host: imports })).exports as unknown as InterpreterExports
+    streams = new Streams(memory, built, system, () => vcpus)
+    vcpus.forEach((p, index) => {
+      system.resetVcpu(p)
+      i32[register(p, S.INDEX)] = index
+    })
+    return new Core({ memory, ramBytes, vcpus, streams, system, interpreter, host })
+  }
+
+  /** Copy bytes into guest RAM before the guest runs or as a device would: decoded code is dropped where it changes. */
+  writeRam(address: number, bytes: Uint8Array): void {
+    if (address < 0 || address + bytes.length > this.ramBytes) throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + bytes.length}`)
+    for (let page = address >>> 12; page <= (address + bytes.length - 1) >>> 12; page++)
+      if (this.u64[(M.CODE_MARKS >> 3) + page] !== 0n) this.streams.codeWritten(page)
+    this.u8.set(bytes, M.RAM + address)
+  }
+
+  /** Guest RAM at [address, address + length) as a view. */
+  ram(address: number, length: number): Uint8Array {
+    if (address < 0 || address + length > this.ramBytes) throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
+    return this.u8.subarray(M.RAM + address, M.RAM + address + length)
+  }
+
+  /** Make a vCPU look at its interrupts at the next instruction boundary. */
+  kick(vcpu: number): void {
+    const at = ((this.vcpus[vcpu] as number) + S.LEAVE) >> 2
+    this.i32[at] = (this.i32[at] as number) | Leave.EVENT
+  }
+
+  /** Make the running slice of a vCPU end at the next instruction boundary with `exit`. */
+  stop(vcpu: number, exit: number): void {
+    const p = this.vcpus[vcpu] as number
+    this.i32[(p + S.EXIT) >> 2] = exit
+    this.i32[(p + S.LEAVE) >> 2] = (this.i32[(p + S.LEAVE) >> 2] as number) | Leave.HOST
+  }
+
+  /** Instructions left of the slice that is running; exact whenever the core calls its host. */
+  budgetLeft(vcpu: number): number { return Number(BigInt.asIntN(64, this.u64[((this.vcpus[vcpu] as number) + S.BUDGET) >> 3] as bigint)) }
+
+  /**
+   * Run a vCPU for exactly `budget` instructions, unless it stops before: returns an `Exit`. `budgetLeft` says what
+   * remains.
+   */
+  runSlice(vcpu: number, budget: number): number {
+    const p = this.vcpus[vcpu] as number
+    const i32 = this.i32
+    const field = (offset: number) => i32[(p + offset) >> 2] as number
+    this.u64[(p + S.BUDGET) >> 3] = BigInt(budget)
+    for (;;) {
+      if (field(S.EXC) >= 0) this.system.deliver(p)
+      const leave = field(S.LEAVE)
+      i32[(p + S.LEAVE) >> 2] = 0
+      if (leave & Leave.HOST) return field(S.EXIT)
+      const left = this.budgetLeft(vcpu)
+      if (left <= 0) return Exit.BUDGET
+      const flags = field(S.SYSFLAGS)
+      const shadow = field(S.SHADOW)
+      if (!shadow) {
+        if (field(S.NMI_PENDING) && !field(S.NMI_BLOCKED)) {
+          this.system.deliverNmi(p)
+          continue
+        }
+        if (field(S.IRQ_PENDING) && flags & FLAG_IF) {
+          const vector = this.#host.acknowledge(vcpu)
+          if (vector >= 0) this.system.deliverInterrupt(p, vector)
+          continue
+        }
+      }
+      if (shadow || flags & FLAG_TF || left <= SLICE_MARGIN) this.#step(p, flags)
+      else this.#interpreter.run(p)
+    }
+  }
+
+  /** One instruction, with the single-step trap if TF was set before it. */
+  #step(p: number, flags: number): void {
+    this.i32[(p + S.SHADOW) >> 2] = 0
+    this.#interpreter.step(p)
+    if (flags & FLAG_TF && (this.i32[(p + S.EXC) >> 2] as number) < 0) {
+      this.u64[(p + S.DR6) >> 3] = (this.u64[(p + S.DR6) >> 3] as bigint) | 0x4000n
+      this.system.raiseNoError(p, 1)
+    }
+  }
+}

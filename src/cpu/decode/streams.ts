@@ -1,0 +1,227 @@
+/**
+ * The decoded code of all pages: index tables (byte offset → record) and streams of records in one arena.
+ *
+ * A page is decoded for one MODE as far as straight lines go. Links between records stay inside a page, so dropping a
+ * page (its bytes changed) is clearing its index table; its records stay as garbage until the arena is full, when
+ * everything is dropped at once.
+ */
+import { M, R, S, Tlb } from '../layout.ts'
+import type { Interpreter } from '../interpreter/build.ts'
+import { Pseudo } from '../interpreter/pseudo.ts'
+import { MAX_STRAIGHT } from '../interpreter/records.ts'
+import { Decoder, Failed, MAX_LENGTH } from './decoder.ts'
+
+const TABLE_BYTES = 4096 * 4
+/** Room that one decode run can need: a record, a guard and a check for every byte of a page. */
+const RUN_BYTES = 4096 * R.SIZE * 2
+
+/** What streams need of the procedures. */
+export interface StreamProcedures {
+  fetchCheck(p: number, linear: bigint): bigint
+  notifyMarked(page: number): void
+  dropExec(p: number): void
+  raise(p: number, vector: number, error: number): void
+  raiseNoError(p: number, vector: number): void
+}
+
+export class Streams {
+  readonly #u8: Uint8Array
+  readonly #i32: Int32Array
+  readonly #u16: Uint16Array
+  readonly #u64: BigUint64Array
+  readonly #decoder: Decoder
+  readonly #ends: Uint8Array
+  readonly #procedures: StreamProcedures
+  readonly #vcpus: () => readonly number[]
+  /** Index table address by physical page * 16 + MODE. */
+  readonly #tables = new Map<number, number>()
+  /** Pages holding instructions that end in the key's page. */
+  readonly #crossers = new Map<number, Set<number>>()
+  readonly #crossing = new Uint8Array(2 * MAX_LENGTH)
+  #next: number = M.CODE
+  /** Instructions decoded, and how often everything was dropped. */
+  readonly stats = { decoded: 0, flushes: 0, drops: 0 }
+
+  constructor(memory: WebAssembly.Memory, interpreter: Interpreter, procedures: StreamProcedures, vcpus: () => readonly number[]) {
+    this.#u8 = new Uint8Array(memory.buffer)
+    this.#i32 = new Int32Array(memory.buffer)
+    this.#u16 = new Uint16Array(memory.buffer)
+    this.#u64 = new BigUint64Array(memory.buffer)
+    this.#decoder = new Decoder(interpreter)
+    this.#ends = interpreter.ends
+    this.#procedures = procedures
+    this.#vcpus = vcpus
+  }
+
+  /** The index table of a physical page in this vCPU's MODE. */
+  indexTable(p: number, page: number): number {
+    const key = page * 16 + (this.#i32[(p + S.MODE) >> 2] as number)
+    const known = this.#tables.get(key)
+    if (known !== undefined) return known
+    if (this.#next + TABLE_BYTES > M.CODE_END) this.#flush()
+    const table = this.#next
+    this.#next += TABLE_BYTES
+    this.#u8.fill(0, table, table + TABLE_BYTES)
+    this.#tables.set(key, table)
+    return table
+  }
+
+  /** Marked lines of a page changed: nothing decoded from it is valid any more. */
+  codeWritten(page: number): void {
+    this.stats.drops++
+    this.#u64[(M.CODE_MARKS >> 3) + page] = 0n
+    this.#clearTables(page)
+    const crossers = this.#crossers.get(page)
+    if (crossers) {
+      this.#crossers.delete(page)
+      for (const other of crossers) this.#clearTables(other)
+    }
+    this.#bumpEpoch()
+  }
+
+  /** The guard record r found another page behind its own: decode its instruction anew. */
+  recross(p: number, r: number): void {
+    const entry = this.#execEntry(p, this.#u64[(p + S.PAGE_LINEAR) >> 3] as bigint)
+    const offset = (this.#u16[(r + R.OFFSET_LENGTH) >> 1] as number) >> 4
+    this.#i32[((this.#i32[(entry + 8) >> 2] as number) >> 2) + offset] = 0
+  }
+
+  /** Decode at RIP, whose page the execute TLB holds: the first record, or 0 with an exception raised. */
+  decode(p: number): number {
+    const mode = this.#i32[(p + S.MODE) >> 2] as number
+    let linear = (this.#u64[(p + S.RIP) >> 3] as bigint) + (this.#u64[(p + S.SEG_BASE + 8) >> 3] as bigint)
+    linear = mode & 1 ? BigInt.asUintN(64, linear) : BigInt.asUintN(32, linear)
+    const page = this.#i32[(this.#execEntry(p, linear) + 12) >> 2] as number
+    if (this.#next + RUN_BYTES > M.CODE_END) this.#flush()
+    const table = this.indexTable(p, page)
+    return this.#run(p, linear, page, table >> 2, mode)
+  }
+
+  #execEntry(p: number, linear: bigint): number {
+    return (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + (Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY)))
+  }
+
+  #run(p: number, linear: bigint, page: number, table: number, mode: number): number {
+    const i32 = this.#i32
+    const d = this.#decoder
+    const start = Number(linear & 0xfffn)
+    const host = M.RAM + page * 4096
+    const first = this.#next
+    let offset = start
+    let straight = 0
+    for (;;) {
+      const known = i32[table + offset] as number
+      if (known !== 0 && offset !== start) {
+        this.#pseudo(Pseudo.goto, offset, known, 0)
+        break
+      }
+      let length = d.decode(this.#u8, host + offset, host + 4096, offset, mode)
+      let crossed = -1
+      if (length === Failed.NEED_BYTES) {
+        if (offset !== start) {
+          this.#pseudo(Pseudo.lookup, offset, 0, 0)
+          break
+        }
+        const other = this.#procedures.fetchCheck(p, (linear & ~0xfffn) + 4096n)
+        if ((i32[(p + S.EXC) >> 2] as number) >= 0) return 0
+        crossed = Number(other)
+        const here = 4096 - offset
+        this.#crossing.set(this.#u8.subarray(host + offset, host + 4096))
+        this.#crossing.set(this.#u8.subarray(M.RAM + crossed * 4096, M.RAM + crossed * 4096 + MAX_LENGTH), here)
+        length = d.decode(this.#crossing, 0, here + MAX_LENGTH, offset, mode)
+      }
+      if (length <= 0) {
+        if (offset !== start) {
+          this.#pseudo(Pseudo.lookup, offset, 0, 0)
+          break
+        }
+        this.#next = first
+        if (length === Failed.UNDEFINED) this.#procedures.raiseNoError(p, 6)
+        else this.#procedures.raise(p, 13, 0)
+        return 0
+      }
+      if (straight >= MAX_STRAIGHT) {
+        this.#pseudo(Pseudo.check, offset, 0, 0)
+        straight = 0
+      }
+      this.stats.decoded++
+      i32[table + offset] = this.#next
+      if (crossed >= 0) {
+        this.#pseudo(Pseudo.guard, offset, 0, crossed)
+        this.#mark(crossed, 0, offset + length - 4096)
+        let set = this.#crossers.get(crossed)
+        if (!set) this.#crossers.set(crossed, (set = new Set()))
+        set.add(page)
+      }
+      this.#record(offset, length, d.branchTo >= 0 ? (i32[table + d.branchTo] as number) : d.disp)
+      offset += length
+      straight++
+      if (this.#ends[d.handler]) break
+      if (offset >= 4096) {
+        this.#pseudo(Pseudo.nextPage, 4095, 0, offset - 4096)
+        break
+      }
+    }
+    this.#mark(page, start, Math.min(offset, 4096))
+    return first
+  }
+
+  #record(offset: number, length: number, disp: number): void {
+    const d = this.#decoder
+    const at = this.#next
+    this.#u16[at >> 1] = d.handler
+    this.#u16[(at >> 1) + 1] = (offset << 4) | length
+    this.#i32[(at >> 2) + 1] = d.a | (d.b << 8) | (d.base << 16) | (d.index << 24)
+    this.#i32[(at >> 2) + 2] = disp
+    this.#i32[(at >> 2) + 3] = d.imm
+    this.#next = at + R.SIZE
+  }
+
+  #pseudo(handler: number, offset: number, disp: number, imm: number): void {
+    const at = this.#next
+    this.#u16[at >> 1] = handler
+    this.#u16[(at >> 1) + 1] = offset << 4
+    this.#i32[(at >> 2) + 1] = 0
+    this.#i32[(at >> 2) + 2] = disp
+    this.#i32[(at >> 2) + 3] = imm
+    this.#next = at + R.SIZE
+  }
+
+  /** Mark the 64-byte lines of [from, to) in a page as decoded. */
+  #mark(page: number, from: number, to: number): void {
+    const firstLine = BigInt(from >> 6)
+    const lines = BigInt(((to - 1) >> 6) + 1) - firstLine
+    const mask = ((1n << lines) - 1n) << firstLine
+    const at = (M.CODE_MARKS >> 3) + page
+    const old = this.#u64[at] as bigint
+    if ((old & mask) === mask) return
+    this.#u64[at] = old | mask
+    if (old === 0n) this.#procedures.notifyMarked(page)
+  }
+
+  #clearTables(page: number): void {
+    for (let mode = 0; mode < 16; mode++) {
+      const table = this.#tables.get(page * 16 + mode)
+      if (table !== undefined) this.#u8.fill(0, table, table + TABLE_BYTES)
+    }
+  }
+
+  #bumpEpoch(): void {
+    for (const p of this.#vcpus()) {
+      const at = (p + S.CODE_EPOCH) >> 2
+      this.#i32[at] = (this.#i32[at] as number) + 1
+    }
+  }
+
+  /** The arena is full: drop everything. */
+  #flush(): void {
+    this.stats.flushes++
+    for (const key of this.#tables.keys()) this.#u64[(M.CODE_MARKS >> 3) + Math.floor(key / 16)] = 0n
+    for (const page of this.#crossers.keys()) this.#u64[(M.CODE_MARKS >> 3) + page] = 0n
+    this.#tables.clear()
+    this.#crossers.clear()
+    this.#next = M.CODE
+    for (const p of this.#vcpus()) this.#procedures.dropExec(p)
+    this.#bumpEpoch()
+  }
+}

@@ -1,0 +1,37 @@
+/** The interpreter's module from the cache, or built and put there: keyed by the hash of the sources that make it. */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { cacheFolder, readCached, writeWhole } from '../../cache.ts'
+import { buildInterpreter, type Interpreter } from './build.ts'
+
+const cpu = join(dirname(fileURLToPath(import.meta.url)), '..')
+
+function sourcesHash(): string {
+  const hash = createHash('sha256')
+  for (const folder of ['isa', 'interpreter', 'wasm'])
+    for (const name of readdirSync(join(cpu, folder)).sort())
+      if (!/\.test\.[jt]s$/.test(name)) hash.update(name).update(readFileSync(join(cpu, folder, name)))
+  return hash.update(readFileSync(join(cpu, import.meta.url.endsWith('.ts') ? 'layout.ts' : 'layout.js'))).digest('hex').slice(0, 24)
+}
+
+/** The interpreter for this version of the instruction table. */
+export function cachedInterpreter(): Interpreter {
+  const name = `interpreter-${sourcesHash()}`
+  const wasm = readCached(`${name}.wasm`)
+  const tables = readCached(`${name}.json`)
+  if (wasm && tables) {
+    const { handlers, ends, names } = JSON.parse(new TextDecoder().decode(tables)) as { handlers: string; ends: string; names: string[] }
+    const bytes = Uint8Array.from(Buffer.from(handlers, 'base64'))
+    return { bytes: Uint8Array.from(wasm), handlers: new Uint16Array(bytes.buffer), ends: Uint8Array.from(Buffer.from(ends, 'base64')), names }
+  }
+  const built = buildInterpreter()
+  writeWhole(join(cacheFolder(), `${name}.wasm`), built.bytes)
+  writeWhole(join(cacheFolder(), `${name}.json`), JSON.stringify({
+    handlers: Buffer.from(new Uint8Array(built.handlers.buffer)).toString('base64'),
+    ends: Buffer.from(built.ends).toString('base64'),
+    names: built.names,
+  }))
+  return built
+}
