@@ -51,7 +51,10 @@ function outcomeOfStop(stop: Stop): Outcome {
     case 'executed':
       return { code: stop.exitCode }
     case 'timeout':
-      return { code: ExitCode.TIMEOUT, line: `timeout: the guest was still running after ${stop.milliseconds / 1000} s` }
+      return {
+        code: ExitCode.TIMEOUT,
+        line: `timeout: the guest was still running after ${stop.milliseconds / 1000} s`,
+      }
     case 'signal':
       return { code: signalExitCode(constants.signals[stop.signal]) }
   }

@@ -11,13 +11,8 @@ export interface TerminalEvents {
   quit(): void
 }
 
-export interface Attached extends Disposable {
-  /** Lets input flow; until then what was typed or piped waits. */
-  start(): void
-}
-
 /** Connects stdin; dispose of the result to restore the terminal. */
-export function attachTerminal({ send, quit }: TerminalEvents, input = process.stdin): Attached {
+export function attachTerminal({ send, quit }: TerminalEvents, input = process.stdin): Disposable {
   const raw = input.isTTY === true
   const onData = raw
     ? escapeParser({ send, quit, help: () => process.stderr.write(`\r\n${escapeHelp.join('\r\n')}\r\n`) })
@@ -25,18 +20,16 @@ export function attachTerminal({ send, quit }: TerminalEvents, input = process.s
   const restore = () => {
     if (raw) input.setRawMode(false)
   }
+  if (raw) {
+    // An uncaught exception and process.exit end up here; signals end the machine, then dispose.
+    process.once('exit', restore)
+    input.setRawMode(true)
+  }
+  input.on('data', onData)
+  // An unreadable or closed pipe ends the input, not the machine.
+  input.on('error', () => {})
+  input.resume()
   return {
-    start() {
-      if (raw) {
-        // An uncaught exception and process.exit end up here; signals end the machine, then dispose.
-        process.once('exit', restore)
-        input.setRawMode(true)
-      }
-      input.on('data', onData)
-      // A closed pipe ends the input, not the machine.
-      input.on('error', () => {})
-      input.resume()
-    },
     [Symbol.dispose]() {
       process.off('exit', restore)
       input.off('data', onData)

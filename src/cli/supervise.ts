@@ -1,0 +1,85 @@
+/**
+ * A machine while it runs: its serial ports joined to the terminal or to --exec's outputs, and every reason to end it
+ * (Ctrl-A X, timeout, signals, a closed output, the command's end) turned into one abort. Returns the exit code.
+ */
+import type { MachineStats, SerialSinks } from '../machine/types.ts'
+import { execSinks } from './exec.ts'
+import { outcome } from './outcome.ts'
+import type { Stop } from './outcome.ts'
+import { PanicWatcher } from './panic.ts'
+import { attachTerminal } from './terminal.ts'
+
+/** What is needed of a machine. */
+interface Runnable {
+  run(signal: AbortSignal): Promise<Parameters<typeof outcome>[0]['reason']>
+  readonly serial: readonly { send(bytes: Uint8Array): void }[]
+  stats(): MachineStats
+}
+
+export interface SuperviseOptions {
+  readonly executing: boolean
+  /** Milliseconds. */
+  readonly timeout: number | undefined
+  readonly stats: boolean
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
+
+export async function supervise(
+  start: (serial: SerialSinks) => Promise<Runnable>,
+  { executing, timeout, stats }: SuperviseOptions,
+): Promise<number> {
+  const began = performance.now()
+  const ending = new AbortController()
+  let stop: Stop | undefined
+  const end = (why: Stop) => {
+    stop ??= why
+    ending.abort()
+  }
+  const panic = new PanicWatcher()
+  const stdout = (bytes: Uint8Array) => void process.stdout.write(bytes)
+  const stderr = (bytes: Uint8Array) => void process.stderr.write(bytes)
+  const ended = (exitCode: number) => end({ kind: 'executed', exitCode })
+  const serial: SerialSinks = {
+    com1(bytes) {
+      panic.see(bytes)
+      if (!executing) stdout(bytes)
+    },
+    ...(executing ? execSinks({ stdout, stderr, ended }) : {}),
+  }
+
+  using cleanUp = new DisposableStack()
+  for (const signal of SIGNALS) {
+    const onSignal = () => end({ kind: 'signal', signal })
+    process.on(signal, onSignal)
+    cleanUp.defer(() => process.off(signal, onSignal))
+  }
+  // The reader of our output has gone: `paravirt run | head`.
+  const onClosed = () => end({ kind: 'signal', signal: 'SIGPIPE' })
+  process.stdout.on('error', onClosed)
+  cleanUp.defer(() => process.stdout.off('error', onClosed))
+  if (timeout !== undefined) {
+    const timer = setTimeout(() => end({ kind: 'timeout', milliseconds: timeout }), timeout)
+    cleanUp.defer(() => clearTimeout(timer))
+  }
+
+  const machine = await start(serial)
+  if (!executing)
+    cleanUp.use(attachTerminal({ send: (bytes) => machine.serial[0]!.send(bytes), quit: () => end({ kind: 'quit' }) }))
+  const reason = await machine.run(ending.signal)
+  cleanUp.dispose()
+
+  const { code, line } = outcome({ reason, stop, panic: panic.finish(), executing })
+  if (line !== undefined) process.stderr.write(`paravirt: ${line}\n`)
+  if (stats) printStats(machine.stats(), (performance.now() - began) / 1000)
+  return code
+}
+
+function printStats({ instructions, virtualNanoseconds }: MachineStats, seconds: number): void {
+  const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage()
+  const cpu = (userCPUTime + systemCPUTime) / 1e6
+  process.stderr.write(
+    `paravirt: ${instructions} instructions, ${seconds.toFixed(2)} s, ${(instructions / seconds / 1e6).toFixed(1)} MIPS; ` +
+      `CPU ${cpu.toFixed(2)} s; guest's time ${(virtualNanoseconds / 1e9).toFixed(2)} s; peak ${Math.round(maxRSS / 1024)} MiB\n`,
+  )
+}
