@@ -34,4 +34,5 @@ export {
 export { rdmsr, wrmsr } from './msr'
 export { hlt, rdpmc, rdrand, rdtsc, rdtscp, readBase, writeBase } from './misc'
 export { lar, lldt, lsl, ltr, verr, verw } from './systemsegments'
+export { div, idiv, mulHigh, mulHighSigned } from './muldiv'
 export { initVcpu, resetVcpu, startVcpu } from './reset'

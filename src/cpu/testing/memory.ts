@@ -1,5 +1,5 @@
 /** For tests of the procedures: a core with one vCPU, a few megabytes of RAM, and a host that records what it is asked. */
-import { M, S } from '../layout.ts'
+import { M, Mode, S } from '../layout.ts'
 import { buildSystem } from '../system/build.ts'
 
 /** The procedures about memory, as a test calls them. */
@@ -47,6 +47,8 @@ export interface TestCore {
   answer: (address: number, size: number) => number
   /** Answers decode: a record or 0. */
   decode: () => number
+  /** Answers other host calls, by name. */
+  host: Record<string, (...values: number[]) => number>
 }
 
 export const p = M.VCPU
@@ -59,7 +61,7 @@ export async function makeTestCore(): Promise<TestCore> {
   const memory = new WebAssembly.Memory({ initial: (M.RAM + RAM_BYTES) >>> 16, maximum: 65536 })
   const view = new DataView(memory.buffer)
   const bytes = new Uint8Array(memory.buffer)
-  const core: Omit<TestCore, 'procedures'> = { view, bytes, calls: [], answer: () => 0, decode: () => 0 }
+  const core: Omit<TestCore, 'procedures'> = { view, bytes, calls: [], answer: () => 0, decode: () => 0, host: {} }
   const answers: Record<string, (a: number, b: number) => number> = {
     mmioRead: (pa, size) => core.answer(pa, size),
     portIn: (port, size) => core.answer(port, size),
@@ -76,7 +78,7 @@ export async function makeTestCore(): Promise<TestCore> {
     if (from === 'host')
       imports[name] = (_p: number, ...values: number[]): number => {
         core.calls.push([name, ...values])
-        return answers[name]?.(values[0]!, values[1]!) ?? 0
+        return core.host[name]?.(...values) ?? answers[name]?.(values[0]!, values[1]!) ?? 0
       }
   const instance = await WebAssembly.instantiate(module, { env: { memory, abort: () => undefined }, host: imports })
   view.setUint32(M.RAM_PAGES, RAM_BYTES >>> 12, true)
@@ -112,4 +114,54 @@ export function setState(core: TestCore, values: Partial<Record<keyof typeof S, 
     if (typeof value === 'bigint') core.view.setBigUint64(address, value, true)
     else core.view.setInt32(address, value, true)
   }
+}
+
+export const PRESENT = 1n
+export const WRITABLE = 2n
+export const USER = 4n
+export const ACCESSED = 0x20n
+export const DIRTY = 0x40n
+export const LARGE = 0x80n
+export const GLOBAL = 0x100n
+
+/** 4-level page tables at `root`, with tables in the four pages from there on: the first 2 MiB, nothing present. */
+export class PageTable {
+  #ram: Ram
+  readonly root: number
+  constructor(core: TestCore, root: number) {
+    this.#ram = new Ram(core)
+    this.root = root
+    for (let pa = root; pa < root + 0x4000; pa += 8) this.#ram.write64(pa, 0n)
+    for (let level = 0; level < 3; level++)
+      this.#ram.write64(root + level * 0x1000, BigInt(root + (level + 1) * 0x1000) | PRESENT | WRITABLE | USER)
+  }
+  /** The last-level entry of a linear page below 2 MiB. */
+  set(linear: number, entry: bigint): void {
+    this.#ram.write64(this.root + 0x3000 + (linear >>> 12) * 8, entry)
+  }
+  get(linear: number): bigint {
+    return this.#ram.read64(this.root + 0x3000 + (linear >>> 12) * 8)
+  }
+  /** Map `linear` to `pa` with all rights, or with the given flags. */
+  map(linear: number, pa: number, flags = PRESENT | WRITABLE | USER): void {
+    this.set(linear, BigInt(pa) | flags)
+  }
+}
+
+/** 64-bit mode with `table` as page table, CPL 0 unless said otherwise, PGE on, SMEP and SMAP off. */
+export function enterLongMode(core: TestCore, table: PageTable, values: Parameters<typeof setState>[1] = {}): void {
+  setState(core, {
+    CR0: 0x80010001n, // PG, WP, PE
+    CR3: BigInt(table.root),
+    CR4: 0xa0n, // PGE, PAE
+    EFER: 0xd00n, // NXE, LMA, LME
+    CPL: 0,
+    SYSFLAGS: 2,
+    MODE: Mode.LONG | Mode.B | Mode.FLAT,
+    EXC: -1,
+    LEAVE: 0,
+    ...values,
+  })
+  core.procedures.resetTlb(p)
+  core.calls.length = 0
 }
