@@ -38,6 +38,7 @@ export class Streams {
   /** Pages holding instructions that end in the key's page. */
   readonly #crossers = new Map<number, Set<number>>()
   readonly #crossing = new Uint8Array(2 * MAX_LENGTH)
+  readonly #ramPages: number
   #next: number = M.CODE
   /** Instructions decoded, and how often everything was dropped. */
   readonly stats = { decoded: 0, flushes: 0, drops: 0 }
@@ -51,6 +52,7 @@ export class Streams {
     this.#ends = interpreter.ends
     this.#procedures = procedures
     this.#vcpus = vcpus
+    this.#ramPages = this.#i32[M.RAM_PAGES >> 2] as number
   }
 
   /** The index table of a physical page in this vCPU's MODE. */
@@ -92,6 +94,11 @@ export class Streams {
     let linear = (this.#u64[(p + S.RIP) >> 3] as bigint) + (this.#u64[(p + S.SEG_BASE + 8) >> 3] as bigint)
     linear = mode & 1 ? BigInt.asUintN(64, linear) : BigInt.asUintN(32, linear)
     const page = this.#i32[(this.#execEntry(p, linear) + 12) >> 2] as number
+    if (page >= this.#ramPages) {
+      // Nothing answers: the bus reads all ones, and FF FF is undefined.
+      this.#procedures.raiseNoError(p, 6)
+      return 0
+    }
     if (this.#next + RUN_BYTES > M.CODE_END) this.#flush()
     const table = this.indexTable(p, page)
     return this.#run(p, linear, page, table >> 2, mode)
@@ -127,7 +134,8 @@ export class Streams {
         crossed = Number(other)
         const here = 4096 - offset
         this.#crossing.set(this.#u8.subarray(host + offset, host + 4096))
-        this.#crossing.set(this.#u8.subarray(M.RAM + crossed * 4096, M.RAM + crossed * 4096 + MAX_LENGTH), here)
+        if (crossed < this.#ramPages) this.#crossing.set(this.#u8.subarray(M.RAM + crossed * 4096, M.RAM + crossed * 4096 + MAX_LENGTH), here)
+        else this.#crossing.fill(0xff, here)
         length = d.decode(this.#crossing, 0, here + MAX_LENGTH, offset, mode)
       }
       if (length <= 0) {
@@ -189,6 +197,7 @@ export class Streams {
 
   /** Mark the 64-byte lines of [from, to) in a page as decoded. */
   #mark(page: number, from: number, to: number): void {
+    if (page >= this.#ramPages) return
     const firstLine = BigInt(from >> 6)
     const lines = BigInt(((to - 1) >> 6) + 1) - firstLine
     const mask = ((1n << lines) - 1n) << firstLine

@@ -57,7 +57,7 @@ export function buildInterpreter(): Interpreter {
   const variants = allRows().flatMap(variantsOf)
   for (const v of variants) if (!byKey.has(v.key)) byKey.set(v.key, v)
   const unique = [...byKey.values()]
-  const hot = unique.filter((v) => isHot(v.key) && !(v.form === 's'))
+  const hot = unique.filter((v) => isHot(v.key) && v.mode !== 'seg' && v.form !== 's' && v.form !== 't')
   const order = [...hot, ...unique.filter((v) => !hot.includes(v))]
   const numbers = new Map(order.map((v, i) => [v.key, i + PSEUDO.length]))
 

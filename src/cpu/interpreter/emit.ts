@@ -365,7 +365,7 @@ export class HandlerEmitter {
     this.#sizeArgument(address, bytes)
     if (bytes === 16) {
       c.call(this.#h.procedure('slowLoad16'))
-      this.#bailOnException()
+      this.#bail()
       c.get(P).mem('v128.load', S.SCRATCH)
       return
     }

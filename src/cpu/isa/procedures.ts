@@ -12,7 +12,7 @@ export const procedures: Record<string, Procedure> = {
   raiseNoError: { params: ['i32'] },
   slowLoad: { params: ['i64', 'i32'], result: 'i64' },
   slowStore: { params: ['i64', 'i32', 'i64'], result: 'i32' },
-  slowLoad16: { params: ['i64', 'i32'] },
+  slowLoad16: { params: ['i64', 'i32'], result: 'i32' },
   slowStore16: { params: ['i64', 'i32'], result: 'i32' },
   probeWrite: { params: ['i64', 'i32'], result: 'i32' },
   segLinear: { params: ['i32', 'i64', 'i32', 'i32'], result: 'i64' },
