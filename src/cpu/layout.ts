@@ -70,6 +70,7 @@ const state = {
   FP_FLAGS: 724, // i32, exception flags raised by softfloat since last cleared; MXCSR bit order
   FPR: 736, // 8 x 16 bytes: mantissa i64, then sign and exponent in an i16
   DESC_BASE: 864, // ES CS SS DS, 8 bytes each: bases as loaded; SEG_BASE is 0 instead in 64-bit mode
+  X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.
   VEC0: 1024, VEC1: 1536, VEC2: 2048, VEC3: 2560,
@@ -150,8 +151,8 @@ export const Tlb = {
   SUPERVISOR: 1,
   SUPERVISOR_AC: 2,
   EMPTY: 0x28000, // offset from p of a part that never holds an entry: with it as current part every access is slow
-  LARGE_2M: 0x2c000, // 32768 bits: 2 MiB regions (hashed) with entries that came from larger pages than 4 KiB
-  LARGE_1G: 0x2d000, // 4096 bits: the same for 1 GiB pages
+  LARGE: 0x2c000, // 32768 bits: 4 MiB regions (hashed) with entries that came from 2 or 4 MiB pages
+  LARGE_1G: 0x2d000, // 4096 bits: 1 GiB regions (hashed) with entries that came from 1 GiB pages
 } as const
 
 /** Width of a physical address, as CPUID 0x80000008 must say; page-table bits from here to 51 are reserved. */

@@ -12,7 +12,7 @@
  */
 import {
   CODE_EPOCH, CPL, CR0, CR3, CR4, GEN, LEAVE, LEAVE_CODE, MODE, M_VCPU, M_VCPUS, M_VCPU_STRIDE, SYSFLAGS,
-  TLBC_AREA, TLBC_BANK, TLBC_EMPTY, TLBC_ENTRIES, TLBC_ENTRY, TLBC_LARGE_1G, TLBC_LARGE_2M, TLBC_PART, TLBC_SUPERVISOR,
+  TLBC_AREA, TLBC_BANK, TLBC_EMPTY, TLBC_ENTRIES, TLBC_ENTRY, TLBC_LARGE_1G, TLBC_LARGE, TLBC_PART, TLBC_SUPERVISOR,
   TLBC_SUPERVISOR_AC, TLBC_USER, TLB_EXEC, TLB_READ, TLB_STATE, TLB_WRITE,
 } from './layout'
 import { CR0_AM, CR4_PAE, CR4_PCIDE, CR4_SMAP, FLAG_AC } from './bits'
@@ -164,8 +164,8 @@ export function resetTlb(p: u32): void {
   memory.fill(p + TLB_STATE, 0, 208)
   memory.fill(p + TLBC_AREA, 0, TLBC_BANK * BANKS)
   memory.fill(p + TLBC_EMPTY, 0, TLBC_PART)
-  store<u32>(slotAddress(p, 0), contextId(p, load<u64>(p, CR3)) + 1)
   flushAll(p)
+  switchAddressSpace(p, load<u64>(p, CR3), false)
   setBank(p)
 }
 
@@ -176,7 +176,7 @@ export function flushAll(p: u32): void {
     store<u32>(p + (bank << 2), shared, SHARED)
   }
   flushNonGlobal(p)
-  memory.fill(p + TLBC_LARGE_2M, 0, 4096)
+  memory.fill(p + TLBC_LARGE, 0, 4096)
   memory.fill(p + TLBC_LARGE_1G, 0, 512)
 }
 
@@ -208,8 +208,7 @@ export function flushPage(p: u32, linear: u64): void {
     flushAll(p)
     return
   }
-  // A 4 MiB page of 32-bit paging is two 2 MiB regions.
-  if (testBit(p + TLBC_LARGE_2M, <u32>(linear >>> 21) & 32767)) {
+  if (testBit(p + TLBC_LARGE, <u32>(linear >>> 22) & 32767)) {
     const shift: u64 = load<u64>(p, CR4) & CR4_PAE ? 21 : 22
     flushRegion(p, linear >>> shift << shift, shift)
   } else {
@@ -246,8 +245,8 @@ function setBit(base: u32, bit: u32): void {
 /** An entry for `linear` was taken from a 2 or 4 MiB page. */
 // @ts-ignore: decorator
 @inline
-export function noteLarge2M(p: u32, linear: u64): void {
-  setBit(p + TLBC_LARGE_2M, <u32>(linear >>> 21) & 32767)
+export function noteLarge(p: u32, linear: u64): void {
+  setBit(p + TLBC_LARGE, <u32>(linear >>> 22) & 32767)
 }
 
 /** An entry for `linear` was taken from a 1 GiB page. */

@@ -2,7 +2,7 @@
 import { M_RAM, PAGE_MMIO, PAGE_RAM, TLBC_PART } from './layout'
 import { hostIndexTable } from './host'
 import { codeMarks, pageKind } from './physical'
-import { bankAddress, entryOffset, generation, noteLarge1G, noteLarge2M, PAGE_MASK, privateGeneration } from './tlb'
+import { bankAddress, entryOffset, generation, noteLarge, noteLarge1G, PAGE_MASK, privateGeneration } from './tlb'
 import { EXECUTE, READ, walk, WALK_1G, WALK_2M, WALK_FAULT, WALK_GLOBAL, WALK_WRITABLE, WRITE } from './walk'
 
 /** In word 12 of a read entry: stores to the page need no walk either. */
@@ -20,7 +20,7 @@ function frameOf(entry: u32): u64 {
 function generationFor(p: u32, linear: u64, found: u64, bank: u32): u64 {
   if (found & (WALK_2M | WALK_1G)) {
     if (found & WALK_1G) noteLarge1G(p, linear)
-    else noteLarge2M(p, linear)
+    else noteLarge(p, linear)
   }
   return found & WALK_GLOBAL ? generation(p, bank) : privateGeneration(p, bank)
 }
