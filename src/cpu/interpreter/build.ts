@@ -13,7 +13,7 @@ import { Code, ModuleWriter } from '../wasm/module.ts'
 import { recordCondition } from './conditions.ts'
 import { HandlerEmitter, LocalPool, type Helpers } from './emit.ts'
 import { isHot } from './hot.ts'
-import { emitInlinePseudo, emitPseudoFunctions, PSEUDO } from './pseudo.ts'
+import { emitInlinePseudo, emitPseudoFunctions, PSEUDO, Pseudo } from './pseudo.ts'
 import { SLICE_MARGIN } from './records.ts'
 
 export interface Interpreter {
@@ -98,7 +98,11 @@ function conditionFunction(code: number, helpers: Helpers): Code {
 function ripFunction(): Code {
   const c = new Code({ params: ['i32', 'i32', 'i32'], results: ['i64'] })
   const rip = c.local('i64')
-  c.get(P).mem('i64.load', S.PAGE_LINEAR).get(RECORD).mem('i32.load16_u', R.OFFSET_LENGTH).i32(4).op('i32.shr_u').get(2).op('i32.add').op('i64.extend_i32_u').op('i64.add')
+  c.get(P).mem('i64.load', S.PAGE_LINEAR).get(RECORD).mem('i32.load16_u', R.OFFSET_LENGTH).i32(4).op('i32.shr_u')
+  // After the last instruction of a page `nextPage` stands for the next one, IMM bytes into the next page.
+  c.get(RECORD).mem('i32.load', R.IMM).i32(1).op('i32.add').get(2)
+  c.get(RECORD).mem('i32.load16_u', R.HANDLER).i32(Pseudo.nextPage).op('i32.eq').select()
+  c.op('i32.add').op('i64.extend_i32_u').op('i64.add')
   c.get(P).mem('i64.load', S.SEG_BASE + 8).op('i64.sub').set(rip)
   c.get(rip).get(rip).i64(0xffffffffn).op('i64.and').get(P).mem('i32.load', S.MODE).i32(1).op('i32.and').select()
   return c
