@@ -62,7 +62,10 @@ describe('across pages', () => {
 
   test('a fault on either page leaves everything unwritten, and CR2 says which', () => {
     for (const bad of [0x2000, 0x1000])
-      for (const [flags, error] of [[0n, 2], [PRESENT | USER, 3]] as const) {
+      for (const [flags, error] of [
+        [0n, 2],
+        [PRESENT | USER, 3],
+      ] as const) {
         table.map(bad, bad * 16, flags)
         run.flushAll(p)
         const before = at(PAGES[0]!, 0x20000)
@@ -86,7 +89,9 @@ describe('across pages', () => {
       expect(run.slowStore16(p, BigInt(offset), 16)).toBe(0)
       core.bytes.fill(0, p + S.SCRATCH, p + S.SCRATCH + 16)
       expect(run.slowLoad16(p, BigInt(offset), 16)).toBe(0)
-      expect([...core.bytes.slice(p + S.SCRATCH, p + S.SCRATCH + 16)]).toEqual(Array.from({ length: 16 }, (_, i) => i + 1))
+      expect([...core.bytes.slice(p + S.SCRATCH, p + S.SCRATCH + 16)]).toEqual(
+        Array.from({ length: 16 }, (_, i) => i + 1),
+      )
     }
     expect(run.loadBytes(p, 0x1f00n, 512, 0, p + S.SCRATCH)).toBe(0)
     expect(core.bytes.slice(p + S.SCRATCH, p + S.SCRATCH + 256)).toEqual(at(PAGES[0]! + 0xf00, 256))
@@ -197,7 +202,17 @@ describe('what the TLB may hold', () => {
 describe('physical memory', () => {
   test('code marks: exactly the writes that touch a marked line', () => {
     for (let line = 0; line < 64; line += 7)
-      for (const [offset, length] of [[0, 1], [63, 2], [64, 64], [447, 1], [448, 1], [511, 1], [512, 1], [0xfff, 1], [1, 4000]] as const) {
+      for (const [offset, length] of [
+        [0, 1],
+        [63, 2],
+        [64, 64],
+        [447, 1],
+        [448, 1],
+        [511, 1],
+        [512, 1],
+        [0xfff, 1],
+        [1, 4000],
+      ] as const) {
         const touched = offset < (line + 1) * 64 && offset + length > line * 64
         for (const write of [
           () => run.physCopyIn(p, BigInt(0x30000 + offset), M.RAM, length),
@@ -224,10 +239,23 @@ describe('physical memory', () => {
       run.physRead(p, BigInt(pa + offset), size)
       return core.calls.map(([, address, n]) => [(address as number) - pa, n!])
     }
-    expect(parts(0, 8)).toEqual([[0, 4], [4, 4]])
-    expect(parts(1, 4)).toEqual([[1, 1], [2, 2], [4, 1]])
-    expect(parts(2, 4)).toEqual([[2, 2], [4, 2]])
-    expect(parts(3, 2)).toEqual([[3, 1], [4, 1]])
+    expect(parts(0, 8)).toEqual([
+      [0, 4],
+      [4, 4],
+    ])
+    expect(parts(1, 4)).toEqual([
+      [1, 1],
+      [2, 2],
+      [4, 1],
+    ])
+    expect(parts(2, 4)).toEqual([
+      [2, 2],
+      [4, 2],
+    ])
+    expect(parts(3, 2)).toEqual([
+      [3, 1],
+      [4, 1],
+    ])
     expect(run.physRead(p, BigInt(pa + 1), 7)).toBe(0x88776655443322n)
     core.calls.length = 0
     run.physWrite(p, BigInt(pa + 3), 4, 0xaabbccddn)
@@ -244,9 +272,9 @@ describe('physical memory', () => {
     core.bytes.fill(7, M.RAM + 0x50000, M.RAM + 0x53000)
     core.bytes.fill(0, M.RAM + 0x30000, M.RAM + 0x33000)
     run.physCopyIn(p, 0x30800n, M.RAM + 0x50000, 0x2000)
-    expect([0x307ff, 0x30800, 0x30fff, 0x31000, 0x31fff, 0x32000, 0x327ff, 0x32800].map((pa) => at(pa, 1)[0])).toEqual(
-      [0, 7, 7, 0, 0, 7, 7, 0],
-    )
+    expect([0x307ff, 0x30800, 0x30fff, 0x31000, 0x31fff, 0x32000, 0x327ff, 0x32800].map((pa) => at(pa, 1)[0])).toEqual([
+      0, 7, 7, 0, 0, 7, 7, 0,
+    ])
     core.calls.length = 0
     run.physFill(p, BigInt(RAM_BYTES - 1), 9, 2)
     expect(at(RAM_BYTES - 1, 1)[0]).toBe(9)
@@ -355,7 +383,11 @@ describe('lookup', () => {
     core.view.setBigUint64(p + S.SEG_BASE + 8, 0x10000n, true)
     core.view.setUint32(p + S.SEG_LIMIT + 4, 0xfff, true)
     record(0x10ffc, RECORD)
-    for (const [length, ok] of [[3, true], [4, true], [5, false]] as const) {
+    for (const [length, ok] of [
+      [3, true],
+      [4, true],
+      [5, false],
+    ] as const) {
       core.view.setUint16(RECORD + R.OFFSET_LENGTH, (0xffc << 4) | length, true)
       expect(run.lookup(p)).toBe(ok ? RECORD : 0)
       expect(takeException(core)).toEqual(ok ? undefined : { vector: 13, error: 0 })

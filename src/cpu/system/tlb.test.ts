@@ -289,10 +289,12 @@ test('random remaps, flushes and switches never show a stale page after its flus
   const settle = (s: number, i: number): void => {
     allowed[s]![i] = new Set([now(s, i)])
   }
-  roots.forEach((_, s) => pages.forEach((page, i) => {
-    tables[s]!.map(page, frames[i]!)
-    settle(s, i)
-  }))
+  roots.forEach((_, s) =>
+    pages.forEach((page, i) => {
+      tables[s]!.map(page, frames[i]!)
+      settle(s, i)
+    }),
+  )
   for (let n = 0; n < 20000; n++) {
     const i = random(pages.length)
     switch (random(8)) {

@@ -45,7 +45,15 @@ interface Paging {
   cr3?: number
 }
 
-function configure({ cr0 = CR0.WP, cr4 = 0n, efer = 0n, cpl = 0, ac = false, mode = Mode.LONG, cr3 = PML4 }: Paging): void {
+function configure({
+  cr0 = CR0.WP,
+  cr4 = 0n,
+  efer = 0n,
+  cpl = 0,
+  ac = false,
+  mode = Mode.LONG,
+  cr3 = PML4,
+}: Paging): void {
   const long = mode === Mode.LONG
   setState(core, {
     CR0: CR0.PE | CR0.PG | cr0,

@@ -159,9 +159,9 @@ export function enterLongMode(core: TestCore, table: PageTable, values: Paramete
     SYSFLAGS: 2,
     MODE: Mode.LONG | Mode.B | Mode.FLAT,
     EXC: -1,
-    LEAVE: 0,
     ...values,
   })
   core.procedures.resetTlb(p)
+  setState(core, { LEAVE: 0 })
   core.calls.length = 0
 }
