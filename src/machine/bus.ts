@@ -66,11 +66,12 @@ export class Mmio {
   #last: Region | undefined
 
   register(base: number, length: number, device: MmioDevice): void {
-    const end = base + length
-    if (this.#regions.some((region) => base < region.end && region.base < end)) {
-      throw new Error(`MMIO regions overlap at 0x${base.toString(16)}`)
-    }
-    this.#regions.push({ base, end, device })
+    if (!this.isFree(base, length)) throw new Error(`MMIO regions overlap at 0x${base.toString(16)}`)
+    this.#regions.push({ base, end: base + length, device })
+  }
+
+  isFree(base: number, length: number): boolean {
+    return this.#regions.every((region) => base >= region.end || region.base >= base + length)
   }
 
   unregister(base: number): void {
@@ -99,7 +100,8 @@ export class Mmio {
   }
 }
 
-function ones(size: number): number {
+/** What a bus gives that nobody drives. */
+export function ones(size: number): number {
   return size === 4 ? 0xffffffff : (1 << (size * 8)) - 1
 }
 

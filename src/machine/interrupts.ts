@@ -1,0 +1,178 @@
+/**
+ * How interrupts travel in this PC. ISA requests go to the 8259 pair and to the I/O APIC (IRQ 0 to pin 2, the others
+ * to the pin of their number); the pair's INTR is LINT0 of every local APIC; I/O APIC and local APICs exchange messages.
+ */
+import { IoApic } from '../devices/ioapic.ts'
+import { ApicBase, Delivery, Lapic, Lvt } from '../devices/lapic/lapic.ts'
+import type { ApicBus, ApicCpu } from '../devices/lapic/lapic.ts'
+import { MSR_APIC_BASE, readApicMsr, readXapic, writeApicMsr, writeXapic } from '../devices/lapic/registers.ts'
+import type { ApicFeatures } from '../devices/lapic/registers.ts'
+import { PicPair } from '../devices/pic.ts'
+import { ones } from './bus.ts'
+import type { Mmio, Ports } from './bus.ts'
+import type { Clock } from './clock.ts'
+
+export const IOAPIC_BASE = 0xfec00000
+export const LAPIC_BASE = 0xfee00000
+
+export interface InterruptsOptions {
+  readonly clock: Clock
+  readonly ports: Ports
+  readonly mmio: Mmio
+  /** One for each vCPU; its index is the APIC id. */
+  readonly cpus: readonly ApicCpu[]
+  readonly features: ApicFeatures
+}
+
+/** A device that raises IRQ 0 only while somebody looks. */
+export interface LazyTimer {
+  observed: boolean
+  /** Show what happened meanwhile. */
+  sync(): void
+}
+
+export class Interrupts implements ApicBus {
+  readonly lapics: readonly Lapic[]
+  readonly ioapic: IoApic
+  readonly pic: PicPair
+  readonly #features: ApicFeatures
+  readonly #mmio: Mmio
+  /** Addresses at which some local APIC answers. */
+  readonly #lapicPages = new Set<number>()
+  #timer: LazyTimer | undefined
+
+  constructor(options: InterruptsOptions) {
+    this.#features = options.features
+    this.#mmio = options.mmio
+    this.lapics = options.cpus.map((cpu, id) => new Lapic(id, options.clock, cpu, this))
+    const beforeAccess = () => this.#timer?.sync()
+    const afterWrite = () => this.#observe()
+    this.ioapic = new IoApic({
+      send: (mode, vector, level, logical, destination) =>
+        this.#route(mode, vector, level, logical, destination, false, undefined),
+      beforeWrite: beforeAccess,
+      afterWrite,
+    })
+    this.pic = new PicPair({
+      setIntr: (level) => {
+        for (const lapic of this.lapics) lapic.setLint(0, level)
+      },
+      beforeAccess,
+      afterWrite,
+    })
+    options.mmio.register(IOAPIC_BASE, 0x1000, this.ioapic)
+    this.#moveLapicPages()
+    for (const port of [0x20, 0xa0, 0x4d0]) options.ports.register(port, port + 1, this.pic)
+    this.#virtualWire()
+  }
+
+  /** What firmware leaves (MultiProcessor Specification 3.6.2.2): the 8259 pair reaches the boot processor. */
+  #virtualWire(): void {
+    const boot = this.lapics[0]
+    boot.writeSvr(0x1ff)
+    boot.writeLvt(Lvt.LINT0, Delivery.EXTINT << 8)
+    boot.writeLvt(Lvt.LINT1, Delivery.NMI << 8)
+  }
+
+  // ISA requests
+
+  setIsaIrq(irq: number, level: boolean): void {
+    this.pic.setIrq(irq, level)
+    this.ioapic.setPin(irq === 0 ? 2 : irq, level)
+  }
+
+  /** The source of IRQ 0. */
+  attachTimer(timer: LazyTimer): void {
+    this.#timer = timer
+    this.#observe()
+  }
+
+  #observe(): void {
+    if (this.#timer !== undefined) this.#timer.observed = !this.pic.masked(0) || !this.ioapic.masked(2)
+  }
+
+  // The processor's side
+
+  /** The vector for a vCPU that takes an interrupt, -1 if there is none. */
+  acknowledge(vcpu: number): number {
+    return this.lapics[vcpu].acknowledge()
+  }
+
+  readCr8(vcpu: number): number {
+    return this.lapics[vcpu].tpr >> 4
+  }
+
+  writeCr8(vcpu: number, value: number): void {
+    this.lapics[vcpu].writeTpr(value << 4)
+  }
+
+  /** IA32_APIC_BASE, IA32_TSC_DEADLINE and x2APIC registers (`isApicMsr`); undefined: #GP(0). */
+  rdmsr(vcpu: number, index: number): bigint | undefined {
+    return readApicMsr(this.lapics[vcpu], index)
+  }
+
+  /** False: #GP(0). */
+  wrmsr(vcpu: number, index: number, low: number, high: number): boolean {
+    const done = writeApicMsr(this.lapics[vcpu], index, low, high, this.#features)
+    if (done && index === MSR_APIC_BASE) this.#moveLapicPages()
+    return done
+  }
+
+  /** Answer where IA32_APIC_BASE says. Another device at that address keeps it. */
+  #moveLapicPages(): void {
+    const wanted = new Set(this.lapics.map((lapic) => lapic.base))
+    for (const base of this.#lapicPages) {
+      if (wanted.has(base)) continue
+      this.#mmio.unregister(base)
+      this.#lapicPages.delete(base)
+    }
+    for (const base of wanted) {
+      if (this.#lapicPages.has(base) || !this.#mmio.isFree(base, 0x1000)) continue
+      const answers = (vcpu: number) => {
+        const lapic = this.lapics[vcpu]
+        return lapic.base === base && (lapic.mode & (ApicBase.EN | ApicBase.EXTD)) === ApicBase.EN
+      }
+      this.#mmio.register(base, 0x1000, {
+        read: (offset, size, vcpu) => (answers(vcpu) ? readXapic(this.lapics[vcpu], offset, size) : ones(size)),
+        write: (offset, size, value, vcpu) => {
+          if (answers(vcpu)) writeXapic(this.lapics[vcpu], offset, size, value)
+        },
+      })
+      this.#lapicPages.add(base)
+    }
+  }
+
+  // Messages
+
+  send(source: Lapic, mode: number, vector: number, shorthand: number, logical: boolean, destination: number): void {
+    if (shorthand === 0) this.#route(mode, vector, false, logical, destination, source.x2apic, undefined)
+    else if (shorthand === 1) source.deliver(mode, vector, false)
+    else this.#route(mode, vector, false, false, 0xffffffff, true, shorthand === 3 ? source : undefined)
+  }
+
+  #route(
+    mode: number,
+    vector: number,
+    level: boolean,
+    logical: boolean,
+    destination: number,
+    wide: boolean,
+    except: Lapic | undefined,
+  ): void {
+    let lowest: Lapic | undefined
+    for (const lapic of this.lapics) {
+      if (lapic === except || !lapic.matches(logical, destination, wide)) continue
+      if (mode !== Delivery.LOWEST) lapic.deliver(mode, vector, level)
+      else if (lapic.enabled && (lowest === undefined || lapic.ppr < lowest.ppr)) lowest = lapic
+    }
+    lowest?.deliver(mode, vector, level)
+  }
+
+  endOfInterrupt(vector: number): void {
+    this.ioapic.endOfInterrupt(vector)
+  }
+
+  acknowledgePic(): number {
+    return this.pic.acknowledge()
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * The PC around the processors: every device at its place. A reset of the machine is a new PC.
+ */
+import type { ApicCpu } from '../devices/lapic/lapic.ts'
+import { Pit } from '../devices/pit/pit.ts'
+import { SystemControl } from '../devices/system-control.ts'
+import { Uart } from '../devices/uart.ts'
+import { Mmio, Ports } from './bus.ts'
+import type { Clock } from './clock.ts'
+import { Interrupts } from './interrupts.ts'
+
+/** COM1 and COM2. */
+const SERIAL_PORTS = [
+  { port: 0x3f8, irq: 4 },
+  { port: 0x2f8, irq: 3 },
+]
+
+export interface PcOptions {
+  readonly clock: Clock
+  /** One for each vCPU; the first is the boot processor. */
+  readonly cpus: readonly ApicCpu[]
+  /** MAXPHYADDR, as CPUID says. */
+  readonly physicalBits: number
+  /** CPUID has x2APIC. */
+  readonly x2apic: boolean
+  /** Where the bytes of COM1, and of COM2 if there is one, go. */
+  readonly serial: readonly ((byte: number) => void)[]
+  readonly onReset: (reason: string) => void
+}
+
+export type Pc = ReturnType<typeof createPc>
+
+export function createPc(options: PcOptions) {
+  const { clock, cpus, physicalBits, x2apic, onReset } = options
+  const ports = new Ports()
+  const mmio = new Mmio()
+  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features: { physicalBits, x2apic } })
+
+  const pit = new Pit(clock, (level) => interrupts.setIsaIrq(0, level))
+  interrupts.attachTimer(pit)
+  ports.register(0x40, 0x43, pit)
+
+  const systemControl = new SystemControl({ pit, setFpuIrq: (level) => interrupts.setIsaIrq(13, level), onReset })
+  for (const port of [0x61, 0x80, 0x92, 0xf0, 0xf1]) ports.register(port, port, systemControl)
+
+  const uarts = options.serial.map((onTransmit, index) => {
+    const { port, irq } = SERIAL_PORTS[index]
+    const uart = new Uart({ clock, onTransmit, setIrq: (level) => interrupts.setIsaIrq(irq, level) })
+    ports.register(port, port + 7, uart)
+    return uart
+  })
+
+  return { ports, mmio, interrupts, systemControl, uarts }
+}
