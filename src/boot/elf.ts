@@ -123,10 +123,11 @@ function pvhNote(notes: Uint8Array): number | undefined {
 /** A minimal ELF file of the same segments, without the zeros at their ends: what the cache keeps. */
 export function writeElf({ bits, segments, entry, pvh }: Elf): Uint8Array {
   const trimmed = segments.map(({ address, bytes, size }) => ({ address, size, bytes: withoutTrailingZeros(bytes) }))
-  const note = new Uint8Array(pvh === undefined ? 0 : 20)
+  // A word of the kernel's own size, as Linux writes it and QEMU reads it.
+  const note = new Uint8Array(pvh === undefined ? 0 : 16 + bits / 8)
   if (pvh !== undefined) {
     const view = new DataView(note.buffer)
-    for (const [i, value] of [4, 4, XEN_ELFNOTE_PHYS32_ENTRY].entries()) view.setUint32(i * 4, value, true)
+    for (const [i, value] of [4, bits / 8, XEN_ELFNOTE_PHYS32_ENTRY].entries()) view.setUint32(i * 4, value, true)
     view.setUint32(12, 0x58656e00, false)
     view.setUint32(16, pvh, true)
   }
@@ -156,6 +157,8 @@ export function writeElf({ bits, segments, entry, pvh }: Elf): Uint8Array {
     view.setUint32(at, kind, true)
     const fields = [offset, address, address, bytes.length, size]
     for (const [k, value] of fields.entries()) word(bits === 64 ? at + 8 + k * 8 : at + 4 + k * 4, value)
+    // p_align: notes are padded to 4 bytes, segments lie anywhere.
+    word(at + phentsize - bits / 8, kind === PT_NOTE ? 4 : 1)
     file.set(bytes, offset)
     offset += bytes.length
   }
