@@ -1,5 +1,7 @@
 /** The machine as those who run one see it: the command, the bench, the tests. */
 import type { BootOptions } from '../boot/layout.ts'
+import type { CpuModelName } from '../platforms/cpu-models.ts'
+import type { PlatformName } from '../platforms/index.ts'
 
 export type SerialPort = 'com1' | 'com2' | 'com3' | 'com4'
 
@@ -8,6 +10,17 @@ export type SerialSinks = { readonly [Port in SerialPort]?: (bytes: Uint8Array) 
 
 /** What to boot; where the firmware's tables lie is the machine's own business. */
 export type BootPlan = Pick<BootOptions, 'kernel' | 'initrd' | 'cmdline' | 'method'>
+
+export interface MachineOptions {
+  /** Bytes of RAM. */
+  readonly memory: number
+  readonly cpu: CpuModelName
+  readonly platform: PlatformName
+  readonly serial: SerialSinks
+  readonly boot: BootPlan
+  /** Time passes with instructions executed, not with the host's clock. */
+  readonly deterministic?: boolean
+}
 
 /** Why a machine stopped. */
 export type ExitReason =
