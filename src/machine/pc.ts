@@ -9,10 +9,12 @@ import { Mmio, Ports } from './bus.ts'
 import type { Clock } from './clock.ts'
 import { Interrupts } from './interrupts.ts'
 
-/** COM1 and COM2. */
+/** COM1 to COM4. */
 const SERIAL_PORTS = [
   { port: 0x3f8, irq: 4 },
   { port: 0x2f8, irq: 3 },
+  { port: 0x3e8, irq: 4 },
+  { port: 0x2e8, irq: 3 },
 ]
 
 export interface PcOptions {
@@ -23,7 +25,7 @@ export interface PcOptions {
   readonly physicalBits: number
   /** CPUID has x2APIC. */
   readonly x2apic: boolean
-  /** Where the bytes of COM1, and of COM2 if there is one, go. */
+  /** Where the bytes of COM1 and of as many further ports as there are go; at most four. */
   readonly serial: readonly ((byte: number) => void)[]
   readonly onReset: (reason: string) => void
 }
@@ -43,9 +45,16 @@ export function createPc(options: PcOptions) {
   const systemControl = new SystemControl({ pit, setFpuIrq: (level) => interrupts.setIsaIrq(13, level), onReset })
   for (const port of [0x61, 0x80, 0x92, 0xf0, 0xf1]) ports.register(port, port, systemControl)
 
+  // Ports that share an interrupt line drive it together: it is high while any of them asks.
+  const asking = new Map<number, number>()
   const uarts = options.serial.map((onTransmit, index) => {
     const { port, irq } = SERIAL_PORTS[index]
-    const uart = new Uart({ clock, onTransmit, setIrq: (level) => interrupts.setIsaIrq(irq, level) })
+    const setIrq = (level: boolean) => {
+      const others = (asking.get(irq) ?? 0) & ~(1 << index)
+      asking.set(irq, others | (Number(level) << index))
+      interrupts.setIsaIrq(irq, level || others !== 0)
+    }
+    const uart = new Uart({ clock, onTransmit, setIrq })
     ports.register(port, port + 7, uart)
     return uart
   })
