@@ -24,7 +24,7 @@ function stringAddress(s: Semantics, offset: Value): Address {
 
 const bitOperation = (change: Change) => (s: Semantics) => {
   const offset = s.read(1)
-  const n = s.and(offset, s.size - 1)
+  const n = s.and(s.fit(offset, s.size), s.size - 1)
   const mask = s.shl(s.k(1), n)
   const inString = s.isMem(0) && s.operand(1).kind === 'reg'
   const bits = s.size as 16 | 32 | 64

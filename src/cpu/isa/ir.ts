@@ -25,8 +25,8 @@ export class Value {
 /** How a slot of the state block is accessed: bits, or a WebAssembly type for the wide ones. */
 export type Access = 8 | 16 | 32 | 64 | 'f32' | 'f64' | 'v128'
 
-/** A place in the state block: fixed, or named by a field of the record (A, B or C) above `offset`. */
-export type Slot = { field?: 'A' | 'B' | 'C'; offset: number }
+/** A place in the state block: fixed, or named by a field of the record (A, B, C; X is the index field) above `offset`. */
+export type Slot = { field?: 'A' | 'B' | 'C' | 'X'; offset: number }
 
 /**
  * An address as a row sees it. `flat`: `value` is linear (i64). `segmented`: `value` is an offset in a segment and each

@@ -20,7 +20,7 @@ const multiply = (signed: boolean) => (s: Semantics) => {
   const a = s.reg(S.RAX)
   if (s.size === 64) {
     const low = s.mul(a, b)
-    const high = s.compute(signed ? 'mulHighS' : 'mulHighU', a, b)
+    const high = s.compute(signed ? 'mulHighSigned' : 'mulHigh', a, b)
     productFlags(s, low, s.ne(high, signed ? s.sar(low, 63) : 0))
     s.setReg(S.RAX, low)
     s.setReg(S.RDX, high)
@@ -47,7 +47,7 @@ const multiplyLow = (left: number, right: number) => (s: Semantics) => {
   const b = s.read(right)
   if (s.size === 64) {
     const low = s.mul(a, b)
-    productFlags(s, low, s.ne(s.compute('mulHighS', a, b), s.sar(low, 63)))
+    productFlags(s, low, s.ne(s.compute('mulHighSigned', a, b), s.sar(low, 63)))
     s.write(0, low)
     return
   }
@@ -63,7 +63,7 @@ row('imul3', '6B /r', 'Gv,Ev,Is', multiplyLow(1, 2), { undefinedFlags: AFTER_MUL
 const divide = (signed: boolean) => (s: Semantics) => {
   const b = s.read(0)
   const size = s.size
-  if (size === 64) return s.attempt(signed ? 'idiv64' : 'div64', b)
+  if (size === 64) return s.attempt(signed ? 'idiv' : 'div', s.k32(8), b)
   s.fault(s.isZero(b), DE)
   const dividend = size === 8 ? s.reg(S.RAX, 16)
     : s.or(s.shl(s.toI64(s.reg(S.RDX)), size), s.toI64(s.reg(S.RAX)))

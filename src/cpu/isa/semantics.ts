@@ -262,7 +262,30 @@ export class Semantics {
   displaced(address: Address, by: number | Value): Address {
     let value = this.add(address.value, by instanceof Value ? by : BigInt(by))
     if (this.#form === 'd') value = this.and(value, 0xffffffffn)
+    // Bit 2 of the index field: 16-bit addressing.
+    else if (this.#form === 's') value = this.and(value, this.select(this.and(this.#field('X'), 4), this.k64(0xffff), this.k64(0xffffffff)))
     return { ...address, value }
+  }
+
+  /** A field of the record itself (i32). */
+  #field(field: 'A' | 'B' | 'C' | 'X'): Value { return this.get({ field, offset: -1 }, 8) }
+
+  /** The segment of the memory operand, or of a string instruction's source (i32). */
+  segment(): Value { return this.and(this.#field('C'), 7) }
+
+  /** A string instruction's repeat prefix: 0 none, 1 REP or REPE, 2 REPNE (i32). */
+  repeatPrefix(): Value { return this.#field('A') }
+
+  /** The memory operand of a string instruction: an offset in its segment. */
+  stringSource(offset: Value): Address { return { kind: 'segmented', value: offset, stack: false } }
+
+  /** The linear address (i64) of `bytes` bytes at `address`, after the segment's checks: for procedures. */
+  linear(address: Address, bytes: number, write = false): Value {
+    if (address.kind === 'flat') return address.value
+    const segment = address.segment === undefined ? this.segment() : this.k32(address.segment)
+    const linear = this.compute('segLinear', segment, address.value, this.k32(bytes), this.k32(write ? 1 : 0))
+    this.failed(this.bin('ge_s', this.state(S.EXC), 0))
+    return linear
   }
 
   /** Any offset in a segment register (0..5); NO_SEGMENT for a linear address. */
@@ -320,14 +343,14 @@ export class Semantics {
     return this.and(moved, this.mode === '32' ? this.k64(0xffffffffn) : this.#stackMask())
   }
 
-  setSp(value: Value): void {
-    if (this.mode === '64') this.setReg(S.RSP, value, 64)
-    else if (this.mode === '32') this.setReg(S.RSP, value, 32)
-    else {
-      const mask = this.#stackMask()
-      const old = this.reg(S.RSP, 64)
-      this.setReg(S.RSP, this.or(this.and(old, this.not(mask)), this.and(value, mask)), 64)
-    }
+  setSp(value: Value): void { this.setReg(S.RSP, this.wholeSp(value), 64) }
+
+  /** What RSP holds when the stack pointer is `value`: a 16-bit one leaves the rest. */
+  wholeSp(value: Value): Value {
+    if (this.mode === '64') return value
+    if (this.mode === '32') return this.and(value, 0xffffffffn)
+    const mask = this.#stackMask()
+    return this.or(this.and(this.reg(S.RSP, 64), this.not(mask)), this.and(value, mask))
   }
 
   stackAt(value: Value): Address {
@@ -487,4 +510,4 @@ export class Semantics {
 }
 
 /** The record field that an IR field name stands for. */
-export const fieldOffset = { A: R.A, B: R.B, C: R.BASE } as const
+export const fieldOffset = { A: R.A, B: R.B, C: R.BASE, X: R.INDEX } as const

@@ -20,9 +20,11 @@ export {
   sseRoundPacked32, sseRoundPacked64,
 } from './sse-float-packed'
 export { checkIo } from './io'
+export { cpuid, hypercall, portIn, portOut } from './calls'
+export { enter } from './enter'
 export { stringOp } from './strings'
 export { clac, cli, getFlags, popf, pushfImage, readEflags, setFlags, stac, sti, writeEflags } from './flags'
-export { loadSegment, loadSegmentFar, updateMode } from './segments'
+export { loadSegment, loadSegmentFar, selectorOf, updateMode } from './segments'
 export { deliver, deliverInterrupt, deliverNmi, int1, singleStep, softInterrupt } from './deliver'
 export { farReturn, iret } from './returns'
 export { farCall, farJump } from './far'
@@ -33,6 +35,21 @@ export {
 } from './control'
 export { rdmsr, wrmsr } from './msr'
 export { hlt, rdpmc, rdrand, rdtsc, rdtscp, readBase, writeBase } from './misc'
-export { lar, lldt, lsl, ltr, verr, verw } from './systemsegments'
+export { lar, lldt, lsl, ltr, needProtectedCpl0, verr, verw } from './systemsegments'
 export { div, idiv, mulHigh, mulHighSigned } from './muldiv'
 export { initVcpu, resetVcpu, startVcpu } from './reset'
+export {
+  x87Arith, x87ArithF32, x87ArithF64, x87ArithInt, x87RoundInt, x87Sign, x87Sqrt,
+} from './x87-arith'
+export {
+  x87Compare, x87CompareF32, x87CompareF64, x87CompareFlags, x87CompareInt, x87Examine, x87Test,
+} from './x87-compare'
+export {
+  mmxEnter, mmxLeave, x87ClearExceptions, x87Exchange, x87Free, x87Init, x87LoadControl, x87Move, x87Nop, x87Turn,
+} from './x87-control'
+export { x87Extract, x87Remainder, x87Scale } from './x87-remainder'
+export { mmxFault, x87Fault, x87NoWaitFault, x87WaitFault } from './x87-stack'
+export {
+  x87LoadBcd, x87LoadConstant, x87LoadExtended, x87LoadF32, x87LoadF64, x87LoadInt, x87LoadRegister, x87StoreGoes,
+  x87StoreRegister, x87Stored, x87ToBcd, x87ToBcdHigh, x87ToExtended, x87ToExtendedHigh, x87ToF32, x87ToF64, x87ToInt,
+} from './x87-transfer'

@@ -46,7 +46,7 @@ function systemDescriptor(p: u32, selector: u32, types: u32, base: u32): u64 {
 }
 
 export function lldt(p: u32, selector: u32): i32 {
-  if (checkLoad(p)) return 1
+  if (needProtectedCpl0(p)) return 1
   selector &= 0xffff
   if (isNull(selector)) {
     store<u64>(p, 0, LDTR_BASE)
@@ -60,7 +60,7 @@ export function lldt(p: u32, selector: u32): i32 {
 }
 
 export function ltr(p: u32, selector: u32): i32 {
-  if (checkLoad(p)) return 1
+  if (needProtectedCpl0(p)) return 1
   selector &= 0xffff
   if (isNull(selector)) return fault(p, GP, 0)
   const old = load<u64>(p, TR_BASE)
@@ -88,7 +88,8 @@ function needProtected(p: u32): i32 {
   return 1
 }
 
-function checkLoad(p: u32): i32 {
+/** LLDT, LTR: the same, and #GP(0) unless CPL is 0. */
+export function needProtectedCpl0(p: u32): i32 {
   if (needProtected(p)) return 1
   return load<u32>(p, CPL) == 0 ? 0 : fault(p, GP, 0)
 }
