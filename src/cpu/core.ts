@@ -1,6 +1,6 @@
 /**
  * The core: memory, procedures, interpreter and decoder joined. What it cannot do itself it asks of a `CoreHost`.
- * `run_slice` tells the story of a vCPU: deliver what is pending, run until something needs attention, say why it
+ * `runSlice` tells the story of a vCPU: deliver what is pending, run until something needs attention, say why it
  * stopped.
  */
 import { Exit, Leave, M, S } from './layout.ts'
@@ -36,7 +36,9 @@ export interface SystemExports {
   deliver(p: number): void
   deliverInterrupt(p: number, vector: number): void
   deliverNmi(p: number): void
-  resetVcpu(p: number): void
+  resetVcpu(p: number, signature: number): void
+  refreshState(p: number): void
+  singleStep(p: number): void
   setBank(p: number): void
   fetchCheck(p: number, linear: bigint): bigint
   notifyMarked(page: number): void
@@ -82,7 +84,7 @@ export class Core {
   }
 
   /** A core with `ramBytes` of guest RAM (a multiple of 4096) and vCPUs in their reset state. */
-  static async create(options: { ramBytes: number; vcpus: number; host: CoreHost }): Promise<Core> {
+  static async create(options: { ramBytes: number; vcpus: number; signature: number; host: CoreHost }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -138,7 +140,7 @@ export class Core {
     const interpreter = (await WebAssembly.instantiate(interpreterModule, { env: { memory }, system: system as unknown as WebAssembly.ModuleImports, host: imports })).exports as unknown as InterpreterExports
     streams = new Streams(memory, built, system, () => vcpus)
     vcpus.forEach((p, index) => {
-      system.resetVcpu(p)
+      system.resetVcpu(p, options.signature)
       i32[register(p, S.INDEX)] = index
     })
     return new Core({ memory, ramBytes, vcpus, streams, system, interpreter, host })
@@ -212,9 +214,6 @@ export class Core {
   #step(p: number, flags: number): void {
     this.i32[(p + S.SHADOW) >> 2] = 0
     this.#interpreter.step(p)
-    if (flags & FLAG_TF && (this.i32[(p + S.EXC) >> 2] as number) < 0) {
-      this.u64[(p + S.DR6) >> 3] = (this.u64[(p + S.DR6) >> 3] as bigint) | 0x4000n
-      this.system.raiseNoError(p, 1)
-    }
+    if (flags & FLAG_TF && (this.i32[(p + S.EXC) >> 2] as number) < 0) this.system.singleStep(p)
   }
 }
