@@ -120,7 +120,7 @@ test('update interrupt: once a second until register C is read', () => {
   expect(irq).toBe(true)
   advance(5e9)
   expect(edges).toBe(1)
-  expect(read(12)).toBe(0xd0)
+  expect(read(12)).toBe(0xf0)
   expect(irq).toBe(false)
   advance(1e9)
   expect(edges).toBe(2)

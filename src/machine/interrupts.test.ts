@@ -53,6 +53,8 @@ beforeEach(() => {
     physicalBits: 39,
     x2apic: true,
     serial: [() => {}],
+    epoch: 0,
+    onPowerOff: () => log.push('off'),
     onReset: (reason) => log.push(`reset ${reason}`),
     cpus: [0, 1, 2].map((index) => ({
       setInterruptPending: (value) => (pending[index] = value),
@@ -192,13 +194,32 @@ test('port 0x61 gates counter 2 and shows its OUT; TSC calibration by it takes t
   expect(pc.ports.read(0x61, 1) & 0x21).toBe(0x21)
 })
 
-test('IRQ 13 is cleared by port 0xf0; port 0x92 resets', () => {
+test('IRQ 13 is cleared by port 0xf0', () => {
   ioapicWrite(0x2a, 0x804d)
   pc.systemControl.fpuError()
   out(0xf0, 0)
   expect(pc.interrupts.acknowledge(0)).toBe(0x4d)
   lapicWrite(0, 0xb0, 0)
   expect(pending[0]).toBe(false)
+})
+
+test('every usual way to reset and to power off', () => {
   out(0x92, 3)
-  expect(log).toEqual(['reset port 0x92'])
+  out(0x64, 0xfe)
+  out(0xcf9, 2)
+  out(0xcf9, 6)
+  out(0xcf9, 6)
+  pc.ports.write(0x604, 2, 0x3400)
+  expect(log).toEqual(['reset port 0x92', 'reset keyboard controller', 'reset port 0xcf9', 'off'])
+})
+
+test('an idle machine, as Linux leaves it, has no deadline', () => {
+  initialisePics()
+  startTick()
+  out(0x43, 0x30)
+  out(0x40, 0, 0)
+  expect(clock.nextDeadline()).toBe(Infinity)
+  ioapicWrite(0x14, 0x30)
+  advance(1e9)
+  expect(clock.nextDeadline()).toBe(Infinity)
 })

@@ -13,7 +13,8 @@ import type { Mmio, Ports } from './bus.ts'
 import type { Clock } from './clock.ts'
 
 export const IOAPIC_BASE = 0xfec00000
-export const LAPIC_BASE = 0xfee00000
+/** ACPI's interrupt, level-triggered. */
+export const SCI_IRQ = 9
 
 export interface InterruptsOptions {
   readonly clock: Clock

@@ -1,13 +1,17 @@
 /**
  * The PC around the processors: every device at its place. A reset of the machine is a new PC.
  */
+import { AcpiPm, PM1_EVENT, PM_TIMER } from '../devices/acpi-pm.ts'
+import { I8042 } from '../devices/i8042.ts'
 import type { ApicCpu } from '../devices/lapic/lapic.ts'
+import { PciHost } from '../devices/pci/host.ts'
 import { Pit } from '../devices/pit/pit.ts'
+import { Rtc } from '../devices/rtc.ts'
 import { SystemControl } from '../devices/system-control.ts'
 import { Uart } from '../devices/uart.ts'
 import { Mmio, Ports } from './bus.ts'
 import type { Clock } from './clock.ts'
-import { Interrupts } from './interrupts.ts'
+import { Interrupts, SCI_IRQ } from './interrupts.ts'
 
 /** COM1 to COM4. */
 const SERIAL_PORTS = [
@@ -27,7 +31,11 @@ export interface PcOptions {
   readonly x2apic: boolean
   /** Where the bytes of COM1 and of as many further ports as there are go; at most four. */
   readonly serial: readonly ((byte: number) => void)[]
+  /** Unix time at power-on, in milliseconds, for the real-time clock. */
+  readonly epoch: number
+  /** Called in the middle of the guest's access; `reason` says by which register. */
   readonly onReset: (reason: string) => void
+  readonly onPowerOff: () => void
 }
 
 export type Pc = ReturnType<typeof createPc>
@@ -59,5 +67,25 @@ export function createPc(options: PcOptions) {
     return uart
   })
 
-  return { ports, mmio, interrupts, systemControl, uarts }
+  const rtc = new Rtc({ clock, epoch: options.epoch, setIrq: (level) => interrupts.setIsaIrq(8, level) })
+  ports.register(0x70, 0x71, rtc)
+
+  const acpiPm = new AcpiPm({
+    clock,
+    setSci: (level) => interrupts.setIsaIrq(SCI_IRQ, level),
+    onPowerOff: options.onPowerOff,
+  })
+  ports.register(PM1_EVENT, PM1_EVENT + 5, acpiPm, 2)
+  ports.register(PM_TIMER, PM_TIMER + 3, acpiPm, 4)
+
+  const keyboard = new I8042({
+    setKeyboardIrq: (level) => interrupts.setIsaIrq(1, level),
+    setAuxIrq: (level) => interrupts.setIsaIrq(12, level),
+    onReset,
+  })
+  for (const port of [0x60, 0x64]) ports.register(port, port, keyboard)
+
+  ports.register(0xcf8, 0xcff, new PciHost(systemControl), 4)
+
+  return { ports, mmio, interrupts, systemControl, uarts, acpiPm }
 }
