@@ -1,0 +1,42 @@
+/**
+ * `npm run bench [ROUNDS]`: boots the default kernel here and in QEMU's TCG, in turn, from the start of the process to
+ * the first line of init, unpacked kernel in the cache; once more with mitigations=off on both.
+ */
+import type { Peer } from './guest.ts'
+import { paravirt, prepareGuest, tcg } from './guest.ts'
+import type { Sample } from './measure.ts'
+import { measureUntil, median, table } from './measure.ts'
+
+const FIRST_LINE = 'paravirt: user space'
+const rounds = Number(process.argv[2] ?? 3)
+
+for (const extra of ['', 'mitigations=off']) {
+  const guest = await prepareGuest(extra)
+  const peers = [paravirt(guest), tcg(guest)]
+  const samples = new Map<Peer, Sample[]>(peers.map((peer) => [peer, []]))
+  for (let round = 0; round < rounds; round++)
+    for (const [peer, taken] of samples) taken.push(await measureUntil(FIRST_LINE, peer.command, peer.args))
+
+  console.log(`\nboot to init's first line, ${guest.memory}, command line: ${guest.append}; medians of ${rounds}`)
+  for (const { name, command, args } of peers) console.log(`${name}: ${[command, ...args].join(' ')}`)
+  const columns = [...samples].map(([{ name }, taken]) => ({
+    name,
+    wall: median(taken.map(({ wall }) => wall)),
+    cpu: median(taken.map(({ cpu }) => cpu)),
+    peak: Math.max(...taken.map(({ peak }) => peak)),
+  }))
+  const [ours, theirs] = columns as [(typeof columns)[number], (typeof columns)[number]]
+  const row = (what: string, key: 'wall' | 'cpu' | 'peak', digits: number) => [
+    what,
+    ...columns.map((column) => column[key].toFixed(digits)),
+    (ours[key] / theirs[key]).toFixed(2),
+  ]
+  console.log(
+    table([
+      ['', ...columns.map(({ name }) => name), 'ratio'],
+      row('wall, s', 'wall', 2),
+      row('CPU, s', 'cpu', 2),
+      row('peak, MiB', 'peak', 0),
+    ]),
+  )
+}

@@ -1,0 +1,107 @@
+/** The command as a process: what it refuses, with one line and exit code 2, and nothing left behind. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const bin = join(import.meta.dirname, '../../bin/paravirt.cjs')
+let folder: string
+
+/** A folder to run in and an empty cache of its own; PATH without apt, so that nothing is fetched. */
+function paravirt(args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { HOME: folder, XDG_CACHE_HOME: join(folder, 'cache'), TMPDIR: folder, PATH: '/nonexistent' },
+  })
+  return { code: status, stdout, stderr }
+}
+
+/** A bzImage's first sectors, as far as the checks that this test is about go. */
+function truncatedKernel(): Uint8Array {
+  const bytes = new Uint8Array(0x400)
+  const view = new DataView(bytes.buffer)
+  view.setUint8(0x1f1, 1)
+  view.setUint32(0x1f4, 0x10000, true)
+  view.setUint16(0x1fe, 0xaa55, true)
+  view.setUint8(0x201, 0x66)
+  view.setUint32(0x202, 0x53726448, true)
+  view.setUint16(0x206, 0x20f, true)
+  view.setUint8(0x211, 1)
+  return bytes
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'paravirt-test-'))
+  mkdirSync(join(folder, 'cache'))
+  mkdirSync(join(folder, 'a-folder'))
+  writeFileSync(join(folder, 'empty'), '')
+  writeFileSync(join(folder, 'text'), 'not a kernel\n'.repeat(200))
+  writeFileSync(join(folder, 'truncated'), truncatedKernel())
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('bad input: one line, exit code 2, nothing left behind', () => {
+  const before = () => readdirSync(folder, { recursive: true }).sort()
+
+  test.each<[string, string[], string]>([
+    ['unknown command', ['rnu'], "paravirt: unknown command 'rnu' (Did you mean run?)"],
+    ['unknown option', ['run', '--memroy', '1G'], "paravirt: unknown option '--memroy' (Did you mean --memory?)"],
+    ['missing value', ['run', '--memory'], "paravirt: option '--memory <SIZE>' argument missing"],
+    ['two kernels', ['run', 'a', 'b'], "paravirt: too many arguments for 'run'. Expected 1 argument but got 2."],
+    ['unknown platform', ['run', '--on', 'natve'], "paravirt: unknown platform 'natve'; did you mean native?"],
+    [
+      'unknown processor',
+      ['run', '--cpu', 'inoder'],
+      "paravirt: unknown processor model 'inoder'; did you mean inorder?",
+    ],
+    ['bad size', ['run', '--memory', 'lots'], "paravirt: --memory 'lots' is not a size; write 512M or 2G"],
+    ['too much memory', ['run', '--memory', '64G'], 'paravirt: --memory 64G is too large; at most 2816M'],
+    ['bad timeout', ['run', '--timeout', '-3'], "paravirt: --timeout '-3' is not a positive number of seconds"],
+    ['missing kernel', ['run', './none'], 'paravirt: ./none: no such file'],
+    ['a folder', ['run', './a-folder'], 'paravirt: ./a-folder: a folder'],
+    ['an empty kernel', ['run', './empty'], 'paravirt: ./empty: empty file'],
+    [
+      'text as a kernel',
+      ['run', './text'],
+      'paravirt: ./text: not a Linux kernel: neither bzImage (vmlinuz) nor ELF (vmlinux)',
+    ],
+    [
+      'a truncated kernel',
+      ['run', './truncated'],
+      'paravirt: ./truncated: truncated kernel: 1024 bytes of 1049600; fetch it again',
+    ],
+    ['missing initrd', ['run', '--initrd', './none'], 'paravirt: --initrd ./none: no such file'],
+    ['a folder as initrd', ['run', '--initrd', './a-folder'], 'paravirt: --initrd ./a-folder: a folder'],
+    [
+      '--exec with an initrd',
+      ['run', '--exec', 'ls', '--initrd', 'x'],
+      'paravirt: --exec needs the default initramfs; leave out --initrd',
+    ],
+    [
+      'a package, but no apt',
+      ['run', 'linux-image-amd64'],
+      'paravirt: linux-image-amd64: this system has no apt to fetch the package with; give files by path',
+    ],
+  ])('%s', (_, args, line) => {
+    const files = before()
+    const { code, stdout, stderr } = paravirt(args)
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: `${line}\n` })
+    expect(before()).toEqual(files)
+  })
+})
+
+describe('help', () => {
+  test('--help and --version succeed on stdout', () => {
+    expect(paravirt(['run', '--help'])).toMatchObject({ code: 0, stderr: '' })
+    expect(paravirt(['run', '--help']).stdout).toContain('--append <TEXT>')
+    expect(paravirt(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+  })
+
+  test('no words at all is bad input, answered with the help', () => {
+    const { code, stdout, stderr } = paravirt([])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain('Usage: paravirt')
+  })
+})

@@ -1,0 +1,70 @@
+/** The `paravirt` command: its words and options. What a subcommand does is in the file of its name. */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { InputError } from '../errors.ts'
+import { ExitCode } from './exit-codes.ts'
+import { run } from './run.ts'
+import type { RunOptions } from './run.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+/** Errors are one line on stderr. */
+function complain(message: string): void {
+  process.stderr.write(`paravirt: ${message.trim().replace(/\s*\n\s*/g, ' ')}\n`)
+}
+
+function commandLine(finish: (code: number) => void): Command {
+  const program = new Command('paravirt')
+    .description('Boots stock Linux kernels on an x86 processor made of TypeScript and WebAssembly.')
+    .version(version)
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+  program
+    .command('run')
+    .description('boot a kernel; ends with the guest')
+    .argument('[KERNEL]', "bzImage, vmlinux, .deb, or a Debian package's name; default: Debian's cloud kernel")
+    .option('--initrd <FILE>', 'initramfs; default: busybox and a shell')
+    .option('--append <TEXT>', "added to the kernel's command line")
+    .option('--memory <SIZE>', 'guest memory, as 512M or 2G', '512M')
+    .option('--cpu <MODEL>', 'processor model')
+    .option('--on <PLATFORM>', 'what the machine pretends to be', 'native')
+    .option('--exec <COMMAND>', 'run a command in the default initramfs, print its output, exit with its code')
+    .option('--timeout <SECONDS>', 'give up after this time')
+    .option('--stats', 'print instructions, time and memory to stderr at the end')
+    .action(async (kernel: string | undefined, options: RunOptions) => finish(await run(kernel, options)))
+  return program
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  let code: number = ExitCode.OK
+  try {
+    await commandLine((result) => (code = result)).parseAsync(args, { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return ExitCode.OK
+      // Without any word commander has printed the help instead.
+      if (error.code !== 'commander.help') complain(error.message.replace(/^error: /, ''))
+      return ExitCode.USAGE
+    }
+    if (error instanceof InputError) {
+      complain(error.message)
+      return ExitCode.USAGE
+    }
+    complain(`internal error: ${error instanceof Error ? error.message : String(error)}`)
+    if (process.env['PARAVIRT_DEBUG'] && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+    return ExitCode.HOST_ERROR
+  }
+}
+
+// A reader that has gone away is supervise's business; without a listener it would be an exception.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+// Handles that are still open (a pipe on stdin) must not keep the command alive, but its output must be out.
+const flush = (stream: NodeJS.WriteStream) => new Promise<void>((done) => stream.write('', () => done()))
+void main(process.argv.slice(2)).then(async (code) => {
+  await Promise.all([flush(process.stdout), flush(process.stderr)])
+  process.exit(code)
+})

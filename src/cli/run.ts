@@ -1,0 +1,79 @@
+/**
+ * `paravirt run`: kernel, initramfs, command line, machine, console, and what its end means. Everything that can be
+ * refused is refused before anything is started.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { loadKernel } from '../boot/kernel.ts'
+import type { Kernel } from '../boot/kernel.ts'
+import { InputError } from '../errors.ts'
+import { buildInitramfs } from '../initramfs/build.ts'
+import { Machine } from '../machine/machine.ts'
+import type { MachineOptions } from '../machine/types.ts'
+import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
+import { cpuModels } from '../platforms/cpu-models.ts'
+import { platforms } from '../platforms/index.ts'
+import { kernelCommandLine } from './command-line.ts'
+import { parseMemory, parseName, parseTimeout } from './options.ts'
+import { supervise } from './supervise.ts'
+
+/** As commander gives them: texts, or absent. */
+export interface RunOptions {
+  readonly initrd?: string
+  readonly append?: string
+  readonly memory: string
+  readonly cpu?: string
+  readonly on: string
+  readonly exec?: string
+  readonly timeout?: string
+  readonly stats?: true
+}
+
+/** Returns the exit code. */
+export async function run(kernelName: string | undefined, options: RunOptions): Promise<number> {
+  const { exec, initrd, append } = options
+  const memory = parseMemory(options.memory)
+  const platform = parseName('platform', options.on, platforms)
+  const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
+  const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
+  if (exec !== undefined && initrd !== undefined)
+    throw new InputError('--exec needs the default initramfs; leave out --initrd')
+
+  const given = initrd === undefined ? undefined : readInitrd(initrd)
+  const kernel = await findKernel(kernelName ?? DEFAULT_KERNEL)
+  const boot = {
+    kernel,
+    initrd: given ?? (await defaultInitramfs(kernel, exec)),
+    cmdline: kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() }),
+  }
+  const start = (serial: MachineOptions['serial']) => Machine.create({ memory, platform, cpu, boot, serial })
+  return supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
+}
+
+/** A file, or where there is none a Debian package of this name. */
+async function findKernel(name: string): Promise<Kernel> {
+  return loadKernel(!existsSync(name) && isKernelPackage(name) ? await kernelFile(name) : name, name)
+}
+
+async function defaultInitramfs({ bits }: Kernel, exec: string | undefined): Promise<Uint8Array> {
+  const busybox = readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386'))
+  return buildInitramfs({ busybox, exec })
+}
+
+function readInitrd(path: string): Uint8Array {
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(path)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new InputError(
+      `--initrd ${path}: ${code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder' : message}`,
+    )
+  }
+  if (bytes.length === 0) throw new InputError(`--initrd ${path}: empty file`)
+  return bytes
+}
+
+function windowSize(): { rows: number; columns: number } | undefined {
+  const { isTTY, rows, columns } = process.stdout
+  return isTTY && rows > 0 && columns > 0 ? { rows, columns } : undefined
+}
