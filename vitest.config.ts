@@ -13,6 +13,7 @@ export default defineConfig({
           include: ['{src,scripts,test}/**/*.test.ts'],
           exclude: ['test/boot/**'],
           testTimeout: 60_000,
+          hookTimeout: 120_000, // building the procedures on a busy machine
           sequence: { groupOrder: 0 },
         },
       },

@@ -3,7 +3,9 @@
  * ends in `physWrite`, `physCopyIn` or `physFill`, or announces itself with `beforeWrite`, so that decoded code never
  * outlives its bytes.
  */
-import { CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM } from './layout'
+import {
+  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM,
+} from './layout'
 import { hostCodeWritten, hostMmioRead, hostMmioWrite } from './host'
 
 /** What backs physical page number `page`: a PageAttr value. */

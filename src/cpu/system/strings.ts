@@ -301,7 +301,7 @@ function storeElement(host: u32, size: i32, value: u64): void {
   store<u64>(host, value)
 }
 
-/** Copy `bytes` from the elements at `from` and `to` on; one by one where an element reads what an earlier one wrote. */
+/** Copy `bytes` from the elements at `from` and `to` on; one by one where one reads what an earlier one wrote. */
 function copy(from: u32, to: u32, bytes: u32, size: i32, down: bool): void {
   const ahead = down ? from - to : to - from
   if (ahead != 0 && ahead < bytes) {

@@ -169,7 +169,7 @@ export function resetTlb(p: u32): void {
   setBank(p)
 }
 
-/** Forget everything, global pages too: MOV to CR4 that changes PGE, PAE, PSE, SMEP ...; CR0.PG, WP; EFER.NXE; INVPCID 2. */
+/** Forget everything, global pages too: for changes of CR0.PG, CR0.WP, EFER.NXE and paging bits of CR4; INVPCID 2. */
 export function flushAll(p: u32): void {
   for (let bank: u32 = 0; bank < BANKS; bank++) {
     const shared = newGeneration(p, bank)

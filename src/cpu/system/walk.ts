@@ -124,8 +124,8 @@ function walk4(p: u32, linear: u64, access: u32, bank: u32): u64 {
     if (e3 & (reserved | 0x3fffe000)) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
     const rights = e4 & e3
     if (refused(p, access, bank, rights, ((e4 | e3) & NX) != 0)) return pageFault(p, linear, access, bank, PF_P)
-    return answer(p, (e3 & FRAME & ~(<u64>0x3fffffff)) | (linear & 0x3ffff000), use(p, pa3, e3, access, 8), bank, rights,
-      WALK_1G)
+    const frame = (e3 & FRAME & ~(<u64>0x3fffffff)) | (linear & 0x3ffff000)
+    return answer(p, frame, use(p, pa3, e3, access, 8), bank, rights, WALK_1G)
   }
   if (e3 & reserved) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
   if ((e3 & A) == 0) physWrite(p, pa3, 8, e3 | A)
@@ -143,8 +143,8 @@ function walk2(p: u32, linear: u64, access: u32, bank: u32, directory: u64, abov
   if (e2 & PS) {
     if (e2 & (reserved | 0x1fe000)) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
     if (refused(p, access, bank, rights, ((nx | e2) & NX) != 0)) return pageFault(p, linear, access, bank, PF_P)
-    return answer(p, (e2 & FRAME & ~(<u64>0x1fffff)) | (linear & 0x1ff000), use(p, pa2, e2, access, 8), bank, rights,
-      WALK_2M)
+    const frame = (e2 & FRAME & ~(<u64>0x1fffff)) | (linear & 0x1ff000)
+    return answer(p, frame, use(p, pa2, e2, access, 8), bank, rights, WALK_2M)
   }
   if (e2 & reserved) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
   if ((e2 & A) == 0) physWrite(p, pa2, 8, e2 | A)
