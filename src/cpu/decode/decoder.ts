@@ -130,8 +130,10 @@ export class Decoder {
       if (long ? row.options.not64 : row.options.only64) continue
       if (row.options.noRexB && rex & 1) continue
       if (row.options.address !== undefined && row.options.address !== addressBits) continue
-      if (lock && !(row.options.lock && modrm < 0xc0)) return Failed.UNDEFINED
-      return this.#operands(row, { start, offset, long, d32, p66, rep, segment, rex, byte, addressBits, modeWord: mode })
+      if (row.options.noSegment) segment = -1
+      const length = this.#operands(row, { start, offset, long, d32, p66, rep, segment, rex, byte, addressBits, modeWord: mode })
+      // All of it must be there before LOCK is refused.
+      return lock && !(row.options.lock && modrm < 0xc0) ? Failed.UNDEFINED : length
     }
     return Failed.UNDEFINED
   }

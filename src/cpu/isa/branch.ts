@@ -10,8 +10,12 @@ row('jmp_indirect', 'FF /4', 'Ev', (s) => s.jump(target(s)), { f64: true })
 
 const call = (s: Semantics, to?: ReturnType<typeof target>) => {
   const next = s.nextRip()
+  const bytes = (s.size / 8) as 2 | 4 | 8
+  const sp = s.spAdd(s.sp(), -bytes)
+  const probe = s.probe(s.stackAt(sp), bytes)
   s.aim(to)
-  s.push(s.size === 64 ? next : s.toI32(next))
+  s.store(s.stackAt(sp), s.size === 64 ? next : s.toI32(next), bytes, probe)
+  s.setSp(sp)
   if (to) s.jump(to)
   else s.branch()
 }

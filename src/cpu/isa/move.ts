@@ -23,9 +23,10 @@ row('movzx', '0F B7 /r', 'Gv,Ew', movzx)
 const movsx = (bits: number) => (s: Semantics) => s.write(0, s.signed(s.read(1), bits))
 row('movsx8', '0F BE /r', 'Gv,Eb', movsx(8))
 row('movsx16', '0F BF /r', 'Gv,Ew', movsx(16))
-row('movsxd', '63 /r', 'Gv,Ed', (s) => s.write(0, s.size === 64 ? s.signed64(s.read(1), 32) : s.read(1)), { only64: true })
+// With a 66 prefix Intel's processors read 16 bits, AMD's 32.
+row('movsxd', '63 /r', 'Gv,Ed', (s) => s.write(0, s.size === 64 ? s.signed64(s.read(1), 32) : s.read(1, s.size as 16 | 32)), { only64: true })
 
-row('lea', '8D /r', 'Gv,M', (s) => s.write(0, s.size === 64 ? s.ea().value : s.toI32(s.ea().value)))
+row('lea', '8D /r', 'Gv,M', (s) => s.write(0, s.size === 64 ? s.ea().value : s.toI32(s.ea().value)), { noSegment: true })
 
 row('push', '50+r', 'Zv', (s) => s.push(s.read(0)), { d64: true })
 row('push', 'FF /6', 'Ev', (s) => s.push(s.read(0)), { d64: true })

@@ -23,6 +23,8 @@ export interface RowOptions {
   not64?: boolean
   /** Operand sizes that exist, if not all. */
   sizes?: readonly (8 | 16 | 32 | 64)[]
+  /** LEA: the address is no access, segment overrides mean nothing. */
+  noSegment?: boolean
   /** POP m: the address is computed after RSP was incremented. */
   popBase?: boolean
   /** Arithmetic flags (EFLAGS mask) that the SDM leaves undefined; the oracle does not compare them. */
