@@ -21,8 +21,7 @@ export interface Report {
 
 function digestOf(row: Row, cases: readonly RowCase[], results: readonly Result[]): string {
   const hash = createHash('sha256')
-  const tolerance = toleranceOf(row)
-  results.forEach((result, i) => hash.update(canonical(cases[i]!.case, result, tolerance)))
+  results.forEach((result, i) => hash.update(canonical(cases[i]!.case, result, toleranceOf(row, result))))
   return hash.digest('hex')
 }
 
@@ -35,11 +34,10 @@ export function checkRow(
   const cases = rowCases.map((c) => c.case)
   const theirs = native === undefined ? undefined : runNative(native, cases)
   const own = ours?.(cases)
-  const tolerance = toleranceOf(row)
   const failures: Report['failures'] = []
   if (theirs && own)
     cases.forEach((c, index) => {
-      const differences = compare(c, theirs[index]!, own[index]!, tolerance)
+      const differences = compare(c, theirs[index]!, own[index]!, toleranceOf(row, theirs[index]!))
       if (differences.length > 0) failures.push({ index, rowCase: rowCases[index]!, differences })
     })
   const undefinedOpcodes = theirs?.filter((r) => r.trap === 6).length ?? 0

@@ -37,6 +37,8 @@ export interface Form {
   immediate: 'value' | 'relative' | 'offset'
   /** LOCK is allowed. */
   lock: boolean
+  /** XCHG locks memory without being told to. */
+  alwaysLocked: boolean
   /** F2h and F3h are repeat prefixes. */
   repeat: boolean
 }
@@ -55,10 +57,14 @@ function littleEndian(value: bigint, bytes: number): number[] {
   return Array.from({ length: bytes }, (_, i) => Number((BigInt.asUintN(64, value) >> BigInt(8 * i)) & 0xffn))
 }
 
-/** The address of a memory operand: nearly always in the data pages. */
-function target(random: Random, form: Form): bigint {
+/**
+ * The address of a memory operand: nearly always in the data pages. A locked one is aligned, because hosts slow down
+ * programs that lock across cache lines.
+ */
+function target(random: Random, form: Form, locked: boolean): bigint {
   if (form.mode === 64 && random.chance(1)) return random.u64() | 1n << 63n
-  return BigInt(dataAddress(random, Math.max(1, form.bytes)))
+  const address = dataAddress(random, Math.max(1, form.bytes))
+  return BigInt(locked ? address & -16 : address)
 }
 
 interface Memory { modrm: number, tail: number[], x: number, b: number, ripRelative: boolean }
@@ -157,7 +163,8 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
     segmentBase = narrow || random.chance(60) ? BigInt(random.below(Space.DATA)) : BigInt.asIntN(47, random.u64())
   }
   if (form.repeat && random.chance(60)) legacy.push(random.pick([0xf2, 0xf3]))
-  if (random.chance(form.lock ? 25 : 1)) legacy.push(0xf0)
+  const locked = random.chance(form.lock ? 25 : 1)
+  if (locked) legacy.push(0xf0)
   legacy.push(...form.mandatory)
   for (let i = legacy.length - 1; i > 0; i--) {
     const j = random.below(i + 1)
@@ -185,7 +192,7 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
     } else r = high(5)
     const inMemory = form.rm === 'memory' || (form.rm === 'any' && random.chance(50))
     if (inMemory) {
-      address = target(random, form)
+      address = target(random, form, locked || form.alwaysLocked)
       const operand = memory(random, BigInt.asUintN(64, address - segmentBase), width, mode, gpr)
       modrm = operand.modrm
       ;({ tail, x, b, ripRelative } = operand)
@@ -204,7 +211,7 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
   if (form.immediate === 'value')
     for (const bytes of form.immediates) immediates.push(...immediateBytes(random, form, bytes))
   else if (form.immediate === 'offset') {
-    address = target(random, form)
+    address = target(random, form, locked || form.alwaysLocked)
     immediates.push(...littleEndian(address - segmentBase, width / 8))
     if (width === 16) address = undefined
   }

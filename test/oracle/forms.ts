@@ -86,6 +86,7 @@ export function formsOf(row: Row, mode: 64 | 32): Form[] {
       bytes: inModrm[0] ? operandBytes(inModrm[0].size, bits) : bits / 8,
       ...immediates(row, bits, mode),
       lock: options.lock === true,
+      alwaysLocked: row.name === 'xchg',
       repeat: options.string === true,
     }
   })

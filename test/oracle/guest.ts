@@ -22,7 +22,7 @@ export const Kernel = {
   GDT: HIGH + BigInt(Physical.GDT), GDT_LIMIT: 0x7f,
   IDT: HIGH + BigInt(Physical.IDT), IDT_LIMIT: 0xfff,
   TSS: HIGH + BigInt(Physical.TSS), TSS_SELECTOR: 0x40, TSS_LIMIT: 0x67,
-  /** 16 bytes for each vector. */
+  /** 16 bytes for each vector: HLT. */
   HANDLERS: HIGH + BigInt(Physical.HANDLERS),
   STACK_TOP: HIGH + BigInt(Physical.STACK_TOP),
   STACK_TOP_PHYSICAL: Physical.STACK_TOP,
@@ -74,6 +74,7 @@ export function writeGuest(ram: DataView): void {
   descriptor(Kernel.TSS_SELECTOR, BigInt(Kernel.TSS_LIMIT) | low << 16n | 0x8bn << 40n | high << 56n)
   descriptor(Kernel.TSS_SELECTOR + 8, Kernel.TSS >> 32n)
   set(Physical.TSS + 4, Kernel.STACK_TOP)
+  ram.setUint16(Physical.TSS + 0x66, Kernel.TSS_LIMIT + 1, true) // no I/O permissions
 
   for (let vector = 0; vector < 256; vector++) {
     const handler = Kernel.HANDLERS + BigInt(vector * 16)
