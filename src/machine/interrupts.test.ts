@@ -52,7 +52,7 @@ beforeEach(() => {
     clock,
     physicalBits: 39,
     x2apic: true,
-    serial: [() => {}],
+    serial: [() => {}, () => {}, () => {}],
     epoch: 0,
     onPowerOff: () => log.push('off'),
     onReset: (reason) => log.push(`reset ${reason}`),
@@ -183,6 +183,19 @@ test('the UART interrupts by IRQ 4', () => {
   out(0x3fc, 8)
   out(0x3f9, 2)
   expect(pc.interrupts.acknowledge(0)).toBe(0x44)
+})
+
+test('COM1 and COM3 share IRQ 4: it is up while either wants it', () => {
+  initialisePics()
+  out(0x21, 0xef)
+  for (const port of [0x3f8, 0x3e8]) {
+    out(port + 4, 8)
+    out(port + 1, 2)
+  }
+  out(0x3f9, 0)
+  expect(pending[0]).toBe(true)
+  out(0x3e9, 0)
+  expect(pending[0]).toBe(false)
 })
 
 test('port 0x61 gates counter 2 and shows its OUT; TSC calibration by it takes the time it should', () => {

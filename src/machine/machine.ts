@@ -120,6 +120,7 @@ export class Machine {
       physicalBits: MAXPHYADDR,
       x2apic: true,
       serial: outputs.map((output) => (byte) => output.push(byte)),
+      epoch: options.deterministic ? Date.UTC(2024, 0, 1) : Date.now(),
       onReset: () => state.stop({ kind: 'reset' }),
       onPowerOff: () => state.stop({ kind: 'power-off' }),
     })

@@ -14,7 +14,7 @@ import type { Clock } from './clock.ts'
 import { Interrupts, SCI_IRQ } from './interrupts.ts'
 
 /** COM1 to COM4. */
-const SERIAL_PORTS = [
+export const SERIAL_PORTS = [
   { port: 0x3f8, irq: 4 },
   { port: 0x2f8, irq: 3 },
   { port: 0x3e8, irq: 4 },
