@@ -29,7 +29,8 @@ export async function unpack(compression: Compression, input: Uint8Array, size: 
   return output
 }
 
-async function unpackAtMost(compression: Compression, input: Uint8Array, size: number): Promise<Uint8Array> {
+/** Unpacks to at most `size` bytes; LZ4's legacy format, which does not say its own size, to just so many. */
+export async function unpackAtMost(compression: Compression, input: Uint8Array, size: number): Promise<Uint8Array> {
   switch (compression) {
     case 'gzip':
       return gunzipSync(input, { maxOutputLength: size })

@@ -7,6 +7,7 @@ import { loadKernel } from '../boot/kernel.ts'
 import type { Kernel } from '../boot/kernel.ts'
 import { InputError } from '../errors.ts'
 import { buildInitramfs } from '../initramfs/build.ts'
+import { checkInitrd } from '../initramfs/check.ts'
 import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
 import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
@@ -38,7 +39,7 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   if (exec !== undefined && initrd !== undefined)
     throw new InputError('--exec needs the default initramfs; leave out --initrd')
 
-  const given = initrd === undefined ? undefined : readInitrd(initrd)
+  const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
   const kernel = await findKernel(kernelName ?? DEFAULT_KERNEL)
   const boot = {
     kernel,
@@ -59,7 +60,7 @@ async function defaultInitramfs({ bits }: Kernel, exec: string | undefined): Pro
   return buildInitramfs({ busybox, exec })
 }
 
-function readInitrd(path: string): Uint8Array {
+async function readInitrd(path: string, memory: number): Promise<Uint8Array> {
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path)
@@ -69,7 +70,7 @@ function readInitrd(path: string): Uint8Array {
       `--initrd ${path}: ${code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder' : message}`,
     )
   }
-  if (bytes.length === 0) throw new InputError(`--initrd ${path}: empty file`)
+  await checkInitrd(bytes, `--initrd ${path}`, memory)
   return bytes
 }
 
