@@ -3,19 +3,19 @@
 echo 'paravirt: user space'
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-[ "$TERM" = linux ] && export TERM=vt102 # the kernel's default for init; a serial console is something else
+[ "$TERM" = linux ] && export TERM=vt102 # what the kernel gives init; a serial console is something else
 /bin/busybox --install -s
 
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -a # /etc/fstab
 hostname paravirt
-cd /root || cd /
+cd /root
 
 if [ -f /paravirt/exec ]; then
   # COM2 carries the command's standard output, COM3 its standard error, byte for byte; COM4 its exit code in decimal
-  # and a newline. Setting a line's modes waits until all that was written has gone out.
-  for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty 115200 raw -echo; done
+  # and a newline. Setting a line's modes also waits until all that was written to it has gone out.
+  for tty in /dev/ttyS1 /dev/ttyS2 /dev/ttyS3; do stty -F $tty 115200 raw -echo; done
   sh /paravirt/exec < /dev/null > /dev/ttyS1 2> /dev/ttyS2
   code=$?
   for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty raw; done

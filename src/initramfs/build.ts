@@ -31,23 +31,29 @@ tmp /tmp tmpfs mode=1777 0 0
 run /run tmpfs mode=755 0 0
 `
 
+/** As on Debian since 12 these are links into /usr: its older packages name the one path, newer ones the other. */
+const merged = ['bin', 'sbin', 'lib', 'lib32', 'lib64'] as const
+const mergedPath = new RegExp(`^/(${merged.join('|')})(?=/)`)
+
 export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOptions): Uint8Array {
   const entries = new Map<string, CpioEntry>()
-  // Packages of a merged-/usr system put into /usr/lib what others look for in /lib; here they stay apart, busybox
-  // has applets in all four program folders.
-  for (const path of ['/bin', '/dev', '/etc', '/proc', '/run', '/sbin', '/sys', '/usr', '/usr/bin', '/usr/sbin', '/var'])
-    entries.set(path, folder())
+  for (const path of ['/dev', '/etc', '/proc', '/run', '/sys', '/usr', '/var']) entries.set(path, folder())
+  for (const name of merged) {
+    entries.set(`/usr/${name}`, folder())
+    entries.set(`/${name}`, link(`usr/${name}`))
+  }
   entries.set('/root', folder(0o700))
   entries.set('/tmp', folder(0o1777))
   // The kernel opens it for init before anything is mounted.
   entries.set('/dev/console', { mode: 0o020600, device: [5, 1] })
-  entries.set('/bin/busybox', file(busybox, 0o755))
-  entries.set('/bin/sh', link('busybox'))
+  entries.set('/usr/bin/busybox', file(busybox, 0o755))
+  entries.set('/usr/bin/sh', link('busybox'))
   entries.set('/init', file(readFileSync(join(import.meta.dirname, '../../guests/init/init.sh')), 0o755))
   entries.set('/etc/fstab', file(fstab))
   entries.set('/etc/passwd', file('root:x:0:0:root:/root:/bin/sh\n'))
   entries.set('/etc/group', file('root:x:0:\n'))
-  for (const [path, entry] of files) {
+  for (const [given, entry] of files) {
+    const path = given.replace(mergedPath, '/usr/$1')
     addParents(entries, path)
     entries.set(path, entry)
   }
