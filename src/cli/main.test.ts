@@ -4,16 +4,25 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { cacheFolder } from '../cache.ts'
 
 const bin = join(import.meta.dirname, '../../bin/paravirt.cjs')
 let folder: string
+/** Not in the folder that must stay as it was. */
+const NODE_COMPILE_CACHE = join(cacheFolder(), 'compiled')
 
 /** A folder to run in and an empty cache of its own; PATH without apt, so that nothing is fetched. */
 function paravirt(args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...args], {
     cwd: folder,
     encoding: 'utf8',
-    env: { HOME: folder, XDG_CACHE_HOME: join(folder, 'cache'), TMPDIR: folder, PATH: '/nonexistent' },
+    env: {
+      HOME: folder,
+      XDG_CACHE_HOME: join(folder, 'cache'),
+      TMPDIR: folder,
+      PATH: '/nonexistent',
+      NODE_COMPILE_CACHE,
+    },
   })
   return { code: status, stdout, stderr }
 }
@@ -34,7 +43,7 @@ function truncatedKernel(): Uint8Array {
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'paravirt-test-'))
-  mkdirSync(join(folder, 'cache'))
+  mkdirSync(join(folder, 'cache', 'paravirt'), { recursive: true })
   mkdirSync(join(folder, 'a-folder'))
   writeFileSync(join(folder, 'empty'), '')
   writeFileSync(join(folder, 'text'), 'not a kernel\n'.repeat(200))
@@ -73,6 +82,11 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
       'paravirt: ./truncated: truncated kernel: 1024 bytes of 1049600; fetch it again',
     ],
     ['missing initrd', ['run', '--initrd', './none'], 'paravirt: --initrd ./none: no such file'],
+    [
+      'text as initrd',
+      ['run', '--initrd', './text'],
+      'paravirt: --initrd ./text: not an initrd: neither cpio nor compressed',
+    ],
     ['a folder as initrd', ['run', '--initrd', './a-folder'], 'paravirt: --initrd ./a-folder: a folder'],
     [
       '--exec with an initrd',
