@@ -174,7 +174,16 @@ describe('real mode', () => {
 
 describe('the image of RF', () => {
   test.each([
-    [0, true], [1, true], [3, false], [4, false], [6, true], [8, false], [13, true], [14, true], [16, true], [18, false],
+    [0, true],
+    [1, true],
+    [3, false],
+    [4, false],
+    [6, true],
+    [8, false],
+    [13, true],
+    [14, true],
+    [16, true],
+    [18, false],
   ])('vector %i: %s', (vector, set) => {
     m.enter('64')
     m.setIdt(vector, gate(0xe, 0, SEL.code64, HANDLER))
@@ -198,14 +207,19 @@ describe('error codes', () => {
   const long: ModeName[] = ['64', 'compat']
   const legacy: ModeName[] = ['32', '16']
   const all = [...long, ...legacy]
-  const setGate = (type: number, selector: number, dpl = 3, offset = HANDLER) => () =>
-    m.setIdt(0x40, gate(type, dpl, selector, offset))
-  const absentGate: Setup = () => m.setIdt(0x40, gate(0xe, 3, m.long ? SEL.code64 : SEL.code32, HANDLER) & ~(0x80n << 40n))
+  const setGate =
+    (type: number, selector: number, dpl = 3, offset = HANDLER) =>
+    () =>
+      m.setIdt(0x40, gate(type, dpl, selector, offset))
+  const absentGate: Setup = () =>
+    m.setIdt(0x40, gate(0xe, 3, m.long ? SEL.code64 : SEL.code32, HANDLER) & ~(0x80n << 40n))
   const shortTable: Setup = () => m.set32('IDTR_LIMIT', 0x40 * (m.long ? 16 : 8) + (m.long ? 14 : 6))
-  const shortGdt = (selector: number): Setup => () => {
-    setGate(0xe, selector)()
-    m.set32('GDTR_LIMIT', (selector & ~7) + 6)
-  }
+  const shortGdt =
+    (selector: number): Setup =>
+    () => {
+      setGate(0xe, selector)()
+      m.set32('GDTR_LIMIT', (selector & ~7) + 6)
+    }
   // name, modes, CPL, what is wrong, exception of INT 0x40, exception on the way to a handler
   const cases: [string, ModeName[], number, Setup, string, string][] = [
     ['beyond the IDT', all, 0, shortTable, '13(202)', '13(203)'],
@@ -226,23 +240,44 @@ describe('error codes', () => {
     ['32-bit code', long, 0, setGate(0xe, SEL.code32), '13(18)', '13(19)'],
     ['64-bit code with D', long, 0, setGate(0xe, SEL.code64d), '13(c0)', '13(c1)'],
     ['offset not canonical', long, 0, () => m.setIdt(0x40, gate(0xe, 3, SEL.code64, 0), 0x8000n), '13(0)', '13(1)'],
-    ['offset beyond the limit', legacy, 0, () => {
-      m.setGdt(SEL.free, descriptor(0x9b | Attr.DB, 0, 0xfff))
-      m.setIdt(0x40, gate(0xe, 3, SEL.free, 0x1000))
-    }, '13(0)', '13(1)'],
-    ['no room on the stack', ['32'], 0, () => {
-      m.setGdt(SEL.expandDown, descriptor(0x97 | Attr.DB, 0, 0x7fff))
-      m.run.loadSegment(p, 2, SEL.expandDown)
-      m.set('RSP', 0x8000)
-    }, '12(0)', '12(1)'],
+    [
+      'offset beyond the limit',
+      legacy,
+      0,
+      () => {
+        m.setGdt(SEL.free, descriptor(0x9b | Attr.DB, 0, 0xfff))
+        m.setIdt(0x40, gate(0xe, 3, SEL.free, 0x1000))
+      },
+      '13(0)',
+      '13(1)',
+    ],
+    [
+      'no room on the stack',
+      ['32'],
+      0,
+      () => {
+        m.setGdt(SEL.expandDown, descriptor(0x97 | Attr.DB, 0, 0x7fff))
+        m.run.loadSegment(p, 2, SEL.expandDown)
+        m.set('RSP', 0x8000)
+      },
+      '12(0)',
+      '12(1)',
+    ],
     ['stack not canonical', ['64'], 0, () => m.set('RSP', 0x8000_0000_1000n), '12(0)', '12(1)'],
     ['TSS too short for RSP0', long, 3, () => m.set32('SEG_LIMIT', 10, 7), '10(68)', '10(69)'],
     ['TSS too short for SS0', legacy, 3, () => m.set32('SEG_LIMIT', 8, 7), '10(68)', '10(69)'],
-    ['TSS too short for IST', ['64'], 0, () => {
-      setGate(0xe, SEL.code64)()
-      m.ram.write32(IDT + 0x40 * 16 + 4, m.ram.read32(IDT + 0x40 * 16 + 4) | 7)
-      m.set32('SEG_LIMIT', 90, 7)
-    }, '10(68)', '10(69)'],
+    [
+      'TSS too short for IST',
+      ['64'],
+      0,
+      () => {
+        setGate(0xe, SEL.code64)()
+        m.ram.write32(IDT + 0x40 * 16 + 4, m.ram.read32(IDT + 0x40 * 16 + 4) | 7)
+        m.set32('SEG_LIMIT', 90, 7)
+      },
+      '10(68)',
+      '10(69)',
+    ],
     ['RSP0 not canonical', long, 3, () => m.ram.write64(TSS + 4, 0x8000_0000_1000n), '12(0)', '12(1)'],
     ['SS0 null', legacy, 3, () => m.ram.write32(TSS + 8, 0), '10(0)', '10(1)'],
     ['SS0 beyond the GDT', legacy, 3, () => m.ram.write32(TSS + 8, 0x100), '10(100)', '10(101)'],
@@ -251,11 +286,18 @@ describe('error codes', () => {
     ['SS0 read-only', legacy, 3, () => m.ram.write32(TSS + 8, SEL.readOnly), '10(50)', '10(51)'],
     ['SS0 code', legacy, 3, () => m.ram.write32(TSS + 8, SEL.code32), '10(18)', '10(19)'],
     ['SS0 absent', legacy, 3, () => m.ram.write32(TSS + 8, SEL.absentData), '12(58)', '12(59)'],
-    ['no room on the inner stack', legacy, 3, () => {
-      m.setGdt(SEL.expandDown, descriptor(0x97 | Attr.DB, 0, 0xffff))
-      m.ram.write32(TSS + 4, 0x10000)
-      m.ram.write32(TSS + 8, SEL.expandDown)
-    }, '12(98)', '12(99)'],
+    [
+      'no room on the inner stack',
+      legacy,
+      3,
+      () => {
+        m.setGdt(SEL.expandDown, descriptor(0x97 | Attr.DB, 0, 0xffff))
+        m.ram.write32(TSS + 4, 0x10000)
+        m.ram.write32(TSS + 8, SEL.expandDown)
+      },
+      '12(98)',
+      '12(99)',
+    ],
   ]
   for (const [name, modes, cpl, setup, soft, hard] of cases)
     for (const mode of modes.filter((mode) => cpl === 0 || mode !== '16'))
@@ -349,7 +391,11 @@ describe('faults during delivery', () => {
     absent(13)
     absent(8)
     deliver(13, 0)
-    expect([m.get32('EXIT'), m.get32('LEAVE') & Leave.HOST, m.get32('EXC')]).toEqual([Exit.SHUTDOWN, Leave.HOST, 0xffffffff])
+    expect([m.get32('EXIT'), m.get32('LEAVE') & Leave.HOST, m.get32('EXC')]).toEqual([
+      Exit.SHUTDOWN,
+      Leave.HOST,
+      0xffffffff,
+    ])
     expect(m.get('RIP')).toBe(0x5000n)
   })
 

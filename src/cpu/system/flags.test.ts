@@ -91,7 +91,21 @@ describe('lazy flags', () => {
   for (const bits of [16, 32, 64])
     test(`${bits} bits: boundary values and random ones`, () => {
       const top = 1n << BigInt(bits - 1)
-      const values = [0n, 1n, 2n, 0xfn, 0x10n, 0x7fn, 0x80n, 0xffn, top - 1n, top, top + 1n, 2n * top - 1n, 2n * top - 2n]
+      const values = [
+        0n,
+        1n,
+        2n,
+        0xfn,
+        0x10n,
+        0x7fn,
+        0x80n,
+        0xffn,
+        top - 1n,
+        top,
+        top + 1n,
+        2n * top - 1n,
+        2n * top - 2n,
+      ]
       let seed = 1n
       for (let i = 0; i < 60; i++) {
         seed = BigInt.asUintN(64, seed * 6364136223846793005n + 1442695040888963407n)
@@ -113,8 +127,13 @@ describe('lazy flags', () => {
 describe('who may change which flag', () => {
   const all = 0xffffffffn
   test.each([
-    [0, 0, 2, 0x7fd5], [0, 0, 4, 0x247fd5], [0, 0, 8, 0x247fd5],
-    [3, 0, 4, 0x244dd5], [3, 3, 4, 0x244fd5], [3, 2, 2, 0x4dd5], [3, 3, 2, 0x4fd5],
+    [0, 0, 2, 0x7fd5],
+    [0, 0, 4, 0x247fd5],
+    [0, 0, 8, 0x247fd5],
+    [3, 0, 4, 0x244dd5],
+    [3, 3, 4, 0x244fd5],
+    [3, 2, 2, 0x4dd5],
+    [3, 3, 2, 0x4fd5],
   ])('POPF at CPL %i, IOPL %i, size %i changes %x', (cpl, iopl, size, mask) => {
     m.enter('64', cpl)
     const old = 2 | (iopl << 12)
@@ -150,7 +169,12 @@ describe('who may change which flag', () => {
   })
 
   test('CLI and STI by IOPL; STI shadows the next instruction only if IF was clear', () => {
-    for (const [cpl, iopl] of [[0, 0], [3, 0], [3, 2], [3, 3]] as const) {
+    for (const [cpl, iopl] of [
+      [0, 0],
+      [3, 0],
+      [3, 2],
+      [3, 3],
+    ] as const) {
       m.enter('32', cpl)
       m.set32('SYSFLAGS', 2 | IF | (iopl << 12))
       const allowed = cpl <= iopl

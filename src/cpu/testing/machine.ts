@@ -2,6 +2,7 @@
  * For tests of the procedures about control: a vCPU after reset with descriptor tables, a TSS and page tables in its
  * RAM, brought to the mode a test asks for.
  */
+import { createHash } from 'node:crypto'
 import { Attr, M, Mode, S } from '../layout.ts'
 import { makeTestCore, p, Ram, RAM_BYTES, takeException } from './memory.ts'
 import type { TestCore } from './memory.ts'
@@ -91,10 +92,28 @@ export const HANDLER = 0x100000 // handler of vector v: + v * 16
 
 /** Selectors in the GDT of `enter`. */
 export const SEL = {
-  code64: 0x08, data0: 0x10, code32: 0x18, code16: 0x20, data16: 0x28,
-  user32: 0x33, userData: 0x3b, user64: 0x43, conforming: 0x48, readOnly: 0x50, absentData: 0x58, absentCode: 0x60,
-  tss: 0x68, /* and 0x70 */ ldt: 0x78, /* and 0x80 */ conforming64: 0x88, executeOnly: 0x90, expandDown: 0x98,
-  gate: 0xa0, /* and 0xa8 */ level1: 0xb1, level1Data: 0xb9, code64d: 0xc0, free: 0xc8,
+  code64: 0x08,
+  data0: 0x10,
+  code32: 0x18,
+  code16: 0x20,
+  data16: 0x28,
+  user32: 0x33,
+  userData: 0x3b,
+  user64: 0x43,
+  conforming: 0x48,
+  readOnly: 0x50,
+  absentData: 0x58,
+  absentCode: 0x60,
+  tss: 0x68,
+  /* and 0x70 */ ldt: 0x78,
+  /* and 0x80 */ conforming64: 0x88,
+  executeOnly: 0x90,
+  expandDown: 0x98,
+  gate: 0xa0,
+  /* and 0xa8 */ level1: 0xb1,
+  level1Data: 0xb9,
+  code64d: 0xc0,
+  free: 0xc8,
 } as const
 
 const GDT_LIMIT = 0xff
@@ -104,8 +123,12 @@ export function descriptor(attr: number, base = 0, limit = 0xfffff): bigint {
   const b = BigInt(base)
   const l = BigInt(limit)
   return (
-    (l & 0xffffn) | ((b & 0xffffffn) << 16n) | (BigInt(attr & 0xff) << 40n) | ((l >> 16n) << 48n) |
-    (BigInt(attr >> 8) << 52n) | ((b >> 24n) << 56n)
+    (l & 0xffffn) |
+    ((b & 0xffffffn) << 16n) |
+    (BigInt(attr & 0xff) << 40n) |
+    ((l >> 16n) << 48n) |
+    (BigInt(attr >> 8) << 52n) |
+    ((b >> 24n) << 56n)
   )
 }
 
@@ -113,8 +136,11 @@ export function descriptor(attr: number, base = 0, limit = 0xfffff): bigint {
 export function gate(type: number, dpl: number, selector: number, offset: number, extra = 0): bigint {
   const o = BigInt(offset)
   return (
-    (o & 0xffffn) | (BigInt(selector) << 16n) | (BigInt(extra) << 32n) |
-    (BigInt(0x80 | (dpl << 5) | type) << 40n) | ((o >> 16n) << 48n)
+    (o & 0xffffn) |
+    (BigInt(selector) << 16n) |
+    (BigInt(extra) << 32n) |
+    (BigInt(0x80 | (dpl << 5) | type) << 40n) |
+    ((o >> 16n) << 48n)
   )
 }
 
@@ -139,19 +165,31 @@ export class Machine {
     this.ram = new Ram(core)
   }
 
-  static async make(): Promise<Machine> { return new Machine(await makeTestCore()) }
+  static async make(): Promise<Machine> {
+    return new Machine(await makeTestCore())
+  }
 
-  get(name: keyof typeof S): bigint { return this.core.view.getBigUint64(p + S[name], true) }
-  get32(name: keyof typeof S, index = 0): number { return this.core.view.getUint32(p + S[name] + index * 4, true) }
+  get(name: keyof typeof S): bigint {
+    return this.core.view.getBigUint64(p + S[name], true)
+  }
+  get32(name: keyof typeof S, index = 0): number {
+    return this.core.view.getUint32(p + S[name] + index * 4, true)
+  }
   set(name: keyof typeof S, value: bigint | number): void {
     this.core.view.setBigUint64(p + S[name], BigInt.asUintN(64, BigInt(value)), true)
   }
   set32(name: keyof typeof S, value: number, index = 0): void {
     this.core.view.setInt32(p + S[name] + index * 4, value, true)
   }
-  base(segment: number): bigint { return this.core.view.getBigUint64(p + S.SEG_BASE + segment * 8, true) }
-  selector(segment: number): number { return this.get32('SEG_SELECTOR', segment) }
-  attr(segment: number): number { return this.get32('SEG_ATTR', segment) }
+  base(segment: number): bigint {
+    return this.core.view.getBigUint64(p + S.SEG_BASE + segment * 8, true)
+  }
+  selector(segment: number): number {
+    return this.get32('SEG_SELECTOR', segment)
+  }
+  attr(segment: number): number {
+    return this.get32('SEG_ATTR', segment)
+  }
   /** The pending exception, which is cleared: 'vector' or 'vector(error)', or ''. */
   exception(): string {
     const found = takeException(this.core)
@@ -169,26 +207,41 @@ export class Machine {
   writeWords(pa: number, size: number, ...values: (bigint | number)[]): void {
     values.forEach((value, i) => {
       for (let byte = 0; byte < size; byte++)
-        this.core.bytes[ramByte(pa + i * size + byte)] =
-          Number((BigInt.asUintN(64, BigInt(value)) >> BigInt(byte * 8)) & 0xffn)
+        this.core.bytes[ramByte(pa + i * size + byte)] = Number(
+          (BigInt.asUintN(64, BigInt(value)) >> BigInt(byte * 8)) & 0xffn,
+        )
     })
   }
-  /** Everything a fault must leave alone. */
+  /** A hash of everything that a fault must leave alone. */
   snapshot(): string {
     const state = this.core.bytes.slice(p, p + S.TLB_STATE)
     const words = new DataView(state.buffer)
-    for (const name of ['EXC', 'EXC_ERROR', 'EXC_HAS_ERROR', 'CR2', 'LEAVE', 'GEN', 'CODE_EPOCH'] as const)
+    for (const name of [
+      'EXC',
+      'EXC_ERROR',
+      'EXC_HAS_ERROR',
+      'CR2',
+      'LEAVE',
+      'GEN',
+      'CODE_EPOCH',
+      'HOST_LO',
+      'HOST_HI',
+    ] as const)
       words.setInt32(S[name], 0, true)
-    return Buffer.from(state).toString('base64')
+    return createHash('sha256').update(state).digest('hex')
   }
 
-  setGdt(selector: number, value: bigint): void { this.ram.write64(GDT + (selector & ~7), value) }
+  setGdt(selector: number, value: bigint): void {
+    this.ram.write64(GDT + (selector & ~7), value)
+  }
   setIdt(vector: number, low: bigint, high = 0n): void {
     const size = this.long ? 16 : 8
     this.ram.write64(IDT + vector * size, low)
     if (this.long) this.ram.write64(IDT + vector * size + 8, high)
   }
-  get long(): boolean { return (this.get('EFER') & 0x400n) !== 0n }
+  get long(): boolean {
+    return (this.get('EFER') & 0x400n) !== 0n
+  }
 
   /** A fresh vCPU in `mode` at level `cpl` (16: 0 only): paging on in the protected modes, interrupts enabled. */
   enter(mode: ModeName, cpl = 0): void {
@@ -254,17 +307,26 @@ export class Machine {
       for (let i = 0; i < 4; i++) ram.write64(PAGE_TABLES + 0x2000 + i * 8, BigInt(i * 0x200000) | 0xe7n)
     } else ram.write32(PAGE_TABLES, 0xe7)
     const table: [number, bigint][] = [
-      [SEL.code64, descriptor(CODE | L)], [SEL.code64d, descriptor(CODE | L | DB)],
-      [SEL.data0, descriptor(DATA | DB)], [SEL.code32, descriptor(CODE | DB)],
-      [SEL.code16, descriptor(CODE & ~G, 0, 0xffff)], [SEL.data16, descriptor(DATA & ~G, 0, 0xffff)],
-      [SEL.user32, descriptor(CODE | DB | DPL3)], [SEL.userData, descriptor(DATA | DB | DPL3)],
+      [SEL.code64, descriptor(CODE | L)],
+      [SEL.code64d, descriptor(CODE | L | DB)],
+      [SEL.data0, descriptor(DATA | DB)],
+      [SEL.code32, descriptor(CODE | DB)],
+      [SEL.code16, descriptor(CODE & ~G, 0, 0xffff)],
+      [SEL.data16, descriptor(DATA & ~G, 0, 0xffff)],
+      [SEL.user32, descriptor(CODE | DB | DPL3)],
+      [SEL.userData, descriptor(DATA | DB | DPL3)],
       [SEL.user64, descriptor(CODE | L | DPL3)],
-      [SEL.conforming, descriptor(CODE | DB | 4)], [SEL.conforming64, descriptor(CODE | L | 4)],
-      [SEL.readOnly, descriptor(1 | SYS | P | DB)], [SEL.absentData, descriptor((DATA | DB) & ~P)],
-      [SEL.absentCode, descriptor((CODE | (long ? L : DB)) & ~P)], [SEL.executeOnly, descriptor(9 | SYS | P | DB)],
+      [SEL.conforming, descriptor(CODE | DB | 4)],
+      [SEL.conforming64, descriptor(CODE | L | 4)],
+      [SEL.readOnly, descriptor(1 | SYS | P | DB)],
+      [SEL.absentData, descriptor((DATA | DB) & ~P)],
+      [SEL.absentCode, descriptor((CODE | (long ? L : DB)) & ~P)],
+      [SEL.executeOnly, descriptor(9 | SYS | P | DB)],
       [SEL.expandDown, descriptor(7 | SYS | P | DB, 0, 0xfff)],
-      [SEL.level1, descriptor(CODE | (long ? L : DB) | DPL1)], [SEL.level1Data, descriptor(DATA | DB | DPL1)],
-      [SEL.tss, descriptor(P | 9, TSS, 0x67)], [SEL.ldt, descriptor(P | 2, LDT, 0xff)],
+      [SEL.level1, descriptor(CODE | (long ? L : DB) | DPL1)],
+      [SEL.level1Data, descriptor(DATA | DB | DPL1)],
+      [SEL.tss, descriptor(P | 9, TSS, 0x67)],
+      [SEL.ldt, descriptor(P | 2, LDT, 0xff)],
     ]
     for (const [selector, value] of table) this.setGdt(selector, value)
     if (long) {
@@ -278,7 +340,12 @@ export class Machine {
       ram.write32(TSS + 16, SEL.level1Data)
     }
     for (let vector = 0; vector < 256; vector++) {
-      const low = gate(0xe, vector === 0x80 || vector === 3 ? 3 : 0, long ? SEL.code64 : SEL.code32, HANDLER + vector * 16)
+      const low = gate(
+        0xe,
+        vector === 0x80 || vector === 3 ? 3 : 0,
+        long ? SEL.code64 : SEL.code32,
+        HANDLER + vector * 16,
+      )
       ram.write64(IDT + vector * (long ? 16 : 8), low)
     }
   }
