@@ -26,15 +26,15 @@ const xadd = (s: Semantics) => {
 row('xadd', '0F C0 /r', 'Eb,Gb', xadd, { lock: true })
 row('xadd', '0F C1 /r', 'Ev,Gv', xadd, { lock: true })
 
-/** The destination is written in any case; the accumulator only if it was different. */
+/** Memory is written in any case, of the registers only one: a 32-bit write would clear the other's upper half. */
 const cmpxchg = (s: Semantics) => {
   const accumulator = s.reg(S.RAX)
   const source = s.read(1)
   const a = s.update(0)
   const same = s.eq(accumulator, a)
   s.flags('SUB', s.sub(accumulator, a), a)
-  s.write(0, s.select(same, source, a))
-  s.if(same, () => {}, () => s.setReg(S.RAX, a))
+  if (s.isMem(0)) s.write(0, s.select(same, source, a))
+  s.if(same, () => { if (!s.isMem(0)) s.write(0, source) }, () => s.setReg(S.RAX, a))
 }
 row('cmpxchg', '0F B0 /r', 'Eb,Gb', cmpxchg, { lock: true })
 row('cmpxchg', '0F B1 /r', 'Ev,Gv', cmpxchg, { lock: true })

@@ -1,5 +1,6 @@
 /** PUSHA POPA ENTER, PUSH and POP of segment registers, LES LDS LSS LFS LGS, BOUND, ARPL (SDM Vol. 2). */
 import { S } from '../layout.ts'
+import type { Address } from './ir.ts'
 import { row, type RowOptions } from './row.ts'
 import type { Semantics } from './semantics.ts'
 
@@ -12,20 +13,21 @@ const registers = [S.RAX, S.RCX, S.RDX, S.RBX, S.RSP, S.RBP, S.RSI, S.RDI]
 row('pusha', '60', '', (s) => {
   const bytes = s.size / 8 as 2 | 4
   const sp = s.sp()
-  const bottom = s.spAdd(sp, -8 * bytes)
-  s.probe(s.stackAt(bottom), 8 * bytes)
-  registers.forEach((register, i) => s.store(s.stackAt(s.spAdd(sp, -(i + 1) * bytes)), s.reg(register), bytes))
-  s.setSp(bottom)
+  const slots = registers.map((_, i) => s.stackAt(s.spAdd(sp, -(i + 1) * bytes)))
+  const probes = slots.map((slot) => s.probe(slot, bytes))
+  registers.forEach((register, i) => s.store(slots[i] as Address, s.reg(register), bytes, probes[i]))
+  s.setSp(s.spAdd(sp, -8 * bytes))
 }, { sized: true, not64: true })
 row('popa', '61', '', (s) => {
+  // Registers are written as they are read: a fault leaves the first of them changed, as on hardware.
   const bytes = s.size / 8
   const sp = s.sp()
-  const values = registers.map((_, i) => s.load(s.stackAt(s.spAdd(sp, (7 - i) * bytes)), s.size as Width))
+  for (let i = 7; i >= 0; i--) {
+    const register = registers[i] as number
+    const value = s.load(s.stackAt(s.spAdd(sp, (7 - i) * bytes)), s.size as Width)
+    if (register !== S.RSP) s.setReg(register, value)
+  }
   s.setSp(s.spAdd(sp, 8 * bytes))
-  registers.forEach((register, i) => {
-    const value = values[i]
-    if (register !== S.RSP && value) s.setReg(register, value)
-  })
 }, { sized: true, not64: true })
 
 row('enter', 'C8', 'Iw,Ib', (s) => {
@@ -41,7 +43,7 @@ const pushes: [number, string, string, string | undefined, RowOptions][] = [
 ]
 for (const [number, name, push, pop, options] of pushes) {
   row(`push_${name}`, push, '', (s) => {
-    // A doubleword push writes only the selector's two bytes, as Intel's processors do.
+    // A doubleword push writes and a pop of any size reads only the selector's two bytes, as Intel's processors do.
     const sp = s.spAdd(s.sp(), -s.size / 8)
     const selector = s.state(S.SEG_SELECTOR + 4 * number)
     if (s.size === 64) s.store(s.stackAt(sp), s.toI64(selector), 8)
@@ -51,7 +53,7 @@ for (const [number, name, push, pop, options] of pushes) {
   if (pop !== undefined) {
     row(`pop_${name}`, pop, '', (s) => {
       const sp = s.sp()
-      const selector = s.toI32(s.load(s.stackAt(sp), s.size as Width))
+      const selector = s.load(s.stackAt(sp), 16)
       // As wide as the stack was before SS changed.
       const after = s.wholeSp(s.spAdd(sp, s.size / 8))
       s.attempt('loadSegment', s.k32(number), selector)
@@ -84,8 +86,8 @@ row('bound', '62 /r', 'Gv,M', (s) => {
 row('arpl', '63 /r', 'Ew,Gw', (s) => {
   s.fault(s.isZero(s.and(s.state(S.CR0), 1)), UD)
   const wanted = s.and(s.read(1), 3)
-  const selector = s.update(0)
+  const selector = s.read(0)
   const raise = s.ltU(s.and(selector, 3), wanted)
+  s.if(raise, () => s.write(0, s.or(s.and(selector, ~3), wanted)))
   s.setFlags(s.or(s.and(s.getFlags(), ~0x40), s.shl(raise, 6)))
-  s.write(0, s.select(raise, s.or(s.and(selector, ~3), wanted), selector))
 }, { not64: true })

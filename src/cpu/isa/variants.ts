@@ -103,7 +103,7 @@ export function variantsOf(row: Row): Variant[] {
       const memory = 'bxdsq'.includes(form)
       const operands = operandsOf(row, size, memory)
       const allowed = formModes[form].filter((mode) =>
-        mode === '64' ? !row.options.not64 : !row.options.only64 && size !== 64)
+        mode === '64' ? !row.options.not64 : !row.options.only64 && (size !== 64 || row.sizes.length === 1))
       for (const mode of allowed) {
         const s = new Semantics({ size, mode, operands, form })
         if (memory) s.ea()

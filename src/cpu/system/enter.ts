@@ -1,5 +1,5 @@
 /** ENTER (SDM Vol. 2): a stack frame, with the frame pointers of the enclosing procedures. */
-import { MODE, MODE_LONG, RBP, RSP } from './layout'
+import { RBP, RSP } from './layout'
 import { probeWrite, PROBE_FAULT, slowLoad, slowStore, STACK } from './access'
 import { SEG_SS } from './bits'
 import { segLinear } from './linear'
@@ -33,9 +33,8 @@ export function enter(p: u32, alloc: u32, level: u32, size: u32): i32 {
   const top = segLinear(p, SEG_SS, sp, size, 1)
   if (faulted(p) || probeWrite(p, top, size | STACK) == PROBE_FAULT) return 1
   store<u64>(p, merged(mask, rsp, sp), RSP)
-  if (load<u32>(p, MODE) & MODE_LONG) store<u64>(p, frame, RBP)
-  else if (size == 4) store<u64>(p, frame & 0xffffffff, RBP)
-  else store<u16>(p, <u16>frame, RBP)
+  if (size == 2) store<u16>(p, <u16>frame, RBP)
+  else store<u64>(p, size == 4 ? frame & 0xffffffff : frame, RBP)
   return 0
 }
 

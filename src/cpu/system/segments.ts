@@ -269,8 +269,7 @@ export function dropInnerSegments(p: u32): void {
 @inline
 function dropIfInner(p: u32, seg: u32): void {
   const attr = attrIn(p, seg)
-  if (attr & ATTR_NULL) return
-  if ((isCode(attr) && isConforming(attr)) || dplOf(attr) >= load<u32>(p, CPL)) return
+  if ((attr & ATTR_NULL) == 0 && ((isCode(attr) && isConforming(attr)) || dplOf(attr) >= load<u32>(p, CPL))) return
   store<u32>(p + (seg << 2), 0, SEG_SELECTOR)
   store<u32>(p + (seg << 2), attr | ATTR_NULL, SEG_ATTR)
 }

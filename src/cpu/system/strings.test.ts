@@ -110,6 +110,8 @@ function model(
   const elements = repeat === 0 ? 1n : m.rcx
   for (let n = 0n; n < elements; n++) {
     const usesSource = op === MOVS || op === LODS || op === CMPS
+    // CMPS reads its second operand first (seen on hardware).
+    if (op === CMPS && !check(m.rdi, false)) return
     if (usesSource && !check(m.rsi, false)) return
     const source = usesSource ? get(m.rsi) : m.rax & mask
     if (op === LODS) m.rax = size === 4 ? source : (m.rax & ~mask) | source

@@ -42,9 +42,8 @@ const SLICE: u64 = 0x10000
 const CODE: u32 = 8
 const EXPAND: u32 = 4
 
-/** Runs: not possible here, or a fault was raised. */
+/** No run is possible here. */
 const NO_RUN: u64 = 0
-const RUN_FAULT: u64 = ~(<u64>0)
 
 /**
  * Execute a string instruction. `op`: 0 MOVS, 1 STOS, 2 LODS, 3 CMPS, 4 SCAS, 5 INS, 6 OUTS; `size`: bytes an
@@ -57,11 +56,11 @@ export function stringOp(p: u32, op: i32, size: i32, how: i32): i32 {
   const repeat = how & 3
   if (repeat == 0) return element(p, op, size, seg, mask) ? FAULT : DONE
 
+  // The permission counts even where there is nothing to do.
+  if ((op == INS || op == OUTS) && checkIo(p, load<u16>(p, RDX), size)) return FAULT
+  truncate(p, op, mask)
   const count = load<u64>(p, RCX) & mask
-  if (count == 0) {
-    nothingToDo(p, op, mask)
-    return DONE
-  }
+  if (count == 0) return DONE
   // A fault leaves the flags as they were before the instruction.
   const kind = load<i32>(p, FLAGS_KIND)
   const b = load<u64>(p, FLAGS_B)
@@ -71,12 +70,14 @@ export function stringOp(p: u32, op: i32, size: i32, how: i32): i32 {
   let done: u64 = 0
   do {
     let n = budget - done > 1 ? run(p, op, size, seg, mask, budget - done, repeat) : NO_RUN
-    if (n == NO_RUN) n = element(p, op, size, seg, mask) ? RUN_FAULT : 1
-    if (n == RUN_FAULT) {
-      store<i32>(p, kind, FLAGS_KIND)
-      store<u64>(p, b, FLAGS_B)
-      store<u64>(p, res, FLAGS_RES)
-      return FAULT
+    if (n == NO_RUN) {
+      if (element(p, op, size, seg, mask)) {
+        store<i32>(p, kind, FLAGS_KIND)
+        store<u64>(p, b, FLAGS_B)
+        store<u64>(p, res, FLAGS_RES)
+        return FAULT
+      }
+      n = 1
     }
     done += n
     advance(p, RCX, mask, -n)
@@ -107,8 +108,8 @@ function advance(p: u32, register: u32, mask: u64, by: u64): void {
   else store<u64>(p + register, value & mask)
 }
 
-/** A count of 0 still writes 32-bit registers: the count, and with MOVS and STOS the addresses (seen on hardware). */
-function nothingToDo(p: u32, op: i32, mask: u64): void {
+/** Even a count of 0 and a fault write 32-bit registers: the count, with MOVS and STOS the addresses (seen on hardware). */
+function truncate(p: u32, op: i32, mask: u64): void {
   advance(p, RCX, mask, 0)
   if (op == MOVS) advance(p, RSI, mask, 0)
   if (op == MOVS || op == STOS) advance(p, RDI, mask, 0)
@@ -157,6 +158,14 @@ function element(p: u32, op: i32, size: i32, seg: i32, mask: u64): i32 {
   if (op == INS) return input(p, size, mask)
   if (op == OUTS) return output(p, size, seg, mask)
   const by = step(p, size)
+  let target: u64 = 0
+  if (op == CMPS || op == SCAS) {
+    // CMPS reads the second operand first (seen on hardware).
+    const linear = segLinear(p, SEG_ES, load<u64>(p, RDI) & mask, size, 0)
+    if (faulted(p)) return 1
+    target = slowLoad(p, linear, size)
+    if (faulted(p)) return 1
+  }
   let source: u64 = 0
   if (op == MOVS || op == LODS || op == CMPS) {
     const linear = segLinear(p, seg, load<u64>(p, RSI) & mask, size, 0)
@@ -167,16 +176,10 @@ function element(p: u32, op: i32, size: i32, seg: i32, mask: u64): i32 {
 
   if (op == LODS) setAccumulator(p, size, source)
   else {
-    const stores = op == MOVS || op == STOS
-    const linear = segLinear(p, SEG_ES, load<u64>(p, RDI) & mask, size, stores ? 1 : 0)
-    if (faulted(p)) return 1
-    if (stores) {
-      if (slowStore(p, linear, size, source)) return 1
-    } else {
-      const target = slowLoad(p, linear, size)
-      if (faulted(p)) return 1
-      compare(p, source, target, size)
-    }
+    if (op == MOVS || op == STOS) {
+      const linear = segLinear(p, SEG_ES, load<u64>(p, RDI) & mask, size, 1)
+      if (faulted(p) || slowStore(p, linear, size, source)) return 1
+    } else compare(p, source, target, size)
     advance(p, RDI, mask, by)
   }
   if (op != STOS && op != SCAS) advance(p, RSI, mask, by)
@@ -224,7 +227,13 @@ function span(linear: u64, offset: u64, size: u64, mask: u64, down: bool): u64 {
   return (min(0xfff - inPage, mask - offset) + 1) / size
 }
 
-/** Up to `most` elements at once: how many, NO_RUN or RUN_FAULT. */
+/** Something faults: an element by itself finds out what faults first. */
+function leaveFault(p: u32): u64 {
+  store<i32>(p, -1, EXC)
+  return NO_RUN
+}
+
+/** Up to `most` elements at once: how many, or NO_RUN. */
 function run(p: u32, op: i32, size: i32, seg: i32, mask: u64, most: u64, repeat: i32): u64 {
   if (op == INS || op == OUTS || alignmentChecked(p)) return NO_RUN
   const hasSource = op == MOVS || op == LODS || op == CMPS
@@ -239,26 +248,26 @@ function run(p: u32, op: i32, size: i32, seg: i32, mask: u64, most: u64, repeat:
   if (hasSource) {
     const offset = load<u64>(p, RSI) & mask
     source = segLinear(p, seg, offset, size, 0)
-    if (faulted(p)) return RUN_FAULT
+    if (faulted(p)) return leaveFault(p)
     n = min(n, span(source, offset, size, mask, down))
   }
   if (hasTarget) {
     const offset = load<u64>(p, RDI) & mask
     target = segLinear(p, SEG_ES, offset, size, writes ? 1 : 0)
-    if (faulted(p)) return RUN_FAULT
+    if (faulted(p)) return leaveFault(p)
     n = min(n, span(target, offset, size, mask, down))
   }
   if (n < 2) return NO_RUN
 
   if (hasSource) {
     const frame = translateRead(p, source, bank)
-    if (frame == WALK_FAULT) return RUN_FAULT
+    if (frame == WALK_FAULT) return leaveFault(p)
     if (pageKind(frame >>> 12) == PAGE_MMIO) return NO_RUN
     source = frame | (source & 0xfff)
   }
   if (hasTarget) {
     const frame = writes ? translateWrite(p, target, bank) : translateRead(p, target, bank)
-    if (frame == WALK_FAULT) return RUN_FAULT
+    if (frame == WALK_FAULT) return leaveFault(p)
     const kind = pageKind(frame >>> 12)
     if (writes ? kind != PAGE_RAM : kind == PAGE_MMIO) return NO_RUN
     target = frame | (target & 0xfff)
