@@ -85,7 +85,7 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
     [
       'text as initrd',
       ['run', '--initrd', './text'],
-      'paravirt: --initrd ./text: not an initrd: neither cpio nor compressed',
+      'paravirt: --initrd ./text: not an initrd: neither a cpio archive (newc) nor a compressed one',
     ],
     ['a folder as initrd', ['run', '--initrd', './a-folder'], 'paravirt: --initrd ./a-folder: a folder'],
     [

@@ -3,11 +3,12 @@
  * refused is refused before anything is started.
  */
 import { existsSync, readFileSync } from 'node:fs'
+import { checkInitrd } from '../boot/initrd.ts'
 import { loadKernel } from '../boot/kernel.ts'
 import type { Kernel } from '../boot/kernel.ts'
 import { InputError } from '../errors.ts'
 import { buildInitramfs } from '../initramfs/build.ts'
-import { checkInitrd } from '../initramfs/check.ts'
+
 import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
 import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'

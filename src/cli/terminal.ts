@@ -14,9 +14,17 @@ export interface TerminalEvents {
 /** Connects stdin; dispose of the result to restore the terminal. */
 export function attachTerminal({ send, quit }: TerminalEvents, input = process.stdin): Disposable {
   const raw = input.isTTY === true
-  const onData = raw
-    ? escapeParser({ send, quit, help: () => process.stderr.write(`\r\n${escapeHelp.join('\r\n')}\r\n`) })
-    : send
+  const say = (...lines: string[]) => process.stderr.write(lines.map((line) => `\r\n${line}`).join(''))
+  const actions = {
+    send,
+    quit() {
+      // The guest may have left the cursor anywhere.
+      say('')
+      quit()
+    },
+    help: () => say(...escapeHelp, ''),
+  }
+  const onData = raw ? escapeParser(actions) : send
   const restore = () => {
     if (raw) input.setRawMode(false)
   }
