@@ -7,7 +7,7 @@ import { Fxsave } from './state.ts'
 const ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5
 const ARITHMETIC = 0x8d5
 const CR0 = 0x80050033n // PG AM WP NE ET MP PE, as Linux
-const CR4 = 0x10ea0n // FSGSBASE UMIP OSXMMEXCPT OSFXSR PGE PAE
+const CR4 = 0x50ea0n // OSXSAVE FSGSBASE UMIP OSXMMEXCPT OSFXSR PGE PAE
 const EFER = 0xd01n // NXE LMA LME SCE
 
 /** A descriptor's attributes as SEG_ATTR has them. */
@@ -113,7 +113,11 @@ export function resultOf(state: DataView, ram: DataView, changed: Map<number, bi
   gpr[4] = frame(3)
   const cr2 = trap === PAGE_FAULT ? state.getBigUint64(S.CR2, true) : 0n
   const error = used === 48 ? Number(frame(-1)) : 0
-  const selector = (segment: number): number => state.getInt32(S.SEG_SELECTOR + segment * 4, true)
+  // The native handler runs after an IRET, which makes every null selector 0.
+  const selector = (segment: number): number => {
+    const value = state.getInt32(S.SEG_SELECTOR + segment * 4, true)
+    return value < 4 ? 0 : value
+  }
   return {
     gpr, trap, changed, cr2,
     error: trap === PAGE_FAULT && cr2 >= LINUX_USER_END ? error | 1 : error,
