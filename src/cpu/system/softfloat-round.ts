@@ -42,11 +42,11 @@ export function sseEnv(p: u32): u32 {
     (m >> 5 & 32 ^ 32)
 }
 
-/** The environment that FCW asks for. The reserved precision 01 acts as 24 bits. */
+/** The environment that FCW asks for. The reserved precision 01 acts as full precision. */
 export function x87Env(p: u32): u32 {
   const c = load<u32>(p + FCW)
   const pc = c >> 8 & 3
-  const precision: u32 = pc == 3 ? 64 : pc == 2 ? 53 : 24
+  const precision: u32 = pc == 0 ? 24 : pc == 2 ? 53 : 64
   return c >> 10 & 3 | (c & 16 ^ 16) | (c << 2 & 32 ^ 32) | precision << 8
 }
 
@@ -175,7 +175,8 @@ export function roundExtended(p: u32, env: u32, sign: u32, e: i32, hi: u64, lo: 
       flag(p, OE)
       e -= WRAP
     } else {
-      if (overflowsToInfinity(env, sign)) {
+      // Beyond what scaling can bring back the rounding mode does not matter.
+      if ((env & ENV_UNMASKED_OE) != 0 || overflowsToInfinity(env, sign)) {
         flag(p, OE | PE | ROUNDED_UP)
         return pair(1 << 63, sign << 15 | 0x7fff)
       }

@@ -7,7 +7,7 @@ import { S } from '../layout.ts'
 let core: Core
 beforeAll(async () => {
   core = await Core.create()
-})
+}, 120_000)
 
 const X0 = S.VEC0,
   X1 = S.VEC0 + 16

@@ -104,8 +104,8 @@ export function f64(random: Random): bigint {
 /** 80 bits; one in sixteen has an integer bit that does not fit the exponent (unnormal, pseudo-denormal, ...). */
 export function f80(random: Random): bigint {
   const n = number(random, F80)
-  const integer = (n.exponent !== 0) !== random.chance(16) ? 1n : 0n
-  return (n.sign << 79n) | (BigInt(n.exponent) << 64n) | (integer << 63n) | n.fraction
+  const stored = (n.exponent !== 0) !== random.chance(16) ? 1n : 0n
+  return (n.sign << 79n) | (BigInt(n.exponent) << 64n) | (stored << 63n) | n.fraction
 }
 
 /** An integer of `bits` bits, signed. */
