@@ -24,6 +24,7 @@ for (const extra of ['', 'mitigations=off']) {
     wall: median(taken.map(({ wall }) => wall)),
     cpu: median(taken.map(({ cpu }) => cpu)),
     peak: Math.max(...taken.map(({ peak }) => peak)),
+    instructions: median(taken.map(({ instructions = 0 }) => instructions)),
   }))
   const [ours, theirs] = columns as [(typeof columns)[number], (typeof columns)[number]]
   const row = (what: string, key: 'wall' | 'cpu' | 'peak', digits: number) => [
@@ -39,4 +40,7 @@ for (const extra of ['', 'mitigations=off']) {
       row('peak, MiB', 'peak', 0),
     ]),
   )
+  const { instructions, wall, cpu } = ours
+  const rate = (seconds: number) => (instructions / seconds / 1e6).toFixed(0)
+  console.log(`paravirt: ${instructions} guest instructions, ${rate(wall)} MIPS (${rate(cpu)} by CPU time)`)
 }

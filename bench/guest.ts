@@ -68,7 +68,7 @@ export function paravirt(guest: Guest): Peer {
   return {
     name: 'paravirt',
     command: process.execPath,
-    args: [...args, '--memory', guest.memory, ...(append ? ['--append', append] : [])],
+    args: [...args, '--memory', guest.memory, '--stats', ...(append ? ['--append', append] : [])],
   }
 }
 

@@ -9,6 +9,8 @@ export interface Sample {
   readonly cpu: number
   /** Peak resident memory in MiB. */
   readonly peak: number
+  /** Guest instructions until then, where the machine counts them. */
+  readonly instructions?: number
   /** Each whole line of the console so far, with the second of its arrival. */
   readonly lines: readonly { readonly text: string; readonly at: number }[]
 }
@@ -34,26 +36,25 @@ export function measureUntil(until: string, command: string, args: readonly stri
         lines.push({ text: text.trimEnd(), at })
         if (sample || !text.includes(until)) continue
         sample = { wall: at, ...usage(child.pid!), lines }
-        child.kill('SIGKILL')
+        child.kill('SIGTERM')
       }
     })
     child.stderr.setEncoding('utf8').on('data', (piece: string) => (errors += piece))
     child.on('error', reject)
     child.on('close', () => {
       clearTimeout(limit)
-      if (sample) resolve(sample)
-      else
-        reject(
-          new Error(
-            `${command}: ended without '${until}'\n${errors}${lines
-              .slice(-10)
-              .map((l) => l.text)
-              .join('\n')}`,
-          ),
-        )
+      const counted = /(\d+) instructions/.exec(errors)
+      if (sample) resolve(counted ? { ...sample, instructions: Number(counted[1]) } : sample)
+      else reject(new Error(`${command}: ended without '${until}'\n${errors}${tail(lines)}`))
     })
   })
 }
+
+const tail = (lines: Sample['lines']): string =>
+  lines
+    .slice(-10)
+    .map(({ text }) => text)
+    .join('\n')
 
 /** proc(5): fields 14 and 15 of stat are utime and stime in clock ticks, of which Linux counts 100 a second. */
 function usage(pid: number): { cpu: number; peak: number } {
