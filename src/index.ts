@@ -1,0 +1,13 @@
+/** The library: what a program needs to run a machine of its own. `src/cli/run.ts` shows how it goes together. */
+export { BootError } from './boot/error.ts'
+export { loadKernel } from './boot/kernel.ts'
+export type { Kernel, Method } from './boot/kernel.ts'
+export { InputError } from './errors.ts'
+export { buildInitramfs } from './initramfs/build.ts'
+export type { InitramfsOptions } from './initramfs/build.ts'
+export { Machine } from './machine/machine.ts'
+export type { BootPlan, ExitReason, MachineOptions, MachineStats, SerialSinks } from './machine/types.ts'
+export { cpuModels } from './platforms/cpu-models.ts'
+export type { CpuModelName } from './platforms/cpu-models.ts'
+export { platforms } from './platforms/index.ts'
+export type { PlatformName } from './platforms/index.ts'
