@@ -12,7 +12,6 @@ import { dataAddress, fill, flags, fxsave, registers, type Lanes } from './state
 
 /** Change it to get other cases everywhere. */
 const SEED = 'paravirt 1'
-const WINDOW = 512
 
 export interface RowCase {
   case: Case
@@ -64,14 +63,15 @@ function makeCase(row: Row, form: Form, random: Random): RowCase {
   const { code, address, fsBase, gsBase } = encode(random, form, Space.CODE + offset, gpr)
   const stack = /^(ret|iret|pop)/.test(row.name)
   const linear = Number((address ?? gpr[stack ? 4 : random.pick([4, 4, 6, 7])]!) & 0xffffffffn)
-  const window = Math.min(Math.max(linear - 64 & ~63, Space.DATA), Space.DATA + Space.DATA_SIZE - WINDOW)
-  const memory = new Uint8Array(WINDOW)
+  const size = /^fx?(rstor|save)/.test(row.name) ? 512 : 192
+  const window = Math.min(Math.max(linear - 64 & ~63, Space.DATA), Space.DATA + Space.DATA_SIZE - size)
+  const memory = new Uint8Array(size)
   if (random.chance(8)) memory.fill(random.below(256))
   else fill(random, memory, lanes)
   const at = linear - window
   const transfer = /^(jmp|call|ret|iret)/.test(row.name)
   if (transfer && random.chance(80)) aimAtCode(random, gpr, memory, at, address === undefined)
-  else if (random.chance(12) && at >= 0 && at + 16 <= WINDOW) {
+  else if (random.chance(12) && at >= 0 && at + 16 <= size) {
     // Memory that equals the accumulator, for CMPXCHG and its kin.
     const view = new DataView(memory.buffer)
     view.setBigUint64(at, gpr[0]!, true)

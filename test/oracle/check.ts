@@ -25,24 +25,58 @@ function digestOf(row: Row, cases: readonly RowCase[], results: readonly Result[
   return hash.digest('hex')
 }
 
-/** `native` or `ours` may be missing: then only the digest of the other is made. */
-export function checkRow(
-  row: Row, mode: 64 | 32, count: number, native: string | undefined, ours: Run | undefined,
-): Report | undefined {
-  const rowCases = casesOf(row, mode, count)
-  if (rowCases.length === 0) return undefined
-  const cases = rowCases.map((c) => c.case)
-  const theirs = native === undefined ? undefined : runNative(native, cases)
-  const own = ours?.(cases)
+/** Cases that one native process runs. */
+const BATCH = 8000
+
+/**
+ * Reports on rows in the given modes, `count` cases each, in order. `native` or `ours` may be missing: then only the
+ * digest of the other is made.
+ */
+export function* checkRows(
+  rows: readonly Row[], modes: readonly (64 | 32)[], count: number, native: string | undefined, ours: Run | undefined,
+): Generator<Report> {
+  let batch: Work[] = []
+  let size = 0
+  for (const row of rows)
+    for (const mode of modes) {
+      const rowCases = casesOf(row, mode, count)
+      if (rowCases.length === 0) continue
+      batch.push({ row, mode, rowCases })
+      size += rowCases.length
+      if (size < BATCH) continue
+      yield* checkBatch(batch, native, ours)
+      batch = []
+      size = 0
+    }
+  yield* checkBatch(batch, native, ours)
+}
+
+interface Work { row: Row, mode: 64 | 32, rowCases: RowCase[] }
+
+function* checkBatch(batch: readonly Work[], native: string | undefined, ours: Run | undefined): Generator<Report> {
+  const all = batch.flatMap(({ rowCases }) => rowCases.map((c) => c.case))
+  const theirs = native === undefined ? undefined : runNative(native, all)
+  let at = 0
+  for (const work of batch) {
+    const end = at + work.rowCases.length
+    yield checkRow(work, theirs?.slice(at, end), ours?.(all.slice(at, end)))
+    at = end
+  }
+}
+
+function checkRow({ row, mode, rowCases }: Work, theirs: Result[] | undefined, own: Result[] | undefined): Report {
   const failures: Report['failures'] = []
   if (theirs && own)
-    cases.forEach((c, index) => {
-      const differences = compare(c, theirs[index]!, own[index]!, toleranceOf(row, theirs[index]!))
-      if (differences.length > 0) failures.push({ index, rowCase: rowCases[index]!, differences })
+    rowCases.forEach((rowCase, index) => {
+      const native = theirs[index]!
+      const differences = compare(rowCase.case, native, own[index]!, toleranceOf(row, native))
+      if (differences.length > 0) failures.push({ index, rowCase, differences })
     })
   const undefinedOpcodes = theirs?.filter((r) => r.trap === 6).length ?? 0
-  const plausible = undefinedOpcodes < cases.length * 0.4
-  return { row, mode, cases: cases.length, failures, plausible, digest: digestOf(row, rowCases, theirs ?? own ?? []) }
+  const plausible = undefinedOpcodes < rowCases.length * 0.4
+  return {
+    row, mode, cases: rowCases.length, failures, plausible, digest: digestOf(row, rowCases, theirs ?? own ?? []),
+  }
 }
 
 /** The first failures of a report as text. */

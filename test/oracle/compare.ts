@@ -23,7 +23,7 @@ export interface Difference {
   ours: string
 }
 
-const registerNames = [
+export const generalRegisters = [
   'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
 ]
 const exceptionNames = new Map([
@@ -65,13 +65,18 @@ function trapText(r: Result): string {
   return `${exceptionNames.get(r.trap) ?? `vector ${r.trap}`}(${hex(r.error, 1)})`
 }
 
+/** IRET, with which the host's kernel comes back, makes all null selectors 0. */
+function selectors(r: Result): number[] {
+  return [...r.selectors].map((selector) => (selector < 4 ? 0 : selector))
+}
+
 /** The part of a result that has to be the same everywhere, as bytes. */
 export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array {
   const words = [...r.changed].sort(([a], [b]) => a - b)
   const bytes = new Uint8Array(256 + FXSAVE_USED + words.length * 16)
   const view = new DataView(bytes.buffer)
   for (let i = 0; i < (c.mode === 64 ? 16 : 8); i++)
-    if (!tolerance.ignore.has(registerNames[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(c.mode, r.gpr[i]!), true)
+    if (!tolerance.ignore.has(generalRegisters[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(c.mode, r.gpr[i]!), true)
   view.setUint32(128, r.flags & ~(tolerance.flags | RF), true)
   view.setUint32(132, r.trap, true)
   view.setUint32(136, r.error, true)
@@ -79,7 +84,7 @@ export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array 
   view.setBigUint64(152, r.cr2, true)
   view.setBigUint64(160, r.fsBase, true)
   view.setBigUint64(168, r.gsBase, true)
-  r.selectors.forEach((selector, i) => view.setUint16(176 + i * 2, selector, true))
+  selectors(r).forEach((selector, i) => view.setUint16(176 + i * 2, selector, true))
   bytes.set(r.fxsave, 256)
   bytes.fill(0, 256 + Fxsave.MXCSR_MASK, 256 + Fxsave.ST)
   for (let i = 0; i < 8; i++) bytes.fill(0, 256 + Fxsave.ST + i * 16 + 10, 256 + Fxsave.ST + i * 16 + 16)
@@ -108,15 +113,15 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
     const bits = c.mode
     const text = (g: BigUint64Array): string => hex(BigInt.asUintN(bits, g[r]!), bits / 4)
     if (BigInt.asUintN(bits, native.gpr[r]! ^ ours.gpr[r]!) !== 0n)
-      add(registerNames[r]!, text(c.gpr), text(native.gpr), text(ours.gpr))
+      add(generalRegisters[r]!, text(c.gpr), text(native.gpr), text(ours.gpr))
   }
   const careless = tolerance.flags | RF
   if ((native.flags ^ ours.flags) & ~careless)
     add('flags', flagsText(c.flags), flagsText(native.flags & ~careless), flagsText(ours.flags & ~careless))
   for (const base of ['fsBase', 'gsBase'] as const)
     add(base, hex(c[base], 1), hex(native[base], 1), hex(ours[base], 1))
-  const selectors = (r: Result): string => [...r.selectors].map((s) => hex(s, 1)).join(' ')
-  add('es cs ss ds fs gs', '', selectors(native), selectors(ours))
+  const names = (r: Result): string => selectors(r).map((s) => hex(s, 1)).join(' ')
+  add('es cs ss ds fs gs', '', names(native), names(ours))
   compareFxsave(c, native, ours, tolerance, add)
   for (const offset of new Set([...native.changed.keys(), ...ours.changed.keys()])) {
     const text = (r: Result): string => {
@@ -168,7 +173,7 @@ export function disassemble(c: Case): string {
 export function explain(title: string, c: Case, address: bigint | undefined, differences: Difference[]): string {
   const lines = [title, `  ${disassemble(c)}`]
   const registers = [...c.gpr].slice(0, c.mode === 64 ? 16 : 8)
-  const inputs = registers.map((value, r) => `${registerNames[r]}=${hex(BigInt.asUintN(c.mode, value), 1)}`)
+  const inputs = registers.map((value, r) => `${generalRegisters[r]}=${hex(BigInt.asUintN(c.mode, value), 1)}`)
   lines.push(`  in  ${inputs.join(' ')}`, `      flags=${flagsText(c.flags)}`)
   const view = new DataView(c.fxsave.buffer, c.fxsave.byteOffset)
   lines.push(`      fcw=${hex(view.getUint16(Fxsave.FCW, true), 4)} fsw=${hex(view.getUint16(Fxsave.FSW, true), 4)}` +

@@ -33,6 +33,9 @@ export const Descriptor = { CODE32: 0x00cffb000000ffffn, DATA: 0x00cff3000000fff
 const KERNEL_CODE = 0x00af9b000000ffffn
 const KERNEL_DATA = 0x00cf93000000ffffn
 const KERNEL_CS = 0x10
+/** Linux's per-CPU segment whose limit is the CPU's number: 0. */
+const CPU_NUMBER = 0x0000f50000000000n
+const CPU_NUMBER_SELECTOR = 0x7b
 
 /** Vectors that user code may raise by INT n under Linux. */
 const USER_VECTORS = new Set([3, 4, 0x80])
@@ -70,6 +73,7 @@ export function writeGuest(ram: DataView): void {
   descriptor(Selector.CODE32, Descriptor.CODE32)
   descriptor(Selector.DATA, Descriptor.DATA)
   descriptor(Selector.CODE64, Descriptor.CODE64)
+  descriptor(CPU_NUMBER_SELECTOR, CPU_NUMBER)
   const low = Kernel.TSS & 0xffffffn, high = (Kernel.TSS >> 24n) & 0xffn
   descriptor(Kernel.TSS_SELECTOR, BigInt(Kernel.TSS_LIMIT) | low << 16n | 0x8bn << 40n | high << 56n)
   descriptor(Kernel.TSS_SELECTOR + 8, Kernel.TSS >> 32n)

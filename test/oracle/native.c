@@ -12,6 +12,7 @@
  *   CODE           two pages, read and execute; then not mapped
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -192,6 +193,11 @@ static void read_all(void *to, size_t size) {
 }
 
 int main(void) {
+  /* LSL of Linux's CPU number segment has to say 0. */
+  cpu_set_t first;
+  CPU_ZERO(&first);
+  CPU_SET(0, &first);
+  if (sched_setaffinity(0, sizeof first, &first)) fail("sched_setaffinity");
   map(DATA, DATA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   uint8_t *read_only =
     map(DATA + DATA_SIZE, READ_ONLY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
