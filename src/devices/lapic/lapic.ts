@@ -7,6 +7,9 @@ import { LapicTimer } from './timer.ts'
 
 export const Delivery = { FIXED: 0, LOWEST: 1, SMI: 2, NMI: 4, INIT: 5, STARTUP: 6, EXTINT: 7 } as const
 
+/** Where the registers are at power-on. */
+export const LAPIC_BASE = 0xfee00000
+
 /** LVT entries in register order, 0x320 to 0x370. */
 export const Lvt = { TIMER: 0, THERMAL: 1, PERFORMANCE: 2, LINT0: 3, LINT1: 4, ERROR: 5 } as const
 
@@ -57,7 +60,7 @@ export class Lapic {
   /** IA32_APIC_BASE's bits 8-11. */
   mode: number
   /** IA32_APIC_BASE's address. */
-  base = 0xfee00000
+  base = LAPIC_BASE
 
   readonly irr = new Uint32Array(8)
   readonly isr = new Uint32Array(8)
