@@ -210,6 +210,8 @@ export class Decoder {
       this.a = p.rep === 'F3' ? 1 : p.rep === 'F2' ? 2 : 0
       this.base = S.ZERO | (p.segment < 0 ? 3 : p.segment)
     }
+    // x87: the eleven opcode bits, as FOP wants them.
+    if (row.map === 0 && (p.byte & 0xf8) === 0xd8) this.imm = ((p.byte & 7) << 8) | modrm
     const length = this.#at - p.start
     if (relative) this.disp = (this.disp + p.offset + length) | 0
     if (branch) {

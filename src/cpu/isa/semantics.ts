@@ -174,6 +174,15 @@ export class Semantics {
     return { ...slot, offset: slot.offset + byteOffset }
   }
 
+  /** The slot of vector register `n`. */
+  vector(n: number): number { return S.VEC0 + 16 * n }
+
+  /** Write an MMX register operand: the exponent field above it becomes all ones (SDM Vol. 1 9.2.2). */
+  setMmx(i: number, value: Value): void {
+    this.set(this.vectorSlot(i), 64, value)
+    this.set(this.vectorSlot(i, 8), 16, this.k32(0xffff))
+  }
+
   /** The number in a register field (segment, control, debug register number), or the immediate field, as i32. */
   number(i: number): Value {
     const operand = this.operand(i)

@@ -25,7 +25,7 @@ export { enter } from './enter'
 export { stringOp } from './strings'
 export { clac, cli, getFlags, popf, pushfImage, readEflags, setFlags, stac, sti, writeEflags } from './flags'
 export { loadSegment, loadSegmentFar, selectorOf, updateMode } from './segments'
-export { deliver, deliverInterrupt, deliverNmi, int1, singleStep, softInterrupt } from './deliver'
+export { deliver, deliverInterrupt, deliverNmi, endStep, int1, softInterrupt } from './deliver'
 export { farReturn, iret } from './returns'
 export { farCall, farJump } from './far'
 export { swapgs, syscall, sysenter, sysexit, sysret } from './syscall'
@@ -53,3 +53,5 @@ export {
   x87LoadBcd, x87LoadConstant, x87LoadExtended, x87LoadF32, x87LoadF64, x87LoadInt, x87LoadRegister, x87StoreGoes,
   x87StoreRegister, x87Stored, x87ToBcd, x87ToBcdHigh, x87ToExtended, x87ToExtendedHigh, x87ToF32, x87ToF64, x87ToInt,
 } from './x87-transfer'
+export { maskedStore } from './masked'
+export { crc32 } from './crc32'
