@@ -26,5 +26,11 @@ export function writeWhole(path: string, bytes: Uint8Array | string): void {
 /** The cached bytes of `name`, or undefined. */
 export function readCached(name: string): Uint8Array | undefined {
   const path = join(cacheFolder(), name)
-  return existsSync(path) ? readFileSync(path) : undefined
+  return existsSync(path) ? readBytes(path) : undefined
+}
+
+/** A file as plain bytes: a Buffer's slice() would share them instead of copying. */
+export function readBytes(path: string): Uint8Array {
+  const { buffer, byteOffset, length } = readFileSync(path)
+  return new Uint8Array(buffer, byteOffset, length)
 }

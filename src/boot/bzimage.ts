@@ -45,13 +45,14 @@ export function parseBzImage(bytes: Uint8Array, name: string): BzImage {
   if (u16(0x1fe) !== 0xaa55) fail('damaged kernel: the setup header has no boot signature')
   const protocol = u16(0x206)
   if (protocol < 0x206)
-    fail(`boot protocol ${protocol >> 8}.${String(protocol & 0xff).padStart(2, '0')} is too old; 2.06 (Linux 2.6.22) is the oldest that works`)
+    fail(
+      `boot protocol ${protocol >> 8}.${String(protocol & 0xff).padStart(2, '0')} is too old; 2.06 (Linux 2.6.22) is the oldest that works`,
+    )
   if ((u8(0x211) & 1) === 0) fail('a zImage, loaded low; only bzImage works')
 
   const start = ((u8(0x1f1) || 4) + 1) * 512
   const end = start + u32(0x1f4) * 16
-  if (end > bytes.length || start >= end)
-    fail(`truncated kernel: ${bytes.length} bytes of ${end}; fetch it again`)
+  if (end > bytes.length || start >= end) fail(`truncated kernel: ${bytes.length} bytes of ${end}; fetch it again`)
   checkCrc(bytes.subarray(0, end), protocol, fail)
 
   const relocatable = u8(0x234) !== 0

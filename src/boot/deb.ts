@@ -3,8 +3,9 @@
  * stream, so that a file near the beginning (the kernel) costs little. See deb(5), ar(5), tar(5).
  */
 import { Readable } from 'node:stream'
-import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { BootError } from './error.ts'
+import type { Compression } from './unpack.ts'
+import { unpackStream } from './unpack.ts'
 
 export interface DebFile {
   /** Absolute, as installed. */
@@ -29,7 +30,7 @@ export async function kernelInDeb(deb: Uint8Array, name: string): Promise<Uint8A
 /** All files, folders and links of the package, in its order. */
 export async function* debFiles(deb: Uint8Array, name: string): AsyncGenerator<DebFile> {
   try {
-    yield* tarFiles(await dataOf(deb))
+    yield* tarFiles(dataOf(deb))
   } catch (error) {
     throw new BootError(`${name}: damaged package (${(error as Error).message})`)
   }
@@ -37,36 +38,31 @@ export async function* debFiles(deb: Uint8Array, name: string): AsyncGenerator<D
 
 const latin1 = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
-async function dataOf(deb: Uint8Array): Promise<AsyncIterable<Uint8Array>> {
+function dataOf(deb: Uint8Array): AsyncIterable<Uint8Array> {
   for (let at = 8; at + 60 <= deb.length; ) {
     const member = latin1(deb.subarray(at, at + 16)).replace(/\/? *$/, '')
     const size = Number(latin1(deb.subarray(at + 48, at + 58)))
     const data = deb.subarray(at + 60, at + 60 + size)
     if (!(size >= 0) || data.length < size) throw new Error('truncated')
-    if (member.startsWith('data.tar')) return decoders(member.slice('data.tar'.length), data)
+    if (member === 'data.tar') return Readable.from([data])
+    const compression = suffixes[/^data\.tar(\..*)$/.exec(member)?.[1] ?? '']
+    if (compression) return unpackStream(compression, data)
     at += 60 + size + (size & 1)
   }
   throw new Error('no data.tar in it')
 }
 
-async function decoders(suffix: string, data: Uint8Array): Promise<AsyncIterable<Uint8Array>> {
-  const pieces = Readable.from([data])
-  switch (suffix) {
-    case '.xz':
-      return (await import('./xz.ts')).unxz(data)
-    case '.zst':
-      return pieces.pipe(createZstdDecompress())
-    case '.gz':
-      return pieces.pipe(createGunzip())
-    case '':
-      return pieces
-    default:
-      throw new Error(`data.tar${suffix} is unknown`)
-  }
-}
+const suffixes: Readonly<Record<string, Compression>> = { '.xz': 'xz', '.zst': 'zstd', '.gz': 'gzip', '.lzma': 'lzma' }
 
 const fileTypes: Readonly<Record<string, number>> = {
-  '0': 0o100000, '\0': 0o100000, '1': 0o100000, '2': 0o120000, '3': 0o020000, '4': 0o060000, '5': 0o040000, '6': 0o010000,
+  '0': 0o100000,
+  '\0': 0o100000,
+  '1': 0o100000,
+  '2': 0o120000,
+  '3': 0o020000,
+  '4': 0o060000,
+  '5': 0o040000,
+  '6': 0o010000,
 }
 
 async function* tarFiles(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<DebFile> {
@@ -99,7 +95,12 @@ async function* tarFiles(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<DebF
       yield {
         path: path.replace(/^\.?\/?/, '/').replace(/(.)\/$/, '$1'),
         mode: kind | octal(100, 8),
-        bytes: type === '1' ? new TextEncoder().encode(link.replace(/^\.?\/?/, '/')) : type === '2' ? new TextEncoder().encode(link) : bytes,
+        bytes:
+          type === '1'
+            ? new TextEncoder().encode(link.replace(/^\.?\/?/, '/'))
+            : type === '2'
+              ? new TextEncoder().encode(link)
+              : bytes,
         hardLink: type === '1',
       }
       longName = longLink = undefined

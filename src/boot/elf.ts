@@ -28,7 +28,14 @@ const XEN_ELFNOTE_PHYS32_ENTRY = 18
 
 /** What e_machine of the kernels that people have says, for the message. */
 const machines: Readonly<Record<number, string>> = {
-  8: 'MIPS', 20: 'PowerPC', 21: '64-bit PowerPC', 22: 's390', 40: 'ARM', 183: 'arm64', 243: 'RISC-V', 258: 'LoongArch',
+  8: 'MIPS',
+  20: 'PowerPC',
+  21: '64-bit PowerPC',
+  22: 's390',
+  40: 'ARM',
+  183: 'arm64',
+  243: 'RISC-V',
+  258: 'LoongArch',
 }
 
 export const isElf = (bytes: Uint8Array): boolean =>

@@ -4,9 +4,8 @@
  * millions of instructions), and kept in the cache by its hash.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cacheFolder, readCached, writeWhole } from '../cache.ts'
+import { cacheFolder, readBytes, readCached, writeWhole } from '../cache.ts'
 import type { BzImage } from './bzimage.ts'
 import { isBzImage, parseBzImage } from './bzimage.ts'
 import { isDeb, kernelInDeb } from './deb.ts'
@@ -54,7 +53,8 @@ export async function loadKernel(source: string | Uint8Array, name = nameOf(sour
   if (!isBzImage(bytes)) throw new BootError(`${name}: ${whatElse(bytes)}`)
   const image = parseBzImage(bytes, name)
   const compression = image.payload && compressionOf(image.payload)
-  const elf = compression && isUnpackable(compression) ? await unpackKernel(compression, image.payload!, name) : undefined
+  const elf =
+    compression && isUnpackable(compression) ? await unpackKernel(compression, image.payload!, name) : undefined
   return describe(name, image.version, compression, elf, image)
 }
 
@@ -62,10 +62,12 @@ const nameOf = (source: string | Uint8Array): string => (typeof source === 'stri
 
 function readKernelFile(path: string): Uint8Array {
   try {
-    return readFileSync(path)
+    return readBytes(path)
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code
-    throw new BootError(`${path}: ${reason === 'ENOENT' ? 'no such file' : reason === 'EISDIR' ? 'a folder' : (error as Error).message}`)
+    throw new BootError(
+      `${path}: ${reason === 'ENOENT' ? 'no such file' : reason === 'EISDIR' ? 'a folder' : (error as Error).message}`,
+    )
   }
 }
 
@@ -93,14 +95,21 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 async function unpackKernel(compression: Compression, payload: Uint8Array, name: string): Promise<Elf> {
   const cached = `kernels/${createHash('sha256').update(payload).digest('hex').slice(0, 32)}.elf`
-  const known = readCached(cached)
-  if (known) return parseElf(known, name)
+  try {
+    const known = readCached(cached)
+    if (known) return parseElf(known, name)
+  } catch {
+    // A cache that cannot be read is made anew.
+  }
 
   // The build appends the unpacked size as a word; gzip's own last word is just that.
   const sizeAt = payload.length - 4
   if (sizeAt < 16) throw new BootError(`${name}: damaged kernel: no compressed data`)
   const size = new DataView(payload.buffer, payload.byteOffset).getUint32(sizeAt, true)
-  if (size > LARGEST) throw new BootError(`${name}: refused: it claims to unpack to ${size >>> 20} MiB; the limit is ${LARGEST >>> 20} MiB`)
+  if (size > LARGEST)
+    throw new BootError(
+      `${name}: refused: it claims to unpack to ${size >>> 20} MiB; the limit is ${LARGEST >>> 20} MiB`,
+    )
   let unpacked: Uint8Array
   try {
     unpacked = await unpack(compression, compression === 'gzip' ? payload : payload.subarray(0, sizeAt), size)
@@ -147,5 +156,7 @@ function whatElse(bytes: Uint8Array): string {
   }
   const compression = compressionOf(bytes)
   if (compression) return `a ${compression} file; give the kernel itself (unpack it first)`
-  return bytes.length < 0x400 ? 'truncated: too short for a kernel' : 'not a Linux kernel: neither bzImage (vmlinuz) nor ELF (vmlinux)'
+  return bytes.length < 0x400
+    ? 'truncated: too short for a kernel'
+    : 'not a Linux kernel: neither bzImage (vmlinuz) nor ELF (vmlinux)'
 }

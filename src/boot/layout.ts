@@ -91,13 +91,16 @@ export function layoutBoot(options: BootOptions): Boot {
   const { kernel, initrd, memory, rsdp = 0, tables = [] } = options
   const method = chooseMethod(kernel, options.method)
   const cmdline = encodeCmdline(options.cmdline, kernel)
-  if (memory > LARGEST_MEMORY) throw new BootError(`memory: ${mib(memory)} is more than the ${mib(LARGEST_MEMORY)} that the machine takes`)
+  if (memory > LARGEST_MEMORY)
+    throw new BootError(`memory: ${mib(memory)} is more than the ${mib(LARGEST_MEMORY)} that the machine takes`)
   if (memory % PAGE !== 0) throw new BootError(`memory: ${memory} bytes is not a whole number of pages`)
 
   const kernelPieces = piecesOf(kernel, method)
   const kernelEnd = Math.max(...kernelPieces.map(({ end }) => end))
   if (kernelEnd > memory)
-    throw new BootError(`memory: ${mib(memory)} is too little for this kernel; give at least ${mib(kernelEnd + (initrd?.length ?? 0) + (32 << 20))}`)
+    throw new BootError(
+      `memory: ${mib(memory)} is too little for this kernel; give at least ${mib(kernelEnd + (initrd?.length ?? 0) + (32 << 20))}`,
+    )
   const initrdAddress = initrd ? placeInitrd(initrd.length, kernel, kernelEnd, memory) : 0
 
   const ranges = memoryMap(memory)
@@ -187,7 +190,11 @@ function gdt(long: boolean): Uint8Array {
     const units = attributes & 0x800 ? Math.floor(limit / PAGE) : limit
     const attributesField = ((attributes & 0xff) << 8) | ((attributes & 0xf00) << 12)
     view.setUint32(selector, ((base & 0xffff) << 16) | (units & 0xffff), true)
-    view.setUint32(selector + 4, (base & 0xff000000) | (units & 0xf0000) | attributesField | ((base >>> 16) & 0xff), true)
+    view.setUint32(
+      selector + 4,
+      (base & 0xff000000) | (units & 0xf0000) | attributesField | ((base >>> 16) & 0xff),
+      true,
+    )
   }
   return table
 }
@@ -200,7 +207,8 @@ function identityMap(): Uint8Array {
   const LARGE = 0x80
   view.setUint32(0, PDPT | PRESENT_WRITABLE, true)
   for (let i = 0; i < 4; i++) view.setUint32(PDPT - PML4 + i * 8, (PD + i * PAGE) | PRESENT_WRITABLE, true)
-  for (let i = 0; i < 2048; i++) view.setUint32(PD - PML4 + i * 8, (i * 0x200000 + LARGE + PRESENT_WRITABLE) >>> 0, true)
+  for (let i = 0; i < 2048; i++)
+    view.setUint32(PD - PML4 + i * 8, (i * 0x200000 + LARGE + PRESENT_WRITABLE) >>> 0, true)
   return table
 }
 

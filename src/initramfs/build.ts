@@ -59,7 +59,14 @@ export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOp
   }
   const archives = [writeCpio(entries)]
   if (exec !== undefined)
-    archives.push(writeCpio(new Map([['/paravirt', folder()], ['/paravirt/exec', file(`${exec}\n`)]])))
+    archives.push(
+      writeCpio(
+        new Map([
+          ['/paravirt', folder()],
+          ['/paravirt/exec', file(`${exec}\n`)],
+        ]),
+      ),
+    )
   return concat(archives)
 }
 

@@ -17,7 +17,10 @@ const padding = (length: number): number => -length & 3
 
 /** Paths are absolute; a folder comes before what is in it. */
 export function writeCpio(entries: ReadonlyMap<string, CpioEntry>): Uint8Array {
-  const members: [name: string, entry: CpioEntry][] = [...entries].map(([path, entry]) => [path.replace(/^\/+/, ''), entry])
+  const members: [name: string, entry: CpioEntry][] = [...entries].map(([path, entry]) => [
+    path.replace(/^\/+/, ''),
+    entry,
+  ])
   members.push(['TRAILER!!!', { mode: 0 }])
   const pieces: Uint8Array[] = []
   let length = 0
@@ -39,7 +42,10 @@ export function writeCpio(entries: ReadonlyMap<string, CpioEntry>): Uint8Array {
   return concat(pieces, length)
 }
 
-export function concat(pieces: readonly Uint8Array[], length = pieces.reduce((sum, piece) => sum + piece.length, 0)): Uint8Array {
+export function concat(
+  pieces: readonly Uint8Array[],
+  length = pieces.reduce((sum, piece) => sum + piece.length, 0),
+): Uint8Array {
   const result = new Uint8Array(length)
   let at = 0
   for (const piece of pieces) {

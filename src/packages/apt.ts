@@ -29,7 +29,8 @@ export async function fetchPackage(name: string, architecture: Architecture): Pr
       return { package: concrete, version, deb: await download(concrete, architecture, version, options) }
     } catch (error) {
       failure = error as Error
-      if (error instanceof NoApt) throw new InputError(`${name}: this system has no apt to fetch the package with; give files by path`)
+      if (error instanceof NoApt)
+        throw new InputError(`${name}: this system has no apt to fetch the package with; give files by path`)
     }
   }
   throw new InputError(`${name}: apt cannot fetch it for ${architecture} (${failure?.message})`)
@@ -76,7 +77,11 @@ async function refreshedLists(architecture: Architecture): Promise<string[]> {
   }
 }
 
-async function resolve(name: string, architecture: Architecture, options: string[]): Promise<{ package: string; version: string }> {
+async function resolve(
+  name: string,
+  architecture: Architecture,
+  options: string[],
+): Promise<{ package: string; version: string }> {
   for (let current = name, hops = 0; hops < 4; hops++) {
     const record = await run('apt-cache', [...options, 'show', '--no-all-versions', `${current}:${architecture}`])
     const field = (key: string) => new RegExp(`^${key}: (.*)$`, 'm').exec(record)?.[1]
@@ -89,7 +94,12 @@ async function resolve(name: string, architecture: Architecture, options: string
   throw new Error('its dependencies lead nowhere')
 }
 
-async function download(name: string, architecture: Architecture, version: string, options: string[]): Promise<Uint8Array> {
+async function download(
+  name: string,
+  architecture: Architecture,
+  version: string,
+  options: string[],
+): Promise<Uint8Array> {
   const folder = mkdtempSync(join(cacheFolder(), 'download-'))
   try {
     await run('apt-get', [...options, 'download', `${name}:${architecture}=${version}`], folder)

@@ -36,7 +36,8 @@ export async function packageTree(names: readonly string[]): Promise<Map<string,
 
 const packageFile = (name: string, wanted: RegExp): Promise<string> =>
   cached(name, 'file', async (deb) => {
-    for await (const { path, bytes } of debFiles(deb, name)) if (wanted.test(path)) return { file: basename(path), bytes }
+    for await (const { path, bytes } of debFiles(deb, name))
+      if (wanted.test(path)) return { file: basename(path), bytes }
     throw new InputError(`${name}: the package does not have the file that is needed`)
   })
 
