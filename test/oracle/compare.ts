@@ -65,11 +65,6 @@ function trapText(r: Result): string {
   return `${exceptionNames.get(r.trap) ?? `vector ${r.trap}`}(${hex(r.error, 1)})`
 }
 
-/** IRET, with which the host's kernel comes back, makes all null selectors 0. */
-function selectors(r: Result): number[] {
-  return [...r.selectors].map((selector) => (selector < 4 ? 0 : selector))
-}
-
 /** The part of a result that has to be the same everywhere, as bytes. */
 export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array {
   const words = [...r.changed].sort(([a], [b]) => a - b)
@@ -84,7 +79,7 @@ export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array 
   view.setBigUint64(152, r.cr2, true)
   view.setBigUint64(160, r.fsBase, true)
   view.setBigUint64(168, r.gsBase, true)
-  selectors(r).forEach((selector, i) => view.setUint16(176 + i * 2, selector, true))
+  r.selectors.forEach((selector, i) => view.setUint16(176 + i * 2, selector, true))
   bytes.set(r.fxsave, 256)
   bytes.fill(0, 256 + Fxsave.MXCSR_MASK, 256 + Fxsave.ST)
   for (let i = 0; i < 8; i++) bytes.fill(0, 256 + Fxsave.ST + i * 16 + 10, 256 + Fxsave.ST + i * 16 + 16)
@@ -120,8 +115,8 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
     add('flags', flagsText(c.flags), flagsText(native.flags & ~careless), flagsText(ours.flags & ~careless))
   for (const base of ['fsBase', 'gsBase'] as const)
     add(base, hex(c[base], 1), hex(native[base], 1), hex(ours[base], 1))
-  const names = (r: Result): string => selectors(r).map((s) => hex(s, 1)).join(' ')
-  add('es cs ss ds fs gs', '', names(native), names(ours))
+  const selectors = (r: Result): string => [...r.selectors].map((s) => hex(s, 1)).join(' ')
+  add('es cs ss ds fs gs', '', selectors(native), selectors(ours))
   compareFxsave(c, native, ours, tolerance, add)
   for (const offset of new Set([...native.changed.keys(), ...ours.changed.keys()])) {
     const text = (r: Result): string => {

@@ -84,11 +84,6 @@ export function buildNative(): string | undefined {
   return path
 }
 
-/** What names the processor that answers. */
-export function processorName(): string {
-  return cpus()[0]?.model ?? 'unknown'
-}
-
 function encode(cases: readonly Case[]): Buffer {
   const buffer = Buffer.alloc(4 + cases.length * INPUT)
   buffer.writeUInt32LE(cases.length, 0)
@@ -149,4 +144,23 @@ export function runNative(path: string, cases: readonly Case[], raw?: (bytes: Ui
   if (run.status !== 0)
     throw new Error(`native runner: ${run.signal ?? `exit ${run.status}`} ${run.stderr.toString().trim()}`)
   return decode(run.stdout, cases.length, raw)
+}
+
+/**
+ * The runner, if this host can judge: an Intel processor (AMD's differ where the SDM leaves things open) under a
+ * kernel that lets user code set FS base.
+ */
+export function referenceNative(): string | undefined {
+  if (!/Intel/.test(cpus()[0]?.model ?? '')) return undefined
+  const path = buildNative()
+  if (path === undefined) return undefined
+  const nop: Case = {
+    mode: 64, code: Uint8Array.of(0x90), offset: 0, gpr: new BigUint64Array(16), flags: 0x202, fsBase: 0n, gsBase: 0n,
+    fxsave: new Uint8Array(512), window: Space.DATA, memory: new Uint8Array(0),
+  }
+  try {
+    return runNative(path, [nop])[0]!.rip === BigInt(Space.CODE + 2) ? path : undefined
+  } catch {
+    return undefined
+  }
 }
