@@ -5,6 +5,7 @@
  */
 import { Exit, Leave, M, S } from './layout.ts'
 import { Streams } from './decode/streams.ts'
+import type { Interpreter } from './interpreter/build.ts'
 import { cachedInterpreter } from './interpreter/cached.ts'
 import { SLICE_MARGIN } from './interpreter/records.ts'
 import { buildSystem } from './system/build.ts'
@@ -38,7 +39,7 @@ export interface SystemExports {
   deliverNmi(p: number): void
   resetVcpu(p: number, signature: number): void
   refreshState(p: number): void
-  singleStep(p: number): void
+  endStep(p: number, flags: number): void
   setBank(p: number): void
   fetchCheck(p: number, linear: bigint): bigint
   notifyMarked(page: number): void
@@ -84,7 +85,7 @@ export class Core {
   }
 
   /** A core with `ramBytes` of guest RAM (a multiple of 4096) and vCPUs in their reset state. */
-  static async create(options: { ramBytes: number; vcpus: number; signature: number; host: CoreHost }): Promise<Core> {
+  static async create(options: { ramBytes: number; vcpus: number; signature: number; host: CoreHost; interpreter?: Interpreter | undefined }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -93,7 +94,7 @@ export class Core {
     i32[M.RAM_PAGES >> 2] = ramBytes >>> 12
     i32[M.VCPUS >> 2] = vcpus.length
 
-    const built = cachedInterpreter()
+    const built = options.interpreter ?? cachedInterpreter()
     const [systemModule, interpreterModule] = await Promise.all([buildSystem().then((b) => WebAssembly.compile(b)), WebAssembly.compile(built.bytes)])
     let streams: Streams
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
@@ -213,7 +214,8 @@ export class Core {
   /** One instruction, with the single-step trap if TF was set before it. */
   #step(p: number, flags: number): void {
     this.i32[(p + S.SHADOW) >> 2] = 0
+    this.i32[(p + S.TF_AFTER) >> 2] = 0
     this.#interpreter.step(p)
-    if (flags & FLAG_TF && (this.i32[(p + S.EXC) >> 2] as number) < 0) this.system.singleStep(p)
+    if ((this.i32[(p + S.EXC) >> 2] as number) < 0) this.system.endStep(p, flags)
   }
 }

@@ -70,6 +70,7 @@ const state = {
   FP_FLAGS: 724, // i32, exception flags raised by softfloat since last cleared; MXCSR bit order
   FPR: 736, // 8 x 16 bytes: mantissa i64, then sign and exponent in an i16
   DESC_BASE: 864, // ES CS SS DS, 8 bytes each: bases as loaded; SEG_BASE is 0 instead in 64-bit mode
+  TF_AFTER: 900, // i32, non-zero: this instruction's single-step trap goes by TF after it, not before
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.
@@ -167,6 +168,7 @@ export const M = {
   MAX_VCPUS: 32,
   CODE_MARKS: 0x900000, // 8 bytes a page of RAM: one bit for each 64-byte line that was decoded
   PAGE_ATTR: 0xf00000, // 1 byte a page below 3 GiB; see PageAttr
+  PROFILE: 0xfd0000, // executions of each handler (i64), counted by a profiling build
   CODE: 0x1000000, // records and index tables
   CODE_END: 0x5000000,
   RAM: 0x5000000, // guest-physical address 0

@@ -8,7 +8,7 @@
 import { allRows } from '../isa/table.ts'
 import { procedures } from '../isa/procedures.ts'
 import { endsStream, variantIndex, variantsOf, forms, modes, VARIANTS_PER_ROW, type Variant } from '../isa/variants.ts'
-import { Leave, R, S } from '../layout.ts'
+import { Leave, M, R, S } from '../layout.ts'
 import { Code, ModuleWriter } from '../wasm/module.ts'
 import { recordCondition } from './conditions.ts'
 import { HandlerEmitter, LocalPool, type Helpers } from './emit.ts'
@@ -30,8 +30,11 @@ const HANDLER = { params: ['i32', 'i32'], results: ['i32'] } as const
 const P = 0
 const RECORD = 1
 
-/** Build the module; takes a few hundred ms, so callers keep the result (see ../core.ts). */
-export function buildInterpreter(): Interpreter {
+/**
+ * Build the module; takes half a second, so callers keep the result (see cached.ts). A profiling build has no inline
+ * handlers and counts the executions of each at M.PROFILE.
+ */
+export function buildInterpreter({ profile = false } = {}): Interpreter {
   const module = new ModuleWriter()
   const imported = new Map<string, number>()
   for (const [name, { params, result }] of Object.entries(procedures))
@@ -57,7 +60,7 @@ export function buildInterpreter(): Interpreter {
   const variants = allRows().flatMap(variantsOf)
   for (const v of variants) if (!byKey.has(v.key)) byKey.set(v.key, v)
   const unique = [...byKey.values()]
-  const hot = unique.filter((v) => isHot(v.key) && v.mode !== 'seg' && v.form !== 's' && v.form !== 't')
+  const hot = unique.filter((v) => !profile && isHot(v.key) && v.mode !== 'seg' && v.form !== 's' && v.form !== 't')
   const order = [...hot, ...unique.filter((v) => !hot.includes(v))]
   const numbers = new Map(order.map((v, i) => [v.key, i + PSEUDO.length]))
 
@@ -70,7 +73,7 @@ export function buildInterpreter(): Interpreter {
   module.table([...pseudo, ...functions])
 
   const run = module.declare()
-  module.define(run, runFunction(hot, helpers, module))
+  module.define(run, runFunction(hot, helpers, module, profile))
   module.export('run', run)
   const step = module.declare()
   module.define(step, stepFunction(helpers, module))
@@ -148,7 +151,7 @@ function handlerFunction(v: Variant, helpers: Helpers): Code {
 }
 
 /** run(p): execute until LEAVE asks for the host or the budget is nearly used; RIP is then valid. */
-function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWriter): Code {
+function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWriter, profile: boolean): Code {
   const c = new Code({ params: ['i32'], results: [] })
   const r = c.local('i32')
   const x = c.local('i32')
@@ -195,6 +198,10 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
   c.end() // slow: the whole instruction as a function
   const isPseudo = () => c.get(r).mem('i32.load16_u', R.HANDLER).i32(PSEUDO.length).op('i32.lt_u')
   c.get(P).get(x).get(r).op('i32.sub').i32(4).op('i32.shr_s').op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
+  if (profile) {
+    c.get(r).mem('i32.load16_u', R.HANDLER).i32(3).op('i32.shl').tee(next)
+    c.get(next).mem('i64.load', M.PROFILE).i64(1n).op('i64.add').mem('i64.store', M.PROFILE)
+  }
   c.get(P).get(r).get(r).mem('i32.load16_u', R.HANDLER).callIndirect(module.type(HANDLER)).tee(next).op('i32.eqz')
   c.if()
   c.get(P).get(P).mem('i64.load', S.BUDGET)

@@ -42,7 +42,12 @@ vectorRow('packssdw', '0F', 0x6b, op('i16x8.narrow_i32x4_s'), 'pair')
 
 const interleave = (size: number, high: number): VectorOp => (s, a, b) => interleaved(s, a, b, size, high)
 for (const [suffix, size, at] of [['bw', 1, 0], ['wd', 2, 1], ['dq', 4, 2]] as const) {
-  vectorRow(`punpckl${suffix}`, '0F', 0x60 + at, interleave(size, 0))
+  vectorRow(`punpckl${suffix}`, '0F', 0x60 + at, interleave(size, 0), 'none')
+  row(`punpckl${suffix}_mmx`, `NP 0F ${(0x60 + at).toString(16).toUpperCase()} /r`, 'Pq,Qd', (s) => {
+    s.attempt('mmxFault')
+    const b = s.toI64(s.read(1, 32))
+    writeMmx(s, 0, low64(s, interleave(size, 0)(s, wide(s, s.read(0)), wide(s, b))))
+  })
   // The high half of an MMX register is the middle of the two sources' interleaving.
   row(`punpckh${suffix}`, `66 0F ${(0x68 + at).toString(16).toUpperCase()} /r`, 'Vx,Wx', (s) => {
     simd(s)

@@ -132,4 +132,13 @@ export const procedures: Record<string, Procedure> = {
   x87ToInt: { params: ['i32', 'i32'], result: 'i64' },
   x87Turn: { params: ['i32'] },
   x87WaitFault: { params: [], result: 'i32' },
+  fxrstor: { params: ['i64', 'i32'], result: 'i32' },
+  fxsave: { params: ['i64', 'i32'], result: 'i32' },
+  loadBytes: { params: ['i64', 'i32', 'i32', 'i32'], result: 'i32' },
+  storeBytes: { params: ['i64', 'i32', 'i32', 'i32'], result: 'i32' },
+  x87EnvStored: { params: [] },
+  x87LoadEnv: { params: ['i32', 'i32'] },
+  x87LoadStack: { params: ['i32'] },
+  x87StoreEnv: { params: ['i32', 'i32'] },
+  x87StoreStack: { params: ['i32'] },
 }

@@ -39,6 +39,8 @@ export interface RowOptions {
   address?: 16 | 32 | 64
   /** REP/REPNE are meaningful (string instructions): the decoder puts the prefix into the record's A field (0 none, 1 REP/REPE, 2 REPNE). */
   string?: boolean
+  /** An implicit memory operand in DS or the segment of a prefix (MASKMOVDQU): the decoder says which in field C. */
+  dataSegment?: boolean
 }
 
 export interface Row {

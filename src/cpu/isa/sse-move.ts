@@ -136,12 +136,17 @@ for (const [name, opcode, wasm] of [['and', '54', 'v128.and'], ['andn', '55', 'v
 
 // ---- MMX --------------------------------------------------------------------------------------------------------
 
+/** A store clears TOP first: it stays cleared when the store faults, as on Intel's processors. */
+const resetTop = (s: Semantics) => s.setState(S.FSW, 32, s.and(s.state(S.FSW), ~0x3800))
+
+
 row('movd_mmx', 'NP 0F 6E /r', 'Pq,Ey', (s) => {
   s.attempt('mmxFault')
   writeMmx(s, 0, s.toI64(s.read(1)))
 })
 row('movd_mmx_store', 'NP 0F 7E /r', 'Ey,Pq', (s) => {
   s.attempt('mmxFault')
+  resetTop(s)
   s.write(0, s.read(1, s.size as 32 | 64))
   s.call('mmxEnter', [])
 })
@@ -153,6 +158,7 @@ const storeMmx = (s: Semantics) => {
   s.attempt('mmxFault')
   const value = s.read(1)
   if (s.isMem(0)) {
+    resetTop(s)
     s.write(0, value)
     s.call('mmxEnter', [])
   } else writeMmx(s, 0, value)
@@ -186,19 +192,18 @@ row('emms', 'NP 0F 77', '', (s) => {
 
 /** Bytes whose mask has its top bit set go to DS:rDI; a fault on any of them is precise. */
 for (const bits of [16, 32, 64] as const) {
-  const target = (s: Semantics) => {
-    const offset = s.toI64(s.reg(S.RDI, bits))
-    return s.linear({ kind: 'segmented', value: offset, stack: false }, 1, true)
-  }
+  const target = (s: Semantics, bytes: number) =>
+    s.linear({ kind: 'segmented', value: s.toI64(s.reg(S.RDI, bits)), stack: false }, bytes, true)
   row(`maskmovdqu_${bits}`, '66 0F F7 /r', 'Vx,Ux', (s) => {
     simd(s)
-    s.attempt('maskedStore', target(s), s.slotAddress(0), s.slotAddress(1), s.k32(16))
-  }, { address: bits, string: false })
+    s.attempt('maskedStore', target(s, 16), s.slotAddress(0), s.slotAddress(1), s.k32(16))
+  }, { address: bits, dataSegment: true })
   row(`maskmovq_${bits}`, 'NP 0F F7 /r', 'Pq,Nq', (s) => {
     s.attempt('mmxFault')
-    s.attempt('maskedStore', target(s), s.slotAddress(0), s.slotAddress(1), s.k32(8))
+    resetTop(s)
+    s.attempt('maskedStore', target(s, 8), s.slotAddress(0), s.slotAddress(1), s.k32(8))
     s.call('mmxEnter', [])
-  }, { address: bits })
+  }, { address: bits, dataSegment: true })
 }
 
 // ---- control ----------------------------------------------------------------------------------------------------

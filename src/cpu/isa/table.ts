@@ -19,5 +19,6 @@ import './mmx-sse-integer.ts'
 import './mmx-sse-shuffle.ts'
 import './sse-move.ts'
 import './x87.ts'
+import './x87-state.ts'
 
 export { allRows } from './row.ts'

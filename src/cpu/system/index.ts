@@ -55,3 +55,8 @@ export {
 } from './x87-transfer'
 export { maskedStore } from './masked'
 export { crc32 } from './crc32'
+export {
+  fxLoadX87, fxStoreX87, x87EnvStored, x87LoadEnv, x87LoadStack, x87StoreEnv, x87StoreStack,
+} from './x87-image'
+export { fxLoadXmm, fxrstor, fxsave, fxStoreMxcsr, fxStoreXmm, loadMxcsr } from './sse-float-state'
+export { fxrstor, fxsave } from './fxsave'
