@@ -210,6 +210,7 @@ describe('debug registers', () => {
     m.run.movToCr(p, 4, PAE | 8n) // DE
     fails(() => m.run.movToDr(p, 4, 0n), '6')
     fails(() => m.run.movFromDr(p, 5, S.RAX), '6')
+    fails(() => m.run.movFromDr(p, 8, S.RAX), '6')
   })
 
   test('general detect: #DB with DR6.BD, a fault that clears GD', () => {

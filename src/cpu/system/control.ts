@@ -76,24 +76,28 @@ export function refreshState(p: u32): void {
   resetTlb(p)
 }
 
+/** Control registers are 0, 2, 3, 4 and 8, for CPL 0. */
+function checkCr(p: u32, number: u32): i32 {
+  return number > 8 || ((0x11d >>> number) & 1) == 0 ? undefined_(p) : needCpl0(p)
+}
+
 /** MOV from CR0, CR2, CR3, CR4, CR8 to the register slot at offset `slot`. */
 export function movFromCr(p: u32, number: u32, slot: u32): i32 {
-  if (needCpl0(p)) return 1
+  if (checkCr(p, number)) return 1
   let value: u64
   switch (number) {
     case 0: value = load<u64>(p, CR0); break
     case 2: value = load<u64>(p, CR2); break
     case 3: value = load<u64>(p, CR3); break
     case 4: value = load<u64>(p, CR4); break
-    case 8: value = <u64>hostReadCr8(p); break
-    default: return undefined_(p)
+    default: value = <u64>hostReadCr8(p)
   }
   store<u64>(p + slot, value)
   return 0
 }
 
 export function movToCr(p: u32, number: u32, value: u64): i32 {
-  if (needCpl0(p)) return 1
+  if (checkCr(p, number)) return 1
   switch (number) {
     case 0: return writeCr0(p, value)
     case 2: {
@@ -102,13 +106,10 @@ export function movToCr(p: u32, number: u32, value: u64): i32 {
     }
     case 3: return writeCr3(p, value)
     case 4: return writeCr4(p, value)
-    case 8: {
-      if (value > 15) return fault(p, GP, 0)
-      hostWriteCr8(p, <i32>value)
-      return 0
-    }
   }
-  return undefined_(p)
+  if (value > 15) return fault(p, GP, 0)
+  hostWriteCr8(p, <i32>value)
+  return 0
 }
 
 function writeCr0(p: u32, source: u64): i32 {
@@ -194,6 +195,10 @@ export function clts(p: u32): i32 {
 
 /** The debug register meant by `number`, or 8 with a fault raised. */
 function debugRegister(p: u32, number: u32): u32 {
+  if (number > 7) {
+    raiseNoError(p, UD)
+    return 8
+  }
   if (number == 4 || number == 5) {
     if (load<u64>(p, CR4) & CR4_DE) {
       raiseNoError(p, UD)

@@ -195,10 +195,52 @@ describe('the image of RF', () => {
     m.enter('64')
     m.set('DR7', 0x2400)
     m.set32('SYSFLAGS', 0x302)
-    m.run.singleStep(p)
+    m.run.endStep(p, 0x302)
     expect(m.stack(8, 3)).toEqual([0x5000n, 8n, 0x302n])
     expect(m.run.readEflags(p)).toBe(2)
     expect([m.get('DR6'), m.get('DR7')]).toEqual([0xffff4ff0n, 0x400n])
+  })
+})
+
+describe('which instructions are stepped', () => {
+  const traps = (before: number): boolean => {
+    const rip = m.get('RIP')
+    m.run.endStep(p, before)
+    return m.get('RIP') !== rip
+  }
+  test('TF before the instruction counts, not after it', () => {
+    m.enter('64')
+    expect(traps(0x202)).toBe(false)
+    m.run.popf(p, 0x302n, 8)
+    expect(traps(0x202)).toBe(false)
+    m.run.popf(p, 0x202n, 8)
+    expect(traps(0x302)).toBe(true)
+  })
+
+  test('after MOV SS the next instruction traps', () => {
+    m.enter('64')
+    m.run.loadSegment(p, 2, SEL.data0)
+    expect(traps(0x302)).toBe(false)
+    m.set32('SHADOW', 0)
+    expect(traps(0x302)).toBe(true)
+  })
+
+  test('INT n and SYSCALL enter handlers unstepped, SYSRET traps at once', () => {
+    m.enter('64')
+    m.set32('SYSFLAGS', 0x302)
+    m.run.softInterrupt(p, 0x30, 0x5002n)
+    expect(traps(0x302)).toBe(false)
+    m.enter('64')
+    m.set('EFER', 0x501n)
+    m.set32('SYSFLAGS', 0x302)
+    m.set('FMASK', 0x100)
+    m.run.syscall(p, 0x5002n)
+    expect(traps(0x302)).toBe(false)
+    expect(m.get('R11')).toBe(0x302n)
+    m.set('RCX', 0x7000)
+    expect(m.run.sysret(p, 8)).toBe(0)
+    m.run.deliver(p)
+    expect([m.get('DR6'), m.stack(8, 1)]).toEqual([0xffff4ff0n, [0x7000n]])
   })
 })
 

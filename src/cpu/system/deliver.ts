@@ -6,7 +6,7 @@
  */
 import {
   ATTR_DB, ATTR_L, ATTR_P, CPL, CR0, DR6, DR7, EXC, EXC_ERROR, EXC_HAS_ERROR, EXIT, EXIT_SHUTDOWN, IDTR_BASE,
-  IDTR_LIMIT, LEAVE, LEAVE_HOST, NMI_BLOCKED, NMI_PENDING, RIP, RSP, SEG_BASE, SHADOW, SYSFLAGS,
+  IDTR_LIMIT, LEAVE, LEAVE_HOST, NMI_BLOCKED, NMI_PENDING, RIP, RSP, SEG_BASE, SHADOW, SYSFLAGS, TF_AFTER,
 } from './layout'
 import {
   DB, DF, FLAG_AC, FLAG_IF, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, NMI, NP, PF, SEG_CS, SEG_SS, SS, TS,
@@ -90,22 +90,37 @@ export function deliverNmi(p: u32): void {
   deliverInterrupt(p, NMI)
 }
 
-/** Single step: deliver #DB with DR6.BS, a trap; RIP is that of the next instruction. */
-export function singleStep(p: u32): void {
+/**
+ * After an instruction that began with `flags` and did not fault: the single-step trap, #DB with DR6.BS. It goes by TF
+ * before the instruction; by TF after it for INT n, SYSCALL and SYSRET (so that a handler is not stepped, and a return
+ * by SYSRET traps before the next instruction; it raises that trap itself); MOV and POP to SS put it off (SDM Vol. 3A 6.8.3, 17.3.1.4).
+ */
+export function endStep(p: u32, flags: u32): void {
+  if (load<u32>(p, SHADOW) == 2) return
+  if (((load<u32>(p, TF_AFTER) != 0 ? load<u32>(p, SYSFLAGS) : flags) & FLAG_TF) == 0) return
+  raiseStep(p)
+  deliver(p)
+}
+
+/** Raise the single-step trap; RIP must be that of the next instruction when it is delivered. */
+export function raiseStep(p: u32): void {
   store<u64>(p, load<u64>(p, DR6) | DR6_BS, DR6)
   raiseNoError(p, DB)
   store<i32>(p, TRAP, EXC_ERROR)
-  deliver(p)
 }
 
 /** INT n, INT3, INTO: the gate's DPL counts. */
 export function softInterrupt(p: u32, vector: i32, next: u64): i32 {
-  return enter(p, vector, next, 0, NO_ERROR, true)
+  if (enter(p, vector, next, 0, NO_ERROR, true)) return 1
+  store<u32>(p, 1, TF_AFTER)
+  return 0
 }
 
 /** INT1: like an event from outside, its gate's DPL does not count (SDM Vol. 2, INT n). */
 export function int1(p: u32, next: u64): i32 {
-  return enter(p, DB, next, 0, NO_ERROR, false)
+  if (enter(p, DB, next, 0, NO_ERROR, false)) return 1
+  store<u32>(p, 1, TF_AFTER)
+  return 0
 }
 
 /** Enter the handler of `vector`: `rip` is pushed, `image` is or-ed to the flags pushed, `error` NO_ERROR or a code. */

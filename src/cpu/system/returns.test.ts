@@ -261,9 +261,12 @@ describe('error codes', () => {
     m.enter('64')
     frame(8, 0x8000_0000_0000n, SEL.user64, 0x202, STACK3, SEL.userData)
     expect([m.run.iret(p, 8), m.exception()]).toEqual([1, '13(0)'])
+  })
+
+  test('to compatibility mode only the lower half of RIP counts', () => {
     m.enter('64')
-    frame(8, 0x1_0000_0000n, SEL.user32, 0x202, STACK3, SEL.userData)
-    expect([m.run.iret(p, 8), m.exception()]).toEqual([1, '13(0)'])
+    frame(8, 0x1_0000_6000n, SEL.user32, 0x202, STACK3, SEL.userData)
+    expect([m.run.iret(p, 8), m.get('RIP')]).toEqual([0, 0x6000n])
   })
 
   test('a stack that ends: #SS(0)', () => {

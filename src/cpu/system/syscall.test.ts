@@ -61,7 +61,7 @@ describe('SYSRET', () => {
   test('to 64-bit mode', () => {
     enter('64', 0)
     m.set('RCX', 0x7fff_ffff_fffen)
-    m.set('R11', 0xffff_ffff_ffffn)
+    m.set('R11', 0xffff_ffff_feffn)
     m.set32('IRQ_PENDING', 1)
     m.set32('SYSFLAGS', 2)
     expect(m.run.sysret(p, 8)).toBe(0)
@@ -69,7 +69,7 @@ describe('SYSRET', () => {
       0x7fff_ffff_fffen,
       3,
       13,
-      0x247fd7,
+      0x247ed7,
     ])
     expect(segments()).toEqual([
       [0x33, CODE | Attr.L | DPL3, 0xffffffff, 0n],

@@ -4,11 +4,12 @@
  */
 import {
   ATTR_DB, ATTR_G, ATTR_L, ATTR_P, ATTR_S, CPL, EFER, FMASK, KERNEL_GS_BASE, LSTAR, MODE, MODE_LONG, R11, RCX, RDX,
-  RIP, RSP, SEG_BASE, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, SYSFLAGS,
+  RIP, RSP, SEG_BASE, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, SYSFLAGS, TF_AFTER,
 } from './layout'
-import { EFER_SCE, FLAGS_16, FLAG_AC, FLAG_ID, FLAG_IF, FLAG_VM, GP, SEG_CS, SEG_GS, SEG_SS, UD } from './bits'
+import { EFER_SCE, FLAGS_16, FLAG_AC, FLAG_ID, FLAG_IF, FLAG_TF, FLAG_VM, GP, SEG_CS, SEG_GS, SEG_SS, UD } from './bits'
 import { raiseNoError } from './faults'
 import { isCanonical } from './access'
+import { raiseStep } from './deliver'
 import { readEflags, writeEflags } from './flags'
 import { fault, isLongActive, isProtected, setCpl, setSegmentParts, updateMode } from './segments'
 
@@ -40,6 +41,7 @@ export function syscall(p: u32, next: u64): i32 {
   setFlat(p, base & 0xfffc, (base + 8) & 0xffff, 0, ATTR_L)
   writeEflags(p, 0, <u32>load<u64>(p, FMASK) & FLAGS_ALL)
   store<u64>(p, load<u64>(p, LSTAR), RIP)
+  store<u32>(p, 1, TF_AFTER)
   return 0
 }
 
@@ -56,6 +58,8 @@ export function sysret(p: u32, size: u32): i32 {
   const cs = ((base + (size == 8 ? 16 : 0)) & 0xffff) | 3
   setFlat(p, cs, ((base + 8) & 0xffff) | 3, 3, size == 8 ? ATTR_L : ATTR_DB)
   writeEflags(p, <u32>load<u64>(p, R11), FLAGS_ALL)
+  store<u32>(p, 1, TF_AFTER)
+  if (load<u32>(p, SYSFLAGS) & FLAG_TF) raiseStep(p)
   store<u64>(p, size == 8 ? rip : rip & 0xffffffff, RIP)
   return 0
 }

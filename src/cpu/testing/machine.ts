@@ -25,7 +25,7 @@ export interface ControlProcedures {
   deliver(p: number): void
   deliverInterrupt(p: number, vector: number): void
   deliverNmi(p: number): void
-  singleStep(p: number): void
+  endStep(p: number, flags: number): void
   softInterrupt(p: number, vector: number, next: bigint): number
   int1(p: number, next: bigint): number
   iret(p: number, size: number): number
