@@ -33,7 +33,7 @@ run /run tmpfs mode=755 0 0
 
 /** As on Debian since 12 these are links into /usr: its older packages name the one path, newer ones the other. */
 const merged = ['bin', 'sbin', 'lib', 'lib32', 'lib64'] as const
-const mergedPath = new RegExp(`^/(${merged.join('|')})(?=/)`)
+const mergedPath = new RegExp(`^/(${merged.join('|')})(?=/|$)`)
 
 export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOptions): Uint8Array {
   const entries = new Map<string, CpioEntry>()
