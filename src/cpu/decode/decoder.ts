@@ -212,6 +212,7 @@ export class Decoder {
     }
     // x87: the eleven opcode bits, as FOP wants them.
     if (row.map === 0 && (p.byte & 0xf8) === 0xd8) this.imm = ((p.byte & 7) << 8) | modrm
+    if (row.options.dataSegment) this.base = S.ZERO | (p.segment < 0 ? 3 : p.segment)
     const length = this.#at - p.start
     if (relative) this.disp = (this.disp + p.offset + length) | 0
     if (branch) {

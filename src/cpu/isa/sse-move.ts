@@ -190,19 +190,30 @@ row('emms', 'NP 0F 77', '', (s) => {
 
 // ---- masked stores ----------------------------------------------------------------------------------------------
 
-/** Bytes whose mask has its top bit set go to DS:rDI; a fault on any of them is precise. */
+/**
+ * Bytes whose mask has its top bit set go to DS:rDI. Like Intel's processors this accesses whole quadwords, the high
+ * one first; nothing is stored before all is checked.
+ */
+const masked = (s: Semantics, address: 16 | 32 | 64, offsets: readonly number[]) => {
+  const wrap = address === 64 ? -1n : address === 32 ? 0xffffffffn : 0xffffn
+  const quadwords = offsets.map((offset) => {
+    const value = s.and(s.add(s.reg(S.RDI, 64), BigInt(offset)), wrap)
+    const linear = s.linear({ kind: 'segmented', value, stack: false }, 8, true)
+    s.attempt('maskedProbe', linear)
+    return linear
+  })
+  offsets.forEach((offset, i) =>
+    s.attempt('maskedStore', quadwords[i] as Value, s.add(s.slotAddress(0), offset), s.add(s.slotAddress(1), offset)))
+}
 for (const bits of [16, 32, 64] as const) {
-  const target = (s: Semantics, bytes: number) =>
-    s.linear({ kind: 'segmented', value: s.toI64(s.reg(S.RDI, bits)), stack: false }, bytes, true)
   row(`maskmovdqu_${bits}`, '66 0F F7 /r', 'Vx,Ux', (s) => {
     simd(s)
-    s.attempt('maskedStore', target(s, 16), s.slotAddress(0), s.slotAddress(1), s.k32(16))
+    masked(s, bits, [8, 0])
   }, { address: bits, dataSegment: true })
   row(`maskmovq_${bits}`, 'NP 0F F7 /r', 'Pq,Nq', (s) => {
     s.attempt('mmxFault')
-    resetTop(s)
-    s.attempt('maskedStore', target(s, 8), s.slotAddress(0), s.slotAddress(1), s.k32(8))
     s.call('mmxEnter', [])
+    masked(s, bits, [0])
   }, { address: bits, dataSegment: true })
 }
 

@@ -53,10 +53,9 @@ export {
   x87LoadBcd, x87LoadConstant, x87LoadExtended, x87LoadF32, x87LoadF64, x87LoadInt, x87LoadRegister, x87StoreGoes,
   x87StoreRegister, x87Stored, x87ToBcd, x87ToBcdHigh, x87ToExtended, x87ToExtendedHigh, x87ToF32, x87ToF64, x87ToInt,
 } from './x87-transfer'
-export { maskedStore } from './masked'
+export { maskedProbe, maskedStore } from './masked'
 export { crc32 } from './crc32'
 export {
   fxLoadX87, fxStoreX87, x87EnvStored, x87LoadEnv, x87LoadStack, x87StoreEnv, x87StoreStack,
 } from './x87-image'
-export { fxLoadXmm, fxrstor, fxsave, fxStoreMxcsr, fxStoreXmm, loadMxcsr } from './sse-float-state'
 export { fxrstor, fxsave } from './fxsave'
