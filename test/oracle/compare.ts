@@ -62,7 +62,7 @@ function flagsText(flags: number): string {
 }
 
 function trapText(r: Result): string {
-  return `${exceptionNames.get(r.trap) ?? `vector ${r.trap}`}(${hex(r.error, 1)})`
+  return exceptionNames.get(r.trap) ?? `vector ${r.trap}`
 }
 
 /** The part of a result that has to be the same everywhere, as bytes. */
@@ -74,9 +74,9 @@ export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array 
     if (!tolerance.ignore.has(generalRegisters[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(c.mode, r.gpr[i]!), true)
   view.setUint32(128, r.flags & ~(tolerance.flags | RF), true)
   view.setUint32(132, r.trap, true)
-  view.setUint32(136, r.error, true)
+  if (!tolerance.ignore.has('error')) view.setUint32(136, r.error, true)
   view.setBigUint64(144, r.rip, true)
-  view.setBigUint64(152, r.cr2, true)
+  if (!tolerance.ignore.has('cr2')) view.setBigUint64(152, r.cr2, true)
   view.setBigUint64(160, r.fsBase, true)
   view.setBigUint64(168, r.gsBase, true)
   r.selectors.forEach((selector, i) => view.setUint16(176 + i * 2, selector, true))
@@ -101,6 +101,7 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
     if (a !== b && !tolerance.ignore.has(what.split(' ')[0]!)) differences.push({ what, before, native: a, ours: b })
   }
   add('trap', '', trapText(native), trapText(ours))
+  add('error', '', hex(native.error, 1), hex(ours.error, 1))
   add('rip', hex(Space.CODE + c.offset, 8), hex(native.rip, 8), hex(ours.rip, 8))
   add('cr2', '', hex(native.cr2, 8), hex(ours.cr2, 8))
   const registers = c.mode === 64 ? 16 : 8

@@ -23,15 +23,37 @@ export function exclusion(row: Row): string | undefined {
   return excluded.find(([name]) => name.test(row.name))?.[1]
 }
 
+interface Exception {
+  rows: RegExp
+  /** Vector with which the native case ends. */
+  trap: number
+  ignore: readonly string[]
+  why: string
+}
+
+const exceptions: readonly Exception[] = [
+  {
+    rows: /^call/, trap: GP, ignore: ['memory'],
+    why: 'Intel writes the return address before it checks the target; the SDM leaves the order open',
+  },
+  {
+    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, trap: PF,
+    ignore: ['cr2', 'error'],
+    why: 'which of many bytes is accessed first is no part of the architecture',
+  },
+  {
+    rows: /^popa/, trap: PF, ignore: generalRegisters,
+    why: 'nor is what has been loaded by then',
+  },
+  {
+    rows: /^(pusha|enter|fstp_f80|fbstp|fnstenv|fnsave|fxsave)/, trap: PF, ignore: ['memory'],
+    why: 'nor what has been stored: these are several accesses',
+  },
+]
+
 /** What is not compared in a result of a row whose native outcome is `native`. */
 export function toleranceOf(row: Row, native: Result): Tolerance {
-  const ignore = new Set<string>()
-  // Intel's processors write the return address before they check the target; the SDM leaves the order open.
-  if (row.name.startsWith('call') && native.trap === GP) ignore.add('memory')
-  // Which of a frame's accesses comes first is no part of the architecture; nor is what POPA has loaded by then.
-  if (native.trap === PF && /^(retf|iret|pusha|popa|call_far|enter)/.test(row.name)) {
-    ignore.add('cr2')
-    if (row.name === 'popa') for (const name of generalRegisters) ignore.add(name)
-  }
+  const ignore = new Set(
+    exceptions.filter(({ rows, trap }) => trap === native.trap && rows.test(row.name)).flatMap((e) => e.ignore))
   return { flags: row.options.undefinedFlags ?? 0, fsw: 0, ignore }
 }
