@@ -70,9 +70,10 @@ function returnProtected(p: u32, size: u32, release: u32, withFlags: bool): i32 
   const cpl = load<u32>(p, CPL)
   const long = isLongActive(p)
 
-  const rip = readStack(p, 0, size)
+  let rip = readStack(p, 0, size)
   if (faulted(p)) return 1
-  const selector = <u32>readStack(p, size, size) & 0xffff
+  // Two bytes of the selector are read, whatever the size (seen on hardware).
+  const selector = <u32>readStack(p, size, 2)
   if (faulted(p)) return 1
   let popped = size * 2
   let flags: u32 = 0
@@ -92,6 +93,8 @@ function returnProtected(p: u32, size: u32, release: u32, withFlags: bool): i32 
   const attr = attrOf(code)
   if (checkReturnCode(p, selector, attr)) return 1
   const to64 = long && (attr & ATTR_L) != 0
+  // To compatibility mode only the lower half of a 64-bit address counts (seen on hardware).
+  if (!to64) rip &= 0xffffffff
 
   // SS:RSP comes along to an outer level, and always with IRET in 64-bit mode.
   const outer = level != cpl
