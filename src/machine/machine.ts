@@ -6,6 +6,7 @@
  * Time is the host's, or (deterministic) the count of guest instructions. A slice is at most 5 ms of host time; after
  * each the event loop gets its turn.
  */
+import { firmwareTables } from '../boot/firmware.ts'
 import { layoutBoot } from '../boot/layout.ts'
 import { Core, type CoreHost } from '../cpu/core.ts'
 import { Exit, MAXPHYADDR, S } from '../cpu/layout.ts'
@@ -17,6 +18,8 @@ import { enter } from './entry.ts'
 import { createPc, type Pc } from './pc.ts'
 import type { ExitReason, MachineOptions, MachineStats, SerialPort } from './types.ts'
 
+/** Power-on of a deterministic machine: 2026-01-01 UTC. */
+const DETERMINISTIC_EPOCH = Date.UTC(2026, 0, 1)
 const SLICE_NS = 4e6
 const MAX_SLICE = 4_000_000
 const MIN_SLICE = 1000
@@ -65,8 +68,10 @@ export class Machine {
 
   /** A machine with its kernel in place, ready to run. Throws BootError for what cannot be booted. */
   static async create(options: MachineOptions): Promise<Machine> {
-    const boot = layoutBoot({ ...options.boot, memory: options.memory })
     const model = cpuModel(options.cpu)
+    const features = cpuid(model, 1, 0, { apicId: 0, vcpus: 1, osxsave: false, apicEnabled: true })[3]
+    const firmware = firmwareTables({ vcpus: 1, serialPorts: SERIAL_PORTS.length, signature: signature(model), features })
+    const boot = layoutBoot({ ...options.boot, ...firmware, memory: options.memory })
     const state = new RunState()
     const clock = options.deterministic ? new CountedClock(() => state.count()) : new RealClock()
     const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
@@ -119,8 +124,8 @@ export class Machine {
       }],
       physicalBits: MAXPHYADDR,
       x2apic: true,
+      epoch: options.deterministic ? DETERMINISTIC_EPOCH : Date.now(),
       serial: outputs.map((output) => (byte) => output.push(byte)),
-      epoch: options.deterministic ? Date.UTC(2024, 0, 1) : Date.now(),
       onReset: () => state.stop({ kind: 'reset' }),
       onPowerOff: () => state.stop({ kind: 'power-off' }),
     })
