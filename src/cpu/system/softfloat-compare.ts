@@ -1,5 +1,5 @@
 /** Comparisons of f32 and f64 on raw bits, MIN and MAX (SDM Vol. 1 11.4.1.1, Vol. 2 CMPPS, MINPS, MAXPS, COMISS). */
-import { ENV_DAZ, IE, flag } from './softfloat-round'
+import { ENV_DAZ, flag, IE } from './softfloat-round'
 import { isDenormal, isNan, isSignalling, magnitude, operand, signMask, signOf } from './softfloat'
 
 export const EQUAL: i32 = 0

@@ -1,6 +1,9 @@
 /** Conversions between f32, f64 and integers, and rounding to an integral value; T is u32 or u64. */
-import { bias, exponent, fractionBits, infinity, isDenormal, isNan, isSignalling, magnitude, operand, quieted, signMask, signOf, significand } from './softfloat'
-import { CHOP, ENV_DAZ, ENV_RC, IE, PE, ROUNDED_UP, flag, round, roundsUp } from './softfloat-round'
+import {
+  bias, exponent, fractionBits, infinity, isDenormal, isNan, isSignalling, magnitude, operand, quieted, significand,
+  signMask, signOf,
+} from './softfloat'
+import { CHOP, ENV_DAZ, ENV_RC, flag, IE, PE, round, ROUNDED_UP, roundsUp } from './softfloat-round'
 import { shiftRightJam } from './softfloat-wide'
 
 /** A signed integer as a floating-point number. */

@@ -2,11 +2,11 @@
  * 80-bit arithmetic by the x87's rules (SDM Vol. 1 4.8.3, 8.2.2, 8.5). An operand is its significand `m` and its sign
  * and exponent `s`, a result a v128 as it lies in FPR. Exceptions gather in FP_FLAGS.
  */
-import { bias, exponent, fractionBits, infinity, isDenormal, isNan, isSignalling, magnitude, signOf, significand } from './softfloat'
+import { bias, exponent, fractionBits, infinity, isDenormal, magnitude, significand, signOf } from './softfloat'
 import { EQUAL, GREATER, LESS, UNORDERED } from './softfloat-compare'
 import { integerFrom, invalidInteger, payload } from './softfloat-convert'
 import { addFinite, cancelled, divideFinite, multiplyFinite, squareRootFinite } from './softfloat-finite'
-import { DE, ENV_EXTENDED, ENV_RC, IE, PE, ROUNDED_UP, ZE, flag, pair, round, roundsUp } from './softfloat-round'
+import { DE, flag, IE, pair, PE, round, ROUNDED_UP, roundsUp, ZE } from './softfloat-round'
 import { shiftRightJam } from './softfloat-wide'
 
 export const BIAS: i32 = 16383
@@ -24,7 +24,7 @@ export function signExponentOf(x: v128): u32 {
 }
 
 @inline
-export function isNormal(m: u64, s: u32): bool {
+function isNormal(m: u64, s: u32): bool {
   return m >> 63 != 0 && (s + 1 & 0x7fff) > 1
 }
 
@@ -86,13 +86,13 @@ export function normalised(m: u64): u64 {
   return m << clz(m)
 }
 
-/** Whether the result is that of `special`: an operand is unsupported or a NaN. */
+/** Whether the result is that of `nanResult`: an operand is unsupported or a NaN. */
 @inline
 export function needsNan(am: u64, as: u32, bm: u64, bs: u32): bool {
   return isUnsupported(am, as) || isUnsupported(bm, bs) || isNanExtended(am, as) || isNanExtended(bm, bs)
 }
 
-/** The NaN that comes of such operands: the only one, the quiet one, the one with the larger significand, the positive. */
+/** The NaN that such operands give: the only one, else the quiet one, the larger significand, the positive one. */
 export function nanResult(p: u32, am: u64, as: u32, bm: u64, bs: u32): v128 {
   if (isUnsupported(am, as) || isUnsupported(bm, bs)) return invalidExtended(p)
   const aSignals = isSignallingExtended(am, as), bSignals = isSignallingExtended(bm, bs)

@@ -5,7 +5,7 @@
  * Exceptions gather in FP_FLAGS, in the order of MXCSR and FSW (SDM Vol. 1 4.9.1, 8.5, 11.5.2). Tininess is detected
  * after rounding.
  */
-import { FP_FLAGS, FCW, MXCSR } from './layout'
+import { FCW, FP_FLAGS, MXCSR } from './layout'
 import { shiftRightJam, shiftRightJamLow } from './softfloat-wide'
 
 export const IE: u32 = 1
@@ -18,15 +18,15 @@ export const PE: u32 = 32
 export const ROUNDED_UP: u32 = 0x200
 
 /** The environment of an operation, one word: rounding control in bits 0-1, then these, precision in bits 8-15. */
-export const NEAREST: u32 = 0
+const NEAREST: u32 = 0
 export const DOWN: u32 = 1
 export const UP: u32 = 2
 export const CHOP: u32 = 3
 export const ENV_RC: u32 = 3
 export const ENV_DAZ: u32 = 4
-export const ENV_FTZ: u32 = 8 // only where underflow is masked
-export const ENV_UNMASKED_UE: u32 = 16
-export const ENV_UNMASKED_OE: u32 = 32
+const ENV_FTZ: u32 = 8 // only where underflow is masked
+const ENV_UNMASKED_UE: u32 = 16
+const ENV_UNMASKED_OE: u32 = 32
 export const ENV_EXTENDED: u32 = 64 << 8 // full x87 precision
 
 @inline
@@ -126,7 +126,7 @@ function roundInterchange<T>(p: u32, env: u32, sign: u32, e: i32, m: u64): T {
 const WRAP: i32 = 24576
 
 /** Rounds (-1)^sign * (hi + lo / 2^64) * 2^(e - 63) to f80 at the precision of `env`; `hi` has bit 63. */
-export function roundExtended(p: u32, env: u32, sign: u32, e: i32, hi: u64, lo: u64): v128 {
+function roundExtended(p: u32, env: u32, sign: u32, e: i32, hi: u64, lo: u64): v128 {
   const precision = env >> 8
   const unit: u64 = 1 << (64 - precision)
   let q = hi, rest = lo

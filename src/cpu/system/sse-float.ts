@@ -4,7 +4,10 @@
  */
 import { CR4, FP_FLAGS, MXCSR } from './layout'
 import { raiseNoError } from './faults'
-import { add, divide, indefinite, infinity, isDenormal, isNan, magnitude, multiply, quieted, signMask, signOf, squareRoot, subtract } from './softfloat'
+import {
+  add, divide, indefinite, infinity, isDenormal, isNan, magnitude, multiply, quieted, signMask, signOf, squareRoot,
+  subtract,
+} from './softfloat'
 import { compare, EQUAL, extremum, GREATER, holds, LESS } from './softfloat-compare'
 import { changeFormat, fromInteger, roundToIntegral, toInteger, truncate } from './softfloat-convert'
 import { sseEnv } from './softfloat-round'

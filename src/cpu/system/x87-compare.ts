@@ -1,6 +1,9 @@
 /** x87 comparisons and examination as the rows call them (SDM Vol. 1 8.3.6). */
 import { FLAGS_KIND, FLAGS_RES, FSW } from './layout'
-import { compareExtended, extend, extendInteger, isDenormalExtended, isInfinite, isNanExtended, isUnsupported, signExponentOf, significandOf } from './softfloat-extended'
+import {
+  compareExtended, extend, extendInteger, isDenormalExtended, isInfinite, isNanExtended, isUnsupported,
+  signExponentOf, significandOf,
+} from './softfloat-extended'
 import { isDenormal } from './softfloat'
 import { EQUAL, GREATER, LESS, UNORDERED } from './softfloat-compare'
 import { DE, flag, pair } from './softfloat-round'

@@ -1,5 +1,5 @@
 /** x87 control: status and control words, stack management, FCMOV, MMX mode (SDM Vol. 1 8.1, 8.3, 9.6). */
-import { FCW, FDP, FIP, FOP, FPR, FSW, FTW } from './layout'
+import { FCW, FDP, FIP, FOP, FSW, FTW } from './layout'
 import {
   begin, BUSY, clearC1, ES, isEmpty, NO_OPERAND, pop, registerAt, setTag, stackFault, turn, writeIndefinite,
 } from './x87-stack'

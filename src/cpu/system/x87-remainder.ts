@@ -7,8 +7,7 @@ import {
 import { ENV_EXTENDED, flag, pair, round, x87Env, ZE } from './softfloat-round'
 import { divideWide } from './softfloat-wide'
 import {
-  accept, begin, C0, C1, C2, C3, finish, isEmpty, NO_OPERAND, pushFaults, registerAt, setTag, stackFault, turn,
-  writeIndefinite,
+  accept, begin, C0, C1, C2, C3, finish, isEmpty, NO_OPERAND, registerAt, setTag, stackFault, turn, writeIndefinite,
 } from './x87-stack'
 
 /** The environment for what precision control does not touch. */

@@ -5,7 +5,10 @@
  * A record of an x87 instruction holds the 11 bits of FOP in its IMM field. Like current Intel processors (CPUID
  * leaf 7, EBX bits 6 and 13) FOP and FDP change only at an unmasked exception and FCS and FDS are 0.
  */
-import { FCW, FDP, FIP, FOP, FPR, FP_FLAGS, FPU_TRAP, FSW, FTW, PAGE_LINEAR, RECORD, R_IMM, R_OFFSET_LENGTH, SEG_BASE, MODE, MODE_LONG } from './layout'
+import {
+  FCW, FDP, FIP, FOP, FP_FLAGS, FPR, FPU_TRAP, FSW, FTW, MODE, MODE_LONG, PAGE_LINEAR, R_IMM, R_OFFSET_LENGTH, RECORD,
+  SEG_BASE,
+} from './layout'
 import { raiseNoError } from './faults'
 import { indefiniteExtended } from './softfloat-extended'
 import { IE } from './softfloat-round'
@@ -108,7 +111,7 @@ export function begin(p: u32): void {
 }
 
 /** Marks that an unmasked exception is pending and which instruction raised it. */
-export function pend(p: u32, ea: u64): void {
+function pend(p: u32, ea: u64): void {
   store<u32>(p + FSW, load<u32>(p + FSW) | ES | BUSY)
   store<u32>(p + FOP, load<u32>(load<u32>(p + RECORD) + R_IMM) & 0x7ff)
   if (ea != NO_OPERAND) store<u64>(p + FDP, ea)

@@ -6,7 +6,7 @@
 import { FCW, FP_FLAGS, X87_STORE } from './layout'
 import { isDenormal, isSignalling, quieted } from './softfloat'
 import {
-  extend, extendInteger, indefiniteExtended, integerOf, narrow, significandOf, signExponentOf,
+  extend, extendInteger, indefiniteExtended, integerOf, narrow, signExponentOf, significandOf,
 } from './softfloat-extended'
 import { CHOP, DE, DOWN, ENV_RC, flag, IE, OE, pair, UE, UP, x87Env } from './softfloat-round'
 import {

@@ -20,12 +20,12 @@ struct state {
   uint32_t trap;        /* out: vector of the exception, 0 none */
   uint64_t rax, rcx, flags;
   uint64_t code_at, mem_at; /* out: address of the instruction and of its memory operand */
-  uint8_t mem[128] __attribute__((aligned(16)));
+  uint8_t mem[512] __attribute__((aligned(16)));
   uint8_t fx[512] __attribute__((aligned(16)));  /* an FXSAVE64 image */
 };
 
-_Static_assert(offsetof(struct state, mem) == 64 && offsetof(struct state, fx) == 192, "layout");
-_Static_assert(sizeof(struct state) == 704, "layout");
+_Static_assert(offsetof(struct state, mem) == 64 && offsetof(struct state, fx) == 576, "layout");
+_Static_assert(sizeof(struct state) == 1088, "layout");
 
 static uint8_t *page;
 static struct state *current;
@@ -41,7 +41,7 @@ __asm__(
     "  sub $8, %rsp\n"
     "  mov %rdi, %rbx\n"
     "  lea 64(%rbx), %rdi\n"
-    "  fxrstor64 192(%rbx)\n"
+    "  fxrstor64 576(%rbx)\n"
     "  mov 24(%rbx), %rax\n"
     "  mov 32(%rbx), %rcx\n"
     "  pushq 40(%rbx)\n"
@@ -52,7 +52,7 @@ __asm__(
     "  cld\n"
     "  mov %rax, 24(%rbx)\n"
     "  mov %rcx, 32(%rbx)\n"
-    "  fxsave64 192(%rbx)\n"
+    "  fxsave64 576(%rbx)\n"
     "  add $8, %rsp\n"
     "  pop %rbp\n"
     "  pop %rbx\n"

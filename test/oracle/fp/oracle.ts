@@ -22,22 +22,22 @@ export const Case = {
   CODE_AT: 48,
   MEM_AT: 56,
   MEM: 64,
-  FX: 192,
-  SIZE: 704,
+  FX: 576,
+  SIZE: 1088,
 } as const
 
 /** Offsets in an FXSAVE image (SDM Vol. 1 10.5.1), from the start of a case. */
 export const Fx = {
-  FCW: 192,
-  FSW: 194,
-  FTW: 196,
-  FOP: 198,
-  FIP: 200,
-  FDP: 208,
-  MXCSR: 216,
-  MXCSR_MASK: 220,
-  ST: 224,
-  XMM: 352,
+  FCW: 576,
+  FSW: 578,
+  FTW: 580,
+  FOP: 582,
+  FIP: 584,
+  FDP: 592,
+  MXCSR: 600,
+  MXCSR_MASK: 604,
+  ST: 608,
+  XMM: 736,
 } as const
 
 function program(): string {
@@ -126,7 +126,7 @@ export class Core {
       this.bytes.fill(0, register + 10, register + 16)
     }
     this.bytes.set(cases.bytes.subarray(at + Fx.XMM, at + Fx.XMM + 64), p + S.VEC0)
-    this.bytes.set(cases.bytes.subarray(at + Case.MEM, at + Case.MEM + 128), p + S.SCRATCH)
+    this.bytes.set(cases.bytes.subarray(at + Case.MEM, at + Case.MEM + 512), p + S.SCRATCH)
   }
   /** Vector of the exception that was raised, 0 none. */
   trap(): number {
