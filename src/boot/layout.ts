@@ -78,7 +78,7 @@ const PAGE = 4096
 const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
 
 /** What the kernel is told about physical memory. */
-export function memoryMap(memory: number): MemoryRange[] {
+function memoryMap(memory: number): MemoryRange[] {
   return [
     { address: 0, size: LOW_END, type: 1 },
     { address: LOW_END, size: 0xa0000 - LOW_END, type: 2 },
