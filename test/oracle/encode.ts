@@ -146,7 +146,10 @@ function immediateBytes(random: Random, form: Form, bytes: number): number[] {
 /** Code of `form` at `start` (linear); registers in `gpr` are changed to suit a memory operand. */
 export function encode(random: Random, form: Form, start: number, gpr: BigUint64Array): Encoded {
   const { mode } = form
-  const narrow = form.addressSize === undefined ? random.chance(6) : form.addressSize !== mode
+  const locked = random.chance(form.lock ? 25 : 1)
+  // 16-bit addresses cannot be aligned as locked operands have to be.
+  const mayNarrow = mode === 64 || !(locked || form.alwaysLocked)
+  const narrow = form.addressSize === undefined ? mayNarrow && random.chance(6) : form.addressSize !== mode
   const width = mode === 64 ? (narrow ? 32 : 64) : narrow ? 16 : 32
   const legacy: number[] = []
   if (narrow) legacy.push(0x67)
@@ -163,7 +166,6 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
     segmentBase = narrow || random.chance(60) ? BigInt(random.below(Space.DATA)) : BigInt.asIntN(47, random.u64())
   }
   if (form.repeat && random.chance(60)) legacy.push(random.pick([0xf2, 0xf3]))
-  const locked = random.chance(form.lock ? 25 : 1)
   if (locked) legacy.push(0xf0)
   legacy.push(...form.mandatory)
   for (let i = legacy.length - 1; i > 0; i--) {
