@@ -5,19 +5,22 @@
  *
  * boots the kernel with the default initramfs, deterministic, and prints the handlers by their share.
  */
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { loadKernel } from '../src/boot/kernel.ts'
 import { buildInterpreter } from '../src/cpu/interpreter/build.ts'
 import { M } from '../src/cpu/layout.ts'
 import { buildInitramfs } from '../src/initramfs/build.ts'
 import { Machine } from '../src/machine/machine.ts'
-import { busybox, DEFAULT_KERNEL, findKernel } from '../src/packages/index.ts'
+import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../src/packages/debian.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { instructions: { type: 'string', default: '2000000000' }, exec: { type: 'string' }, append: { type: 'string', default: '' } },
 })
-const kernel = await loadKernel(await findKernel(positionals[0] ?? DEFAULT_KERNEL))
+const name = positionals[0] ?? DEFAULT_KERNEL
+const kernel = await loadKernel(isKernelPackage(name) ? await kernelFile(name) : name)
+const busybox = readFileSync(await busyboxFile(kernel.bits === 64 ? 'amd64' : 'i386'))
 const interpreter = buildInterpreter({ profile: true })
 const exec = values.exec === undefined ? {} : { exec: values.exec }
 const machine = await Machine.create({
@@ -27,7 +30,7 @@ const machine = await Machine.create({
   deterministic: true,
   interpreter,
   serial: {},
-  boot: { kernel, initrd: await buildInitramfs({ busybox: await busybox(kernel.bits), ...exec }), cmdline: `console=ttyS0 panic=-1 ${values.append}` },
+  boot: { kernel, initrd: buildInitramfs({ busybox, ...exec }), cmdline: `console=ttyS0 panic=-1 ${values.append}` },
 })
 const ending = new AbortController()
 const limit = Number(values.instructions)
