@@ -60,7 +60,7 @@ const state = {
 
   STAR: 584, LSTAR: 592, CSTAR: 600, FMASK: 608, KERNEL_GS_BASE: 616,
   SYSENTER_CS: 624, SYSENTER_ESP: 632, SYSENTER_EIP: 640,
-  PAT: 648, TSC_AUX: 656, TSC_OFFSET: 664, XSS: 672,
+  PAT: 648, TSC_AUX: 656, TSC_OFFSET: 664,
 
   // x87 and SSE control. The x87 stack holds physical registers R0..R7 (not ST-relative), MMX overlays the mantissa.
   FCW: 680, FSW: 684, // i32; FSW.TOP is in bits 11-13

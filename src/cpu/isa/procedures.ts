@@ -28,6 +28,7 @@ export const procedures: Record<string, Procedure> = {
 
   // Flags, segments, control transfers, system instructions: non-zero results after a fault.
   checkUmip: { params: [], result: 'i32' },
+  checkXsave: { params: [], result: 'i32' },
   checkUmipProtected: { params: [], result: 'i32' },
   clac: { params: [], result: 'i32' },
   cli: { params: [], result: 'i32' },
@@ -87,6 +88,8 @@ export const procedures: Record<string, Procedure> = {
   writeBase: { params: ['i32', 'i64'], result: 'i32' },
   wrmsr: { params: [], result: 'i32' },
   xgetbv: { params: [], result: 'i32' },
+  xrstor: { params: ['i64', 'i32'], result: 'i32' },
+  xsave: { params: ['i64', 'i32'], result: 'i32' },
   xsetbv: { params: [], result: 'i32' },
   x87Arith: { params: ['i32', 'i32', 'i32', 'i32'] },
   x87ArithF32: { params: ['i32', 'i32', 'i64'] },

@@ -95,6 +95,13 @@ row('rdtscp', '0F 01 F9', '', (s) => s.attempt('rdtscp'))
 row('cpuid', '0F A2', '', (s) => { s.call('cpuid', []) })
 row('xgetbv', 'NP 0F 01 D0', '', (s) => s.attempt('xgetbv'))
 row('xsetbv', 'NP 0F 01 D1', '', (s) => s.attempt('xsetbv'))
+/** XSAVE areas: the legacy region and the header, 576 bytes. */
+for (const [name, digit] of [['xsave', 4], ['xrstor', 5], ['xsaveopt', 6]] as const)
+  row(name, `NP 0F AE /${digit}`, 'M', (s) => {
+    const save = name !== 'xrstor'
+    s.attempt('checkXsave')
+    s.attempt(save ? 'xsave' : 'xrstor', s.linear(s.ea(), 576, save), s.k32(s.size === 64 ? 1 : 0))
+  }, { sizes: [32, 64] })
 row('vmcall', 'NP 0F 01 C1', '', (s) => s.attempt('hypercall', s.k32(0)))
 row('vmmcall', 'NP 0F 01 D9', '', (s) => s.attempt('hypercall', s.k32(1)))
 

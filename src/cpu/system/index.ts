@@ -59,3 +59,4 @@ export {
   fxLoadX87, fxStoreX87, x87EnvStored, x87LoadEnv, x87LoadStack, x87StoreEnv, x87StoreStack,
 } from './x87-image'
 export { fxrstor, fxsave } from './fxsave'
+export { checkXsave, xrstor, xsave } from './xsave'

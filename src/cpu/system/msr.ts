@@ -1,7 +1,7 @@
 /** RDMSR and WRMSR (SDM Vol. 4). The MSRs that the core works with are here; the host answers for the rest. */
 import {
   CPL, CR0, CSTAR, EFER, FMASK, HOST_HI, HOST_LO, KERNEL_GS_BASE, LSTAR, PAT, RAX, RCX, RDX, SEG_BASE, STAR,
-  SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, TSC_AUX, TSC_OFFSET, XSS,
+  SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, TSC_AUX, TSC_OFFSET,
 } from './layout'
 import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, GP, SEG_FS, SEG_GS } from './bits'
 import { hostRdmsr, hostTsc, hostWrmsr } from './host'
@@ -15,7 +15,6 @@ const MSR_SYSENTER_CS: u32 = 0x174
 const MSR_SYSENTER_ESP: u32 = 0x175
 const MSR_SYSENTER_EIP: u32 = 0x176
 const MSR_PAT: u32 = 0x277
-const MSR_XSS: u32 = 0xda0
 const MSR_EFER: u32 = 0xc0000080
 const MSR_STAR: u32 = 0xc0000081
 const MSR_LSTAR: u32 = 0xc0000082
@@ -39,7 +38,6 @@ function cell(index: u32): u32 {
     case MSR_SYSENTER_ESP: return SYSENTER_ESP
     case MSR_SYSENTER_EIP: return SYSENTER_EIP
     case MSR_PAT: return PAT
-    case MSR_XSS: return XSS
     case MSR_EFER: return EFER
     case MSR_STAR: return STAR
     case MSR_LSTAR: return LSTAR
@@ -96,7 +94,6 @@ function acceptable(index: u32, value: u64): bool {
   switch (index) {
     case MSR_FMASK:
     case MSR_TSC_AUX: return value >>> 32 == 0
-    case MSR_XSS: return value == 0
     case MSR_PAT: return isPat(value)
     case MSR_SYSENTER_ESP:
     case MSR_SYSENTER_EIP:

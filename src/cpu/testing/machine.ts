@@ -71,6 +71,9 @@ export interface ControlProcedures {
   resetVcpu(p: number, signature: number): void
   initVcpu(p: number, signature: number): void
   startVcpu(p: number, vector: number): void
+  checkXsave(p: number): number
+  xsave(p: number, linear: bigint, wide: number): number
+  xrstor(p: number, linear: bigint, wide: number): number
   mulHigh(p: number, a: bigint, b: bigint): bigint
   mulHighSigned(p: number, a: bigint, b: bigint): bigint
   div(p: number, size: number, divisor: bigint): number
