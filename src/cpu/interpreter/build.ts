@@ -13,6 +13,7 @@ import { Code, ModuleWriter } from '../wasm/module.ts'
 import { recordCondition } from './conditions.ts'
 import { HandlerEmitter, LocalPool, type Helpers } from './emit.ts'
 import { isHot } from './hot.ts'
+import { canInline } from './inline.ts'
 import { emitInlinePseudo, emitPseudoFunctions, PSEUDO, Pseudo } from './pseudo.ts'
 import { SLICE_MARGIN } from './records.ts'
 
@@ -60,7 +61,7 @@ export function buildInterpreter({ profile = false } = {}): Interpreter {
   const variants = allRows().flatMap(variantsOf)
   for (const v of variants) if (!byKey.has(v.key)) byKey.set(v.key, v)
   const unique = [...byKey.values()]
-  const hot = unique.filter((v) => !profile && isHot(v.key) && v.mode !== 'seg' && v.form !== 's' && v.form !== 't')
+  const hot = unique.filter((v) => !profile && isHot(v.key) && canInline(v))
   const order = [...hot, ...unique.filter((v) => !hot.includes(v))]
   const numbers = new Map(order.map((v, i) => [v.key, i + PSEUDO.length]))
 

@@ -62,7 +62,8 @@ function operandsOf(row: Row, size: number, memory: boolean): Operand[] {
         if (spec.text === '1') return { kind: 'imm', bits: 8 }
         return { kind: 'fixed', class: 'g', ...fixedRegisters[spec.text] } as Operand
       case 'rAX': return { kind: 'reg', class: 'g', field: field(), bits }
-      case 'I': case 'J': case 'A': case 'T': return { kind: 'imm', bits }
+      case 'J': return { kind: 'imm', bits: 0 } // short and near branches share their handler
+      case 'I': case 'A': case 'T': return { kind: 'imm', bits }
       case 'O': case 'M': return { kind: 'mem', bits }
       case 'E': return memory ? { kind: 'mem', bits } : { kind: 'reg', class: 'g', field: field(), bits }
       case 'W': return memory ? { kind: 'mem', bits } : { kind: 'reg', class: 'v', field: field(), bits }
