@@ -78,9 +78,9 @@ row('lgs', '0F B5 /r', 'Gv,M', loadFar(5))
 
 row('bound', '62 /r', 'Gv,M', (s) => {
   const at = s.signed(s.read(0), s.size)
-  const lower = s.signed(s.load(s.ea(), s.size as Width), s.size)
-  const upper = s.signed(s.load(s.displaced(s.ea(), s.size / 8), s.size as Width), s.size)
-  s.fault(s.or(s.ltS(at, lower), s.bin('gt_s', at, upper)), BR)
+  s.fault(s.ltS(at, s.signed(s.load(s.ea(), s.size as Width), s.size)), BR)
+  const upper = s.load(s.displaced(s.ea(), s.size / 8), s.size as Width)
+  s.fault(s.bin('gt_s', at, s.signed(upper, s.size)), BR)
 }, { not64: true })
 
 row('arpl', '63 /r', 'Ew,Gw', (s) => {
