@@ -34,7 +34,7 @@ const KERNEL_CODE = 0x00af9b000000ffffn
 const KERNEL_DATA = 0x00cf93000000ffffn
 const KERNEL_CS = 0x10
 /** Linux's per-CPU segment whose limit is the CPU's number: 0. */
-const CPU_NUMBER = 0x0000f50000000000n
+const CPU_NUMBER = 0x0040f50000000000n
 const CPU_NUMBER_SELECTOR = 0x7b
 
 /** Vectors that user code may raise by INT n under Linux. */
