@@ -85,7 +85,7 @@ export class Core {
   }
 
   /** A core with `ramBytes` of guest RAM (a multiple of 4096) and vCPUs in their reset state. */
-  static async create(options: { ramBytes: number; vcpus: number; signature: number; host: CoreHost; interpreter?: Interpreter | undefined }): Promise<Core> {
+  static async create(options: { ramBytes: number; vcpus: number; signature: number; amd?: boolean; host: CoreHost; interpreter?: Interpreter | undefined }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -143,6 +143,7 @@ export class Core {
     vcpus.forEach((p, index) => {
       system.resetVcpu(p, options.signature)
       i32[register(p, S.INDEX)] = index
+      i32[register(p, S.AMD)] = options.amd ? 1 : 0
     })
     return new Core({ memory, ramBytes, vcpus, streams, system, interpreter, host })
   }

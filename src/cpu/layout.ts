@@ -70,6 +70,7 @@ const state = {
   FP_FLAGS: 724, // i32, exception flags raised by softfloat since last cleared; MXCSR bit order
   FPR: 736, // 8 x 16 bytes: mantissa i64, then sign and exponent in an i16
   DESC_BASE: 864, // ES CS SS DS, 8 bytes each: bases as loaded; SEG_BASE is 0 instead in 64-bit mode
+  AMD: 904, // i32, non-zero: AMD's rules where the vendors' processors differ
   TF_AFTER: 900, // i32, non-zero: this instruction's single-step trap goes by TF after it, not before
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
 

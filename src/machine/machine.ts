@@ -105,7 +105,7 @@ export class Machine {
       },
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
-    core = await Core.create({ ramBytes: options.memory, vcpus: 1, signature: signature(model), host, interpreter: options.interpreter })
+    core = await Core.create({ ramBytes: options.memory, vcpus: 1, signature: signature(model), amd: model.vendor === 'AuthenticAMD', host, interpreter: options.interpreter })
     state.core = core
     pc = createPc({
       clock,

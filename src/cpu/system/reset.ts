@@ -1,6 +1,6 @@
 /** State after power-up or RESET, after INIT, and where a start-up IPI begins (SDM Vol. 3A table 10-1, 9.4.4). */
 import {
-  ATTR_P, CODE_EPOCH, CPL, CR0, CR2, CR3, CR4, DR0, DR6, DR7, EFER, EXC, FCW, FTW, GDTR_BASE, GDTR_LIMIT,
+  AMD, ATTR_P, CODE_EPOCH, CPL, CR0, CR2, CR3, CR4, DR0, DR6, DR7, EFER, EXC, FCW, FTW, GDTR_BASE, GDTR_LIMIT,
   IDTR_BASE, IDTR_LIMIT, INDEX, LDTR_BASE, MXCSR, NMI_BLOCKED, NMI_PENDING, PAT, RAX, RDX, RIP, SEG_ATTR,
   SEG_LIMIT, SEG_SELECTOR, SHADOW, SYSFLAGS, TR_BASE, TLB_STATE, XCR0,
 } from './layout'
@@ -11,12 +11,14 @@ import { setSegmentParts, updateMode } from './segments'
 
 const DATA: u32 = 0x93 // present, writable, accessed
 
-/** RESET: `signature` (CPUID 1 EAX) goes to EDX. Nothing stays but the vCPU's number and the code epoch. */
+/** RESET: `signature` (CPUID 1 EAX) goes to EDX. Nothing stays but what the vCPU is and the code epoch. */
 export function resetVcpu(p: u32, signature: u32): void {
   const index = load<u32>(p, INDEX)
+  const amd = load<u32>(p, AMD)
   const epoch = load<u32>(p, CODE_EPOCH)
   memory.fill(p, 0, TLB_STATE)
   store<u32>(p, index, INDEX)
+  store<u32>(p, amd, AMD)
   store<u32>(p, epoch, CODE_EPOCH)
   store<u64>(p, CR0_CD | CR0_NW | CR0_ET, CR0)
   store<u64>(p, 0x0007040600070406, PAT)

@@ -196,13 +196,13 @@ export function updateMode(p: u32): void {
   const cs = attrIn(p, SEG_CS)
   if ((cs & ATTR_L) != 0 && isLongActive(p)) {
     mode = MODE_LONG | MODE_B | MODE_FLAT
-    memory.fill(p + SEG_BASE, 0, 32)
+    for (let seg: u32 = 0; seg < SEG_FS; seg++) store<u64>(p + (seg << 3), 0, SEG_BASE)
   } else {
     mode = cs & ATTR_DB ? MODE_D : 0
     if (attrIn(p, SEG_SS) & ATTR_DB) mode |= MODE_B
     if (isFlat(p, SEG_ES, 0xe, 2) && isFlat(p, SEG_SS, 0xe, 2) && isFlat(p, SEG_DS, 0xe, 2) && isFlat(p, SEG_CS, 0xa, 0xa))
       mode |= MODE_FLAT
-    memory.copy(p + SEG_BASE, p + DESC_BASE, 32)
+    for (let seg: u32 = 0; seg < SEG_FS; seg++) store<u64>(p + (seg << 3), load<u64>(p + (seg << 3), DESC_BASE), SEG_BASE)
   }
   if (load<u32>(p, MODE) == mode) return
   store<u32>(p, mode, MODE)

@@ -16,6 +16,7 @@ beforeAll(async () => {
 const segments = () => [1, 2].map((i) => [m.selector(i), m.attr(i), m.get32('SEG_LIMIT', i), m.base(i)])
 
 function enter(mode: '64' | 'compat' | '32', cpl: number): void {
+  m.set32('AMD', 0)
   m.enter(mode, cpl)
   if (mode !== '32') m.set('EFER', 0xd01n)
   m.set('STAR', 0x0023_0013_0000_0000n)
@@ -186,6 +187,61 @@ describe('SYSENTER and SYSEXIT', () => {
     m.set('SYSENTER_CS', 8)
     fails('sysenter', 0)
     fails('sysexit', 4)
+  })
+})
+
+describe('AMD', () => {
+  function enterAmd(mode: '64' | 'compat' | '32', cpl: number): void {
+    enter(mode, cpl)
+    m.set32('AMD', 1)
+    m.set('EFER', mode === '32' ? 1n : 0xd01n)
+    m.set('CSTAR', 0xffff_8000_0000_4000n)
+    m.set('STAR', 0x0023_0013_8000_5000n)
+  }
+
+  test('SYSCALL from compatibility mode goes to CSTAR', () => {
+    enterAmd('compat', 3)
+    expect(m.run.syscall(p, 0x5002n)).toBe(0)
+    expect([m.get('RIP'), m.get('RCX'), m.get('R11'), m.get32('MODE')]).toEqual([
+      0xffff_8000_0000_4000n,
+      0x5002n,
+      0x202n,
+      13,
+    ])
+  })
+
+  test('SYSCALL and SYSRET outside long mode', () => {
+    enterAmd('32', 3)
+    m.set32('SYSFLAGS', 0x602)
+    expect(m.run.syscall(p, 0x5002n)).toBe(0)
+    expect([m.get('RIP'), m.get('RCX'), m.get32('CPL'), m.run.readEflags(p)]).toEqual([0x80005000n, 0x5002n, 0, 0x402])
+    expect(segments()[0]).toEqual([0x10, CODE | Attr.DB, 0xffffffff, 0n])
+    expect(m.run.sysret(p, 4)).toBe(0)
+    expect([m.get('RIP'), m.get32('CPL'), m.run.readEflags(p), m.selector(1)]).toEqual([0x5002n, 3, 0x602, 0x23])
+    m.enter('real')
+    m.set('EFER', 1)
+    expect([m.run.syscall(p, 0n), m.exception()]).toEqual([1, '6'])
+  })
+
+  test('SYSRET leaves the hidden part of SS, and a bad address to the fetch', () => {
+    enterAmd('64', 0)
+    m.set('RCX', 0x8000_0000_0000n)
+    m.set('R11', 0x202)
+    const before = segments()[1]
+    expect(m.run.sysret(p, 8)).toBe(0)
+    expect([m.get('RIP'), m.get32('CPL')]).toEqual([0x8000_0000_0000n, 3])
+    expect(segments()).toEqual([
+      [0x33, CODE | Attr.L | DPL3, 0xffffffff, 0n],
+      [0x2b, ...before!.slice(1)],
+    ])
+  })
+
+  test('no SYSENTER in long mode', () => {
+    enterAmd('64', 0)
+    expect([m.run.sysenter(p), m.exception()]).toEqual([1, '6'])
+    expect([m.run.sysexit(p, 8), m.exception()]).toEqual([1, '6'])
+    enterAmd('32', 3)
+    expect(m.run.sysenter(p)).toBe(0)
   })
 })
 
