@@ -9,13 +9,14 @@ const demonstration = [
   'free -m',
   "dmesg | grep -m 1 'Booting paravirtualized kernel'",
   'seq 1000 | sha256sum',
-].join('\n')
+]
+/** Each command is shown before its output. */
+const script = demonstration.map((line) => `echo '$ ${line.replaceAll("'", `'\\''`)}'\n${line}`).join('\n')
 
 const args = ['run', ...process.argv.slice(2)]
 if (!process.stdin.isTTY || !process.stdout.isTTY) {
-  process.stderr.write('start: no terminal, so this is a demonstration: Debian boots, runs this, and ends:\n')
-  process.stderr.write(demonstration.replace(/^/gm, '  $ ') + '\n')
-  args.push('--exec', demonstration, '--timeout', '600')
+  process.stderr.write('start: there is no terminal: Debian boots, runs some commands, and ends\n')
+  args.push('--exec', script, '--timeout', '600')
 }
 
 process.argv.splice(2, process.argv.length, ...args)
