@@ -18,6 +18,8 @@ import './hint.ts'
 import './mmx-sse-integer.ts'
 import './mmx-sse-shuffle.ts'
 import './sse-move.ts'
+import './sse-float.ts'
+import './sse-convert.ts'
 import './x87.ts'
 import './x87-state.ts'
 
