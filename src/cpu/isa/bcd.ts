@@ -44,14 +44,26 @@ function setAx(s: Semantics, al: Value, ah: Value): void {
   s.setReg(S.RAX, s.or(al, s.shl(ah, 8)), 16)
 }
 
-row('aam', 'D4', 'Ib', (s) => {
-  const base = s.read(0)
-  s.fault(s.isZero(base), DE)
-  const al = s.reg(S.RAX, 8)
-  setAx(s, s.bin('rem_u', al, base), s.bin('div_u', al, base))
-}, { not64: true, undefinedFlags: 0x811 })
-row('aad', 'D5', 'Ib', (s) => {
-  const tens = s.mul(s.reg(AH, 8), s.read(0))
-  setAx(s, s.and(s.add(s.reg(S.RAX, 8), tens), 0xff), s.k32(0))
-}, { not64: true, undefinedFlags: 0x811 })
+row(
+  'aam',
+  'D4',
+  'Ib',
+  (s) => {
+    const base = s.read(0)
+    s.fault(s.isZero(base), DE)
+    const al = s.reg(S.RAX, 8)
+    setAx(s, s.bin('rem_u', al, base), s.bin('div_u', al, base))
+  },
+  { not64: true, undefinedFlags: 0x811 },
+)
+row(
+  'aad',
+  'D5',
+  'Ib',
+  (s) => {
+    const tens = s.mul(s.reg(AH, 8), s.read(0))
+    setAx(s, s.and(s.add(s.reg(S.RAX, 8), tens), 0xff), s.k32(0))
+  },
+  { not64: true, undefinedFlags: 0x811 },
+)
 row('salc', 'D6', '', (s) => s.setReg(S.RAX, s.sub(s.k32(0), s.carry()), 8), { not64: true })

@@ -59,8 +59,7 @@ const width = (s: Semantics): number => (s.size === 64 ? 64 : 32)
 /** BSF and BSR of 0 leave the whole destination register; the other flags are undefined. */
 const scan = (forward: boolean) => (s: Semantics) => {
   const source = s.read(1)
-  const index = forward ? s.op(`${source.ty}.ctz`, [source])
-    : s.xor(s.op(`${source.ty}.clz`, [source]), width(s) - 1)
+  const index = forward ? s.op(`${source.ty}.ctz`, [source]) : s.xor(s.op(`${source.ty}.clz`, [source]), width(s) - 1)
   s.flags('LOGIC', source)
   s.if(source.ty === 'i64' ? s.ne(source, 0) : source, () => s.write(0, index))
 }

@@ -31,10 +31,16 @@ const farReturn = (s: Semantics) => {
 }
 row('retf', 'CB', '', farReturn, { sized: true })
 row('retf_n', 'CA', 'Iw', farReturn, { sized: true })
-row('iret', 'CF', '', (s) => {
-  s.attempt('iret', bytes(s))
-  s.transfer()
-}, { sized: true })
+row(
+  'iret',
+  'CF',
+  '',
+  (s) => {
+    s.attempt('iret', bytes(s))
+    s.transfer()
+  },
+  { sized: true },
+)
 
 const interrupt = (s: Semantics, vector: Value) => {
   s.attempt('softInterrupt', vector, s.nextRip())
@@ -43,10 +49,16 @@ const interrupt = (s: Semantics, vector: Value) => {
 row('int3', 'CC', '', (s) => interrupt(s, s.k32(3)), { system: true })
 row('int', 'CD', 'Ib', (s) => interrupt(s, s.read(0)), { system: true })
 row('into', 'CE', '', (s) => s.if(s.condition(0), () => interrupt(s, s.k32(4))), { not64: true, system: true })
-row('int1', 'F1', '', (s) => {
-  s.attempt('int1', s.nextRip())
-  s.transfer()
-}, { system: true })
+row(
+  'int1',
+  'F1',
+  '',
+  (s) => {
+    s.attempt('int1', s.nextRip())
+    s.transfer()
+  },
+  { system: true },
+)
 
 row('ud0', '0F FF /r', 'Gv,Ev', (s) => s.fault(undefined, UD))
 row('ud1', '0F B9 /r', 'Gv,Ev', (s) => s.fault(undefined, UD))

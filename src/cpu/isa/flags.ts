@@ -25,9 +25,15 @@ const image = (s: Semantics) => {
   return s.size === 64 ? s.toI64(flags) : flags
 }
 row('pushf', '9C', '', (s) => s.push(image(s)), { sized: true, d64: true })
-row('popf', '9D', '', (s) => {
-  const sp = s.sp()
-  const value = s.load(s.stackAt(sp), s.size as 16 | 32 | 64)
-  s.attempt('popf', s.toI64(value), s.k32(s.size / 8))
-  s.setSp(s.spAdd(sp, s.size / 8))
-}, { sized: true, d64: true })
+row(
+  'popf',
+  '9D',
+  '',
+  (s) => {
+    const sp = s.sp()
+    const value = s.load(s.stackAt(sp), s.size as 16 | 32 | 64)
+    s.attempt('popf', s.toI64(value), s.k32(s.size / 8))
+    s.setSp(s.spAdd(sp, s.size / 8))
+  },
+  { sized: true, d64: true },
+)

@@ -8,5 +8,10 @@ row('lfence', 'NP 0F AE E8+i', '', () => {})
 row('mfence', 'NP 0F AE F0+i', '', () => {})
 row('sfence', 'NP 0F AE F8+i', '', () => {})
 /** Permissions are those of a byte load. */
-for (const [name, prefix] of [['clflush', 'NP'], ['clflushopt', '66']] as const)
-  row(name, `${prefix} 0F AE /7`, 'Mb', (s) => { s.read(0) })
+for (const [name, prefix] of [
+  ['clflush', 'NP'],
+  ['clflushopt', '66'],
+] as const)
+  row(name, `${prefix} 0F AE /7`, 'Mb', (s) => {
+    s.read(0)
+  })

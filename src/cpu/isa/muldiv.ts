@@ -36,7 +36,10 @@ const multiply = (signed: boolean) => (s: Semantics) => {
     s.setReg(S.RDX, s.toI32(s.shr(product, s.size)))
   }
 }
-for (const [name, digit] of [['mul', 4], ['imul', 5]] as const) {
+for (const [name, digit] of [
+  ['mul', 4],
+  ['imul', 5],
+] as const) {
   row(name, `F6 /${digit}`, 'Eb', multiply(name === 'imul'), { undefinedFlags: AFTER_MUL })
   row(name, `F7 /${digit}`, 'Ev', multiply(name === 'imul'), { undefinedFlags: AFTER_MUL })
 }
@@ -65,12 +68,11 @@ const divide = (signed: boolean) => (s: Semantics) => {
   const size = s.size
   if (size === 64) return s.attempt(signed ? 'idiv' : 'div', s.k32(8), b)
   s.fault(s.isZero(b), DE)
-  const dividend = size === 8 ? s.reg(S.RAX, 16)
-    : s.or(s.shl(s.toI64(s.reg(S.RDX)), size), s.toI64(s.reg(S.RAX)))
+  const dividend = size === 8 ? s.reg(S.RAX, 16) : s.or(s.shl(s.toI64(s.reg(S.RDX)), size), s.toI64(s.reg(S.RAX)))
   let quotient: Value
   let remainder: Value
   if (signed) {
-    const n = s.signed64(dividend, size === 32 ? 64 : size * 2 as 16 | 32)
+    const n = s.signed64(dividend, size === 32 ? 64 : ((size * 2) as 16 | 32))
     const d = s.signed64(b, size)
     if (size === 32) {
       // The one quotient that WebAssembly's division traps on.
@@ -93,7 +95,10 @@ const divide = (signed: boolean) => (s: Semantics) => {
     s.setReg(S.RDX, s.toI32(remainder))
   }
 }
-for (const [name, digit] of [['div', 6], ['idiv', 7]] as const) {
+for (const [name, digit] of [
+  ['div', 6],
+  ['idiv', 7],
+] as const) {
   row(name, `F6 /${digit}`, 'Eb', divide(name === 'idiv'), { undefinedFlags: AFTER_DIV })
   row(name, `F7 /${digit}`, 'Ev', divide(name === 'idiv'), { undefinedFlags: AFTER_DIV })
 }

@@ -42,8 +42,8 @@ const shift = (name: 'shl' | 'shr' | 'sar') => (s: Semantics) => {
     let overflow: Value
     if (name === 'shl') {
       // The last bit shifted out: bit `size` of an 8- or 16-bit result, else bit size - count of the operand.
-      carry = s.size < 32 ? bit(s, res, s.size)
-        : s.toI32(s.and(s.shr(a, s.sub(s.k(s.size), as(s, a.ty as 'i32', count))), 1))
+      carry =
+        s.size < 32 ? bit(s, res, s.size) : s.toI32(s.and(s.shr(a, s.sub(s.k(s.size), as(s, a.ty as 'i32', count))), 1))
       overflow = s.xor(carry, bit(s, res, s.size - 1))
     } else {
       carry = s.toI32(s.and(s.bin(name === 'shr' ? 'shr_u' : 'shr_s', a, as(s, a.ty as 'i32', count, -1)), 1))
@@ -80,7 +80,13 @@ const rotate = (name: 'rol' | 'ror') => (s: Semantics) => {
 }
 
 /** RCL and RCR of 64 bits: the carry goes in beside what two shifts leave. */
-function throughCarry64(s: Semantics, left: boolean, a: Value, carryIn: Value, count: Value): { res: Value; carry: Value } {
+function throughCarry64(
+  s: Semantics,
+  left: boolean,
+  a: Value,
+  carryIn: Value,
+  count: Value,
+): { res: Value; carry: Value } {
   const n = s.toI64(count)
   const rest = s.sub(s.k64(64), n)
   const inner = left ? s.shl(a, n) : s.shr(a, n)
@@ -119,9 +125,14 @@ const rotateThrough = (name: 'rcl' | 'rcr') => (s: Semantics) => {
 }
 
 const families: [string, number, (s: Semantics) => void, number][] = [
-  ['rol', 0, rotate('rol'), 0], ['ror', 1, rotate('ror'), 0],
-  ['rcl', 2, rotateThrough('rcl'), 0], ['rcr', 3, rotateThrough('rcr'), 0],
-  ['shl', 4, shift('shl'), AF], ['shr', 5, shift('shr'), AF], ['shl', 6, shift('shl'), AF], ['sar', 7, shift('sar'), AF],
+  ['rol', 0, rotate('rol'), 0],
+  ['ror', 1, rotate('ror'), 0],
+  ['rcl', 2, rotateThrough('rcl'), 0],
+  ['rcr', 3, rotateThrough('rcr'), 0],
+  ['shl', 4, shift('shl'), AF],
+  ['shr', 5, shift('shr'), AF],
+  ['shl', 6, shift('shl'), AF],
+  ['sar', 7, shift('sar'), AF],
 ]
 for (const [name, digit, semantics, undefinedFlags] of families) {
   row(name, `C0 /${digit}`, 'Eb,Ib', semantics, { undefinedFlags: undefinedFlags | OF })
@@ -158,7 +169,10 @@ const double = (left: boolean) => (s: Semantics) => {
   })
   s.write(0, res)
 }
-for (const [name, opcode, left] of [['shld', 0xa4, true], ['shrd', 0xac, false]] as const) {
+for (const [name, opcode, left] of [
+  ['shld', 0xa4, true],
+  ['shrd', 0xac, false],
+] as const) {
   const hex = (n: number) => n.toString(16).toUpperCase()
   row(name, `0F ${hex(opcode)} /r`, 'Ev,Gv,Ib', double(left), { undefinedFlags: AF | OF })
   row(name, `0F ${hex(opcode + 1)} /r`, 'Ev,Gv,CL', double(left), { undefinedFlags: AF | OF })
