@@ -4,7 +4,7 @@ import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
 import { addressOf, bitsOf, inexactNearest, inexactUnseen, Lanes, scalarResult, type Bits } from './sse-lanes.ts'
-import { aligned, simd, wide, writeMmx } from './vector.ts'
+import { aligned, simd, wide } from './vector.ts'
 
 const scalars = [['ss', 'F3', 32, 'd'], ['sd', 'F2', 64, 'q']] as const
 
@@ -109,20 +109,21 @@ conversion('cvtpd2ps', '66 0F 5A', 'Wx', 0x665a, (s, v) => {
 
 // ---- MMX --------------------------------------------------------------------------------------------------------
 
+/** An operand in memory has nothing to do with the x87 (SDM Vol. 2A, CVTPI2PD; hardware does the same for CVTPI2PS). */
+function enterUnlessMemory(s: Semantics): void {
+  if (s.isMem(1)) return
+  s.attempt('mmxFault')
+  s.call('mmxEnter', [])
+}
 row('cvtpi2ps', 'NP 0F 2A /r', 'Vx,Qq', (s) => {
   simd(s)
-  s.attempt('mmxFault')
+  enterUnlessMemory(s)
   const v = s.read(1)
   s.attempt('sseConvert', s.k32(0x2a), s.slotAddress(0), addressOf(s, 1, v))
-  s.call('mmxEnter', [])
 })
 row('cvtpi2pd', '66 0F 2A /r', 'Vx,Qq', (s) => {
   simd(s)
-  // In memory the operand has nothing to do with the x87 (SDM Vol. 2A).
-  if (!s.isMem(1)) {
-    s.attempt('mmxFault')
-    s.call('mmxEnter', [])
-  }
+  enterUnlessMemory(s)
   s.write(0, s.op('f64x2.convert_low_i32x4_s', [wide(s, s.read(1))]))
 })
 const RESULT = S.SCRATCH + 16
@@ -134,8 +135,9 @@ for (const [name, encoding, operand, code] of [
     simd(s)
     s.attempt('mmxFault')
     const v = source(s)
+    s.call('mmxEnter', [])
     s.attempt('sseConvert', s.k32(code), s.add(s.p(), RESULT), addressOf(s, 1, v))
-    writeMmx(s, 0, s.state(RESULT, 64))
+    s.setMmx(0, s.state(RESULT, 64))
   })
 
 // ---- rounding to integral values --------------------------------------------------------------------------------

@@ -170,9 +170,12 @@ export function sseDot32(p: u32, immediate: u32, dst: u32, a: u32, b: u32): i32 
   const s0 = add<u32>(p, env, p1, p0), s1 = add<u32>(p, env, p0, p1)
   const s2 = add<u32>(p, env, p3, p2), s3 = add<u32>(p, env, p2, p3)
   if (sseCheck(p)) return 1
+  // Sums that go nowhere raise their exceptions all the same.
+  const r0 = add<u32>(p, env, s0, s2), r1 = add<u32>(p, env, s1, s3)
+  const r2 = add<u32>(p, env, s2, s0), r3 = add<u32>(p, env, s3, s1)
   return commit(p, dst, pack32(
-    (immediate & 1) != 0 ? add<u32>(p, env, s0, s2) : 0, (immediate & 2) != 0 ? add<u32>(p, env, s1, s3) : 0,
-    (immediate & 4) != 0 ? add<u32>(p, env, s2, s0) : 0, (immediate & 8) != 0 ? add<u32>(p, env, s3, s1) : 0))
+    (immediate & 1) != 0 ? r0 : 0, (immediate & 2) != 0 ? r1 : 0,
+    (immediate & 4) != 0 ? r2 : 0, (immediate & 8) != 0 ? r3 : 0))
 }
 
 /** DPPD. */
