@@ -4,7 +4,7 @@
  */
 import type { MmioDevice } from '../machine/bus.ts'
 
-export const IOAPIC_PINS = 24
+const IOAPIC_PINS = 24
 const VERSION = 0x20 | ((IOAPIC_PINS - 1) << 16)
 
 const REMOTE_IRR = 0x4000

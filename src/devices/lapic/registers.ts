@@ -31,7 +31,7 @@ const SELF_IPI = 0x3f
 const VERSION_VALUE = 0x00050014
 
 export const MSR_APIC_BASE = 0x1b
-export const MSR_TSC_DEADLINE = 0x6e0
+const MSR_TSC_DEADLINE = 0x6e0
 const MSR_X2APIC = 0x800
 
 /** Registers that can be written as MSRs, and the bits that must be 0 then. */
@@ -206,7 +206,7 @@ export function writeApicMsr(apic: Lapic, index: number, low: number, high: numb
   const reserved = X2APIC_RESERVED[register]
   if (!apic.x2apic || reserved === undefined || low & reserved || (high !== 0 && register !== ICR_LOW)) return false
   if (register === ICR_LOW) {
-    apic.icrLow = low
+    apic.icrLow = low >>> 0
     apic.icrHigh = high
     apic.send(low, high >>> 0)
     return true
