@@ -36,7 +36,7 @@ export class Decoder {
 
   readonly #candidates = candidateRows()
   readonly #handlers: Uint16Array
-  #bytes = new Uint8Array(0)
+  #bytes: Uint8Array = new Uint8Array(0)
   #at = 0
   #limit = 0
   #short = false

@@ -8,7 +8,8 @@
 import type { Address, Access, Effect, Slot, Value } from '../isa/ir.ts'
 import { fieldOffset, type Mode } from '../isa/semantics.ts'
 import type { Form } from '../isa/variants.ts'
-import { R, S, Tlb } from '../layout.ts'
+import { R, S } from '../layout.ts'
+import { accessOf, EffectEmitter, loadOp, storeOp, type LocalPool } from '../isa/emitter.ts'
 import type { Code } from '../wasm/module.ts'
 import type { Ty } from '../wasm/opcodes.ts'
 
@@ -33,139 +34,62 @@ export interface Shape {
 
 const P = 0
 
-/** Locals of one type, reused by all handlers of a function. */
-export class LocalPool {
-  readonly #code: Code
-  readonly #free = new Map<Ty, number[]>()
-  readonly #used = new Map<Ty, number>()
-  constructor(code: Code) { this.#code = code }
-  take(ty: Ty): number {
-    const list = this.#free.get(ty) ?? []
-    this.#free.set(ty, list)
-    const n = this.#used.get(ty) ?? 0
-    this.#used.set(ty, n + 1)
-    return (list[n] ??= this.#code.local(ty))
-  }
-  reset(): void { this.#used.clear() }
-}
-
-export class HandlerEmitter {
-  readonly #c: Code
-  readonly #pool: LocalPool
+export class HandlerEmitter extends EffectEmitter {
   readonly #h: Helpers
   readonly #shape: Shape
   readonly #form: Form
   readonly #mode: Mode
-  readonly #locals = new Map<Value, number>()
   readonly #r: number
-  #height: number
   #committed = false
   #aimed: Target | undefined
 
   constructor(code: Code, pool: LocalPool, helpers: Helpers, shape: Shape, facts: { form: Form; mode: Mode; r: number; height: number }) {
-    this.#c = code
-    this.#pool = pool
+    super(code, pool, facts.height)
     this.#h = helpers
     this.#shape = shape
     this.#form = facts.form
     this.#mode = facts.mode
     this.#r = facts.r
-    this.#height = facts.height
   }
 
-  emit(effects: readonly Effect[]): void {
-    for (const effect of effects) this.#effect(effect)
-  }
-
-  /** Put a recorded value on the stack. */
-  value(v: Value): void { this.#use(v) }
-
-  // ---- plumbing -----------------------------------------------------------------------------------------------
+  protected tlbPart(part: number): void { this.c.get(P).mem('i32.load', part) }
+  protected generation(): void { this.c.get(P).mem('i64.load', S.GEN) }
+  protected procedure(name: string): number { return this.#h.procedure(name) }
 
   /** Leave through `bail` if the value on the stack is non-zero. Inline, nothing may have been committed before. */
   #bail(): void {
     if (this.#shape.inline && this.#committed) throw new Error('an inline handler commits before its last check')
-    this.#brIf(this.#shape.bail)
-  }
-
-  #br(label: number): void { this.#c.br(this.#height - label) }
-  #brIf(label: number): void { this.#c.brIf(this.#height - label) }
-  #open(kind: 'block' | 'if'): void {
-    this.#c[kind]()
-    this.#height++
-  }
-  #close(): void {
-    this.#c.end()
-    this.#height--
-  }
-
-  #assign(result: Value): void {
-    const local = this.#pool.take(result.ty)
-    this.#locals.set(result, local)
-    this.#c.set(local)
-  }
-
-  #use(value: Value): void {
-    const local = this.#locals.get(value)
-    if (local !== undefined) {
-      this.#c.get(local)
-      return
-    }
-    const d = value.definition
-    if (d.kind === 'constant') this.#constant(value.ty, d.value)
-    else if (d.kind === 'pure') this.#pure(d)
-    else throw new Error('a value is used outside the block that makes it')
-  }
-
-  #pure(d: { op: string; args: readonly Value[]; lanes?: readonly number[] }): void {
-    for (const a of d.args) this.#use(a)
-    if (d.op === 'select') this.#c.select()
-    else this.#c.op(d.op, d.lanes)
-  }
-
-  #constant(ty: Ty, value: bigint | number | Uint8Array): void {
-    if (value instanceof Uint8Array) this.#c.v128(value)
-    else if (ty === 'i64') this.#c.i64(BigInt(value))
-    else if (ty === 'i32') this.#c.i32(Number(BigInt.asIntN(32, BigInt(value))))
-    else if (ty === 'f64') this.#c.f64(Number(value))
-    else this.#c.f32(Number(value))
+    this.brIf(this.#shape.bail)
   }
 
   // ---- effects ------------------------------------------------------------------------------------------------
 
-  #effect(e: Effect): void {
-    const c = this.#c
+  protected effect(e: Effect): void {
+    const c = this.c
     if (e.kind === 'set' || e.kind === 'flags') this.#committed = true
     switch (e.kind) {
-      case 'let': {
-        const d = e.result.definition
-        if (e.result.uses > 1 && d.kind === 'pure') {
-          this.#pure(d)
-          this.#assign(e.result)
-        }
-        return
-      }
+      case 'let': return this.let(e.result)
       case 'get':
         this.#get(e.slot, e.access)
-        this.#assign(e.result)
+        this.assign(e.result)
         return
       case 'set': {
         this.#slotBase(e.slot)
-        this.#use(e.value)
+        this.use(e.value)
         c.mem(storeOp(e.access, e.value.ty), e.slot.offset)
         return
       }
       case 'immediate':
         c.get(this.#r).mem(e.wide ? 'i64.load' : 'i32.load', R[e.field])
-        this.#assign(e.result)
+        this.assign(e.result)
         return
       case 'address':
         this.#address()
-        this.#assign(e.result)
+        this.assign(e.result)
         return
       case 'nextRip':
         this.#ripAfter()
-        this.#assign(e.result)
+        this.assign(e.result)
         return
       case 'load': return this.#load(e)
       case 'probe': return this.#probe(e)
@@ -174,29 +98,24 @@ export class HandlerEmitter {
       case 'flags':
         c.get(P).i32((e.flags << 2) | Math.log2(e.bytes)).mem('i32.store', S.FLAGS_KIND)
         c.get(P)
-        this.#use(e.res)
+        this.use(e.res)
         c.mem('i64.store', S.FLAGS_RES)
         if (e.b) {
           c.get(P)
-          this.#use(e.b)
+          this.use(e.b)
           c.mem('i64.store', S.FLAGS_B)
         }
         return
       case 'condition':
         c.get(P).call(this.#h.condition[e.code >> 1] as number)
         if (e.code & 1) c.op('i32.eqz')
-        this.#assign(e.result)
+        this.assign(e.result)
         return
-      case 'if': return this.#if(e)
+      case 'if': return this.if(e)
       case 'fault': return this.#fault(e)
-      case 'call':
-        c.get(P)
-        for (const a of e.args) this.#use(a)
-        c.call(this.#h.procedure(e.procedure))
-        if (e.result) this.#assign(e.result)
-        return
+      case 'call': return this.call(e)
       case 'failed':
-        this.#use(e.when)
+        this.use(e.when)
         if (e.when.ty === 'i64') c.i64(0n).op('i64.ne')
         this.#bail()
         return
@@ -212,11 +131,11 @@ export class HandlerEmitter {
         return
       case 'repeat':
         this.#functionOnly('repeat')
-        this.#use(e.when)
-        this.#open('if')
+        this.use(e.when)
+        this.open('if')
         c.get(P).get(P).get(this.#r).i32(0).call(this.#h.rip).mem('i64.store', S.RIP)
         c.i32(0).return()
-        this.#close()
+        this.close()
         return
     }
   }
@@ -226,21 +145,21 @@ export class HandlerEmitter {
   }
 
   #slotBase(slot: Slot): void {
-    this.#c.get(P)
-    if (slot.field) this.#c.get(this.#r).mem('i32.load8_u', fieldOffset[slot.field]).op('i32.add')
+    this.c.get(P)
+    if (slot.field) this.c.get(this.#r).mem('i32.load8_u', fieldOffset[slot.field]).op('i32.add')
   }
 
   #get(slot: Slot, access: Access): void {
-    if (slot.offset === -2) this.#c.get(P) // the state block's own address
-    else if (slot.offset === -1) this.#c.get(this.#r).mem('i32.load8_u', fieldOffset[slot.field ?? 'A']) // the field itself
+    if (slot.offset === -2) this.c.get(P) // the state block's own address
+    else if (slot.offset === -1) this.c.get(this.#r).mem('i32.load8_u', fieldOffset[slot.field ?? 'A']) // the field itself
     else {
       this.#slotBase(slot)
-      this.#c.mem(loadOp(access), slot.offset)
+      this.c.mem(loadOp(access), slot.offset)
     }
   }
 
   #address(): void {
-    const c = this.#c
+    const c = this.c
     const r = this.#r
     const byte = (field: number) => c.get(r).mem('i32.load8_u', field)
     if (this.#form === 'q') {
@@ -275,61 +194,44 @@ export class HandlerEmitter {
   }
 
   #segmentBase(): void {
-    this.#c.get(P).get(this.#r).mem('i32.load8_u', R.BASE).i32(7).op('i32.and').i32(3).op('i32.shl').op('i32.add').mem('i64.load', S.SEG_BASE)
+    this.c.get(P).get(this.#r).mem('i32.load8_u', R.BASE).i32(7).op('i32.and').i32(3).op('i32.shl').op('i32.add').mem('i64.load', S.SEG_BASE)
   }
 
   // ---- memory -------------------------------------------------------------------------------------------------
 
   /** The linear address in a local; segmented addresses are translated first. */
   #linear(address: Address, bytes: number, write: boolean): number {
-    const c = this.#c
+    const c = this.c
     if (address.kind === 'flat') {
-      const known = this.#locals.get(address.value)
+      const known = this.locals.get(address.value)
       if (known !== undefined) return known
-      this.#use(address.value)
+      this.use(address.value)
     } else {
       this.#functionOnly('a segmented access')
       c.get(P)
       if (address.segment === undefined) c.get(this.#r).mem('i32.load8_u', R.BASE).i32(7).op('i32.and')
       else c.i32(address.segment)
-      this.#use(address.value)
+      this.use(address.value)
       c.i32(bytes).i32(write ? 1 : 0).call(this.#h.procedure('segLinear'))
     }
-    const local = this.#pool.take('i64')
+    const local = this.pool.take('i64')
     c.set(local)
     if (address.kind === 'segmented') this.#bailOnException()
     return local
   }
 
   #bailOnException(): void {
-    this.#c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.ge_s')
+    this.c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.ge_s')
     this.#bail()
-  }
-
-  /** Leaves tag comparison on the stack and returns the local that holds the entry's address. */
-  #tlbMatch(a: number, bytes: number, part: number): number {
-    const c = this.#c
-    const entry = this.#pool.take('i32')
-    c.get(P).mem('i32.load', part)
-    c.get(a).i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32((Tlb.ENTRIES - 1) * Tlb.ENTRY).op('i32.and').op('i32.add').tee(entry)
-    c.mem('i64.load', 0)
-    c.get(a)
-    if (bytes > 1) c.i64(BigInt(bytes - 1)).op('i64.add')
-    c.i64(-4096n).op('i64.and').get(P).mem('i64.load', S.GEN).op('i64.or').op('i64.eq')
-    return entry
-  }
-
-  #hostAddress(a: number, entry: number): void {
-    this.#c.get(a).op('i32.wrap_i64').get(entry).mem('i32.load', 8).op('i32.add')
   }
 
   /** Size argument of the slow procedures: bytes, and 0x100 when a canonical fault is #SS. */
   #sizeArgument(address: Address, bytes: number): void {
-    const c = this.#c
+    const c = this.c
     c.i32(bytes | (address.stack ? 0x100 : 0))
     if (!address.stack && address.segment === undefined && (this.#form === 'b' || this.#form === 'x')) {
       // RSP (slot 32) or RBP (40) as base without FS/GS override.
-      const base = this.#pool.take('i32')
+      const base = this.pool.take('i32')
       const flat = this.#form === 'b' ? 0 : 6
       c.get(this.#r).mem('i32.load8_u', R.BASE).tee(base).i32(S.RSP | flat).op('i32.eq')
       c.get(base).i32(S.RBP | flat).op('i32.eq').op('i32.or').i32(8).op('i32.shl').op('i32.or')
@@ -337,30 +239,30 @@ export class HandlerEmitter {
   }
 
   #load(e: { address: Address; bytes: number; result: Value }): void {
-    const c = this.#c
+    const c = this.c
     const { result, bytes } = e
     const a = this.#linear(e.address, bytes, false)
-    const entry = this.#tlbMatch(a, bytes, S.TLB_READ)
-    const out = this.#pool.take(result.ty)
-    this.#locals.set(result, out)
+    const entry = this.tlbMatch(a, bytes, S.TLB_READ)
+    const out = this.pool.take(result.ty)
+    this.locals.set(result, out)
     if (this.#shape.inline) {
       c.op('i32.eqz')
       this.#bail()
-      this.#hostAddress(a, entry)
+      this.hostAddress(a, entry)
       c.mem(loadOp(accessOf(result.ty, bytes)), 0).set(out)
       return
     }
-    this.#open('if')
-    this.#hostAddress(a, entry)
+    this.open('if')
+    this.hostAddress(a, entry)
     c.mem(loadOp(accessOf(result.ty, bytes)), 0).set(out)
     c.else()
     this.#slowLoad(e.address, a, bytes, result.ty)
     c.set(out)
-    this.#close()
+    this.close()
   }
 
   #slowLoad(address: Address, a: number, bytes: number, ty: Ty): void {
-    const c = this.#c
+    const c = this.c
     c.get(P).get(a)
     this.#sizeArgument(address, bytes)
     if (bytes === 16) {
@@ -369,7 +271,7 @@ export class HandlerEmitter {
       c.get(P).mem('v128.load', S.SCRATCH)
       return
     }
-    const wide = this.#pool.take('i64')
+    const wide = this.pool.take('i64')
     c.call(this.#h.procedure('slowLoad')).set(wide)
     this.#bailOnException()
     c.get(wide)
@@ -379,89 +281,89 @@ export class HandlerEmitter {
   }
 
   #probe(e: { address: Address; bytes: number; result: Value }): void {
-    const c = this.#c
+    const c = this.c
     const a = this.#linear(e.address, e.bytes, true)
-    const entry = this.#tlbMatch(a, e.bytes, S.TLB_WRITE)
-    const out = this.#pool.take('i32')
-    this.#locals.set(e.result, out)
+    const entry = this.tlbMatch(a, e.bytes, S.TLB_WRITE)
+    const out = this.pool.take('i32')
+    this.locals.set(e.result, out)
     if (this.#shape.inline) {
       c.op('i32.eqz')
       this.#bail()
-      this.#hostAddress(a, entry)
+      this.hostAddress(a, entry)
       c.set(out)
       return
     }
-    this.#open('if')
-    this.#hostAddress(a, entry)
+    this.open('if')
+    this.hostAddress(a, entry)
     c.set(out)
     c.else()
     c.get(P).get(a)
     this.#sizeArgument(e.address, e.bytes)
     c.call(this.#h.procedure('probeWrite')).tee(out).i32(-1).op('i32.eq')
     this.#bail()
-    this.#close()
+    this.close()
   }
 
   #loadProbed(e: { address: Address; bytes: number; probe: Value; result: Value }): void {
-    const c = this.#c
-    const out = this.#pool.take(e.result.ty)
+    const c = this.c
+    const out = this.pool.take(e.result.ty)
     const direct = () => {
-      this.#use(e.probe)
+      this.use(e.probe)
       c.mem(loadOp(accessOf(e.result.ty, e.bytes)), 0).set(out)
     }
-    this.#locals.set(e.result, out)
+    this.locals.set(e.result, out)
     if (this.#shape.inline) return direct()
-    this.#use(e.probe)
-    this.#open('if')
+    this.use(e.probe)
+    this.open('if')
     direct()
     c.else()
     const a = this.#linear(e.address, e.bytes, true)
     this.#slowLoad(e.address, a, e.bytes, e.result.ty)
     c.set(out)
-    this.#close()
+    this.close()
   }
 
   #store(e: { address: Address; bytes: number; value: Value; probe?: Value }): void {
-    const c = this.#c
+    const c = this.c
     const direct = (host: () => void) => {
       host()
-      this.#use(e.value)
+      this.use(e.value)
       c.mem(storeOp(e.bytes === 16 ? 'v128' : e.value.ty === 'f32' || e.value.ty === 'f64' ? e.value.ty : ((e.bytes * 8) as Access), e.value.ty), 0)
     }
     if (e.probe && this.#shape.inline) {
       this.#committed = true
-      return direct(() => this.#use(e.probe as Value))
+      return direct(() => this.use(e.probe as Value))
     }
     if (e.probe) {
-      this.#use(e.probe)
-      this.#open('if')
-      direct(() => this.#use(e.probe as Value))
+      this.use(e.probe)
+      this.open('if')
+      direct(() => this.use(e.probe as Value))
       c.else()
       this.#slowStore(e, this.#linear(e.address, e.bytes, true))
-      this.#close()
+      this.close()
       return
     }
     const a = this.#linear(e.address, e.bytes, true)
-    const entry = this.#tlbMatch(a, e.bytes, S.TLB_WRITE)
+    const entry = this.tlbMatch(a, e.bytes, S.TLB_WRITE)
     if (this.#shape.inline) {
       c.op('i32.eqz')
       this.#bail()
       this.#committed = true
-      direct(() => this.#hostAddress(a, entry))
+      direct(() => this.hostAddress(a, entry))
       return
     }
-    this.#open('if')
-    direct(() => this.#hostAddress(a, entry))
+    this.open('if')
+    direct(() => this.hostAddress(a, entry))
     c.else()
     this.#slowStore(e, a)
-    this.#close()
+    this.close()
   }
 
   #slowStore(e: { address: Address; bytes: number; value: Value }, a: number): void {
-    const c = this.#c
+    const c = this.c
     if (e.bytes === 16) {
       c.get(P)
-      this.#use(e.value)
+      this.use(e.value)
       c.mem('v128.store', S.SCRATCH)
       c.get(P).get(a)
       this.#sizeArgument(e.address, 16)
@@ -469,7 +371,7 @@ export class HandlerEmitter {
     } else {
       c.get(P).get(a)
       this.#sizeArgument(e.address, e.bytes)
-      this.#use(e.value)
+      this.use(e.value)
       if (e.value.ty === 'f32') c.op('i32.reinterpret_f32')
       if (e.value.ty === 'f64') c.op('i64.reinterpret_f64')
       if (e.value.ty === 'i32' || e.value.ty === 'f32') c.op('i64.extend_i32_u')
@@ -480,93 +382,72 @@ export class HandlerEmitter {
 
   // ---- control ------------------------------------------------------------------------------------------------
 
-  #if(e: Extract<Effect, { kind: 'if' }>): void {
-    const merged = e.merge && this.#pool.take(e.merge.result.ty)
-    const arm = (effects: readonly Effect[], value: Value | undefined) => {
-      this.emit(effects)
-      if (value && merged !== undefined && !diverges(effects)) {
-        this.#use(value)
-        this.#c.set(merged)
-      }
-    }
-    this.#use(e.condition)
-    if (e.condition.ty === 'i64') this.#c.i64(0n).op('i64.ne')
-    this.#open('if')
-    arm(e.then, e.merge?.then)
-    if (e.else.length || e.merge) {
-      this.#c.else()
-      arm(e.else, e.merge?.else)
-    }
-    this.#close()
-    if (e.merge && merged !== undefined) this.#locals.set(e.merge.result, merged)
-  }
-
   #fault(e: Extract<Effect, { kind: 'fault' }>): void {
-    const c = this.#c
+    const c = this.c
     if (this.#shape.inline) {
       if (e.when) {
-        this.#use(e.when)
+        this.use(e.when)
         if (e.when.ty === 'i64') c.i64(0n).op('i64.ne')
         this.#bail()
-      } else this.#br(this.#shape.bail)
+      } else this.br(this.#shape.bail)
       return
     }
     if (e.when) {
-      this.#use(e.when)
+      this.use(e.when)
       if (e.when.ty === 'i64') c.i64(0n).op('i64.ne')
-      this.#open('if')
+      this.open('if')
     }
     c.get(P).i32(e.vector)
     if (e.error) {
-      this.#use(e.error)
+      this.use(e.error)
       c.call(this.#h.procedure('raise'))
     } else c.call(this.#h.procedure('raiseNoError'))
-    this.#br(this.#shape.bail)
-    if (e.when) this.#close()
+    this.br(this.#shape.bail)
+    if (e.when) this.close()
   }
 
   #ripAfter(): void {
-    this.#c.get(P).get(this.#r)
-    this.#c.get(this.#r).mem('i32.load16_u', R.OFFSET_LENGTH).i32(15).op('i32.and').call(this.#h.rip)
+    this.c.get(P).get(this.#r)
+    this.c.get(this.#r).mem('i32.load16_u', R.OFFSET_LENGTH).i32(15).op('i32.and').call(this.#h.rip)
   }
 
   #branch(when: Value | undefined): void {
-    const c = this.#c
+    const c = this.c
     if (when) {
-      this.#use(when)
-      this.#open('if')
+      this.use(when)
+      this.open('if')
     }
     if (this.#form === 'p') this.#branchInPage()
     else this.#branchOut()
-    if (when) this.#close()
+    if (when) this.close()
   }
 
   #branchInPage(): void {
     if (this.#shape.inline) this.#goto(this.#aimed ?? this.#targetInPage())
-    else this.#c.get(P).get(this.#r).call(this.#h.link).return()
+    else this.c.get(P).get(this.#r).call(this.#h.link).return()
   }
 
   /** Inline: the record of a resolved branch in the page. */
   #targetInPage(): Target {
-    const record = this.#pool.take('i32')
-    this.#c.get(this.#r).mem('i32.load', R.DISP).tee(record).op('i32.eqz')
+    const record = this.pool.take('i32')
+    this.c.get(this.#r).mem('i32.load', R.DISP).tee(record).op('i32.eqz')
     this.#bail()
     return { record }
   }
 
   /** Inline: go on at the target, then check the budget. */
   #goto(target: Target): void {
-    const c = this.#c
+    const c = this.c
     const x = this.#shape.x as number
     if (target.linear !== undefined) c.get(P).get(target.linear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
     c.get(x).get(target.record).op('i32.add').get(this.#r).op('i32.sub').i32(R.SIZE).op('i32.sub').set(x)
     c.get(target.record).set(this.#r)
-    this.#br(this.#shape.taken as number)
+    this.br(this.#shape.taken as number)
   }
 
   #outTarget(): number {
-    const c = this.#c
-    const linear = this.#pool.take('i64')
+    const c = this.c
+    const linear = this.pool.take('i64')
     c.get(P).mem('i64.load', S.PAGE_LINEAR).get(this.#r).mem('i64.load32_s', R.IMM).op('i64.add')
     c.get(this.#r).mem('i64.load32_s', R.DISP).op('i64.add')
     if (this.#mode === '32') c.i64(0xffffffffn).op('i64.and')
@@ -575,7 +456,7 @@ export class HandlerEmitter {
   }
 
   #branchOut(): void {
-    const c = this.#c
+    const c = this.c
     if (this.#form === 't') {
       // Segmented or 16-bit code: EIP arithmetic wraps at the operand size, whose mask is in IMM.
       c.get(P)
@@ -590,19 +471,19 @@ export class HandlerEmitter {
 
   /** The jump's target in a local, checked. */
   #aimJump(target: Value): void {
-    const c = this.#c
-    const linear = this.#pool.take('i64')
-    this.#use(target)
+    const c = this.c
+    const linear = this.pool.take('i64')
+    this.use(target)
     c.set(linear)
     if (this.#mode === '64') {
       // A near branch to a non-canonical address faults before RIP changes (SDM Vol. 2A, CALL, JMP).
       c.get(linear).i64(16n).op('i64.shl').i64(16n).op('i64.shr_s').get(linear).op('i64.ne')
       if (this.#shape.inline) this.#bail()
       else {
-        this.#open('if')
+        this.open('if')
         c.get(P).i32(13).i32(0).call(this.#h.procedure('raise'))
-        this.#br(this.#shape.bail)
-        this.#close()
+        this.br(this.#shape.bail)
+        this.close()
       }
     }
     this.#aimed = this.#shape.inline ? this.#targetAt(linear) : { record: -1, linear }
@@ -617,11 +498,11 @@ export class HandlerEmitter {
 
   /** Inline: the record at a linear address, if it is decoded and its page is in the execute TLB. */
   #targetAt(linear: number): Target {
-    const c = this.#c
-    const entry = this.#tlbMatch(linear, 1, S.TLB_EXEC)
+    const c = this.c
+    const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
     c.op('i32.eqz')
     this.#bail()
-    const record = this.#pool.take('i32')
+    const record = this.pool.take('i32')
     c.get(entry).mem('i32.load', 8)
     c.get(linear).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load', 0).tee(record).op('i32.eqz')
     this.#bail()
@@ -631,37 +512,10 @@ export class HandlerEmitter {
   /** In flat code RIP is the linear address; elsewhere the function leaves with RIP and never comes here inline. */
   #jumpLinear(linear: number): void {
     if (this.#shape.inline) this.#goto(this.#targetAt(linear))
-    else this.#c.get(P).get(linear).mem('i64.store', S.RIP).i32(0).return()
+    else this.c.get(P).get(linear).mem('i64.store', S.RIP).i32(0).return()
   }
 }
 
 /** Where an inline branch goes: the record, and the linear address if the page changes. */
 interface Target { record: number; linear?: number }
-
-/** True when the effects never reach their end, so that a merged value is not needed. */
-function diverges(effects: readonly Effect[]): boolean {
-  const last = effects.at(-1)
-  return !!last && (last.kind === 'transfer' || last.kind === 'jump' || (last.kind === 'fault' && !last.when))
-}
-
-function accessOf(ty: Ty, bytes: number): Access {
-  return ty === 'v128' || ty === 'f32' || ty === 'f64' ? ty : ((bytes * 8) as Access)
-}
-
-function loadOp(access: Access): string {
-  switch (access) {
-    case 8: return 'i32.load8_u'
-    case 16: return 'i32.load16_u'
-    case 32: return 'i32.load'
-    case 64: return 'i64.load'
-    default: return `${access}.load`
-  }
-}
-
-function storeOp(access: Access, ty: Ty): string {
-  if (typeof access === 'string') return `${access}.store`
-  if (ty === 'f32' || ty === 'f64') return `${ty}.store`
-  const bits = ty === 'i64' ? 64 : 32
-  return access === bits ? `${ty}.store` : `${ty}.store${access}`
-}
 

@@ -7,7 +7,8 @@
  */
 import { Exit, Leave, R, S, Tlb } from '../layout.ts'
 import { Code, type ModuleWriter } from '../wasm/module.ts'
-import type { Helpers, LocalPool } from './emit.ts'
+import type { LocalPool } from '../isa/emitter.ts'
+import type { Helpers } from './emit.ts'
 import { SLICE_MARGIN } from './records.ts'
 
 export const PSEUDO = ['bad', 'goto', 'check', 'nextPage', 'guard', 'lookup'] as const

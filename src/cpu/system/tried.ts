@@ -1,0 +1,40 @@
+/**
+ * Memory for translated code: an access that hits plain RAM through the TLB or after a walk gets its host address, any
+ * other gets 0 and no trace of a fault; the interpreter then does the whole instruction.
+ */
+import { EXC, MODE, MODE_LONG, PAGE_RAM } from './layout'
+import { isCanonical } from './access'
+import { codeMarks, hostAddress, pageKind } from './physical'
+import { alignmentChecked, currentBank } from './tlb'
+import { translateRead, translateWrite } from './translate'
+import { WALK_FAULT } from './walk'
+
+/** Both ends of the access in one page, at a canonical address. */
+// @ts-ignore: decorator
+@inline
+function simple(p: u32, linear: u64, size: u32): bool {
+  if ((linear & 0xfff) + size > 0x1000 || alignmentChecked(p)) return false
+  return (load<u32>(p, MODE) & MODE_LONG) == 0 || isCanonical(linear)
+}
+
+export function tryRead(p: u32, linear: u64, size: u32): u32 {
+  if (!simple(p, linear, size)) return 0
+  const frame = translateRead(p, linear, currentBank(p))
+  if (frame == WALK_FAULT) {
+    store<i32>(p, -1, EXC)
+    return 0
+  }
+  if (pageKind(frame >>> 12) != PAGE_RAM) return 0
+  return hostAddress(frame | (linear & 0xfff))
+}
+
+export function tryWrite(p: u32, linear: u64, size: u32): u32 {
+  if (!simple(p, linear, size)) return 0
+  const frame = translateWrite(p, linear, currentBank(p))
+  if (frame == WALK_FAULT) {
+    store<i32>(p, -1, EXC)
+    return 0
+  }
+  if (pageKind(frame >>> 12) != PAGE_RAM || codeMarks(<u32>(frame >>> 12)) != 0) return 0
+  return hostAddress(frame | (linear & 0xfff))
+}
