@@ -171,6 +171,22 @@ vectorRow('phminposuw', '0F 38', 0x41, (s, _a, b) => {
   const least = lane(s, 'i32x4.extract_lane', s.op('i32x4.min_u', [least2, shuffle(s, least2, least2, units(4, 1, 0, 3, 2))]), 0)
   return s.op('i64x2.replace_lane', [zero(s), s.toI64(s.or(s.shr(least, 16), s.shl(s.and(least, 0xffff), 16)))], [0])
 }, 'none')
+/** Sums of absolute differences of four bytes of b, which the immediate chooses, at eight places in a. */
+row('mpsadbw', '66 0F 3A 42 /r', 'Vx,Wx,Ib', (s) => {
+  simd(s)
+  const b = aligned(s, 1)
+  const imm = s.read(2)
+  const from = (offset: Value, ...pattern: number[]) => s.op('i8x16.add', [s.op('i8x16.splat', [offset]), bytes(s, ...pattern)])
+  const first = s.and(imm, 4)
+  const block = s.shl(s.and(imm, 3), 2)
+  const a = s.read(0)
+  const sums = [0, 1, 2, 3].map((i) => {
+    const x = s.op('i8x16.swizzle', [a, from(first, ...Array.from({ length: 16 }, (_, k) => i + k))])
+    const y = s.op('i8x16.swizzle', [b, from(block, i)])
+    return s.op('i16x8.extend_low_i8x16_u', [s.op('i8x16.sub', [s.op('i8x16.max_u', [x, y]), s.op('i8x16.min_u', [x, y])])])
+  })
+  s.write(0, sums.reduce((sum, x) => s.op('i16x8.add', [sum, x])))
+})
 
 const extensions: [string, number, string, 16 | 32 | 64, string[]][] = [
   ['bw', 0, 'Wq', 64, ['i16x8.extend_low_i8x16']],

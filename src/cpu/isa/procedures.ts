@@ -174,4 +174,13 @@ export const procedures: Record<string, Procedure> = {
   sseToInt32: { params: ['i32', 'i32', 'i32'], result: 'i64' },
   sseToInt64: { params: ['i64', 'i32', 'i32'], result: 'i64' },
   sseWiden: { params: ['i32'], result: 'i64' },
+
+  // SSE4.2, AES, PCLMULQDQ: vectors by address.
+  aesDecrypt: { params: ['i32', 'i32', 'i32', 'i32'] },
+  aesEncrypt: { params: ['i32', 'i32', 'i32', 'i32'] },
+  aesInverseMix: { params: ['i32', 'i32'] },
+  aesKey: { params: ['i32', 'i32', 'i32'] },
+  carrylessMultiply: { params: ['i32', 'i64', 'i64'] },
+  compareExplicit: { params: ['i32', 'i32', 'i64', 'i32', 'i64'], result: 'i32' },
+  compareImplicit: { params: ['i32', 'i32', 'i32'], result: 'i32' },
 }

@@ -3,7 +3,7 @@ import { S } from '../layout.ts'
 import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
-import { aligned, alignedAddress, interleaved, low64, shuffle, simd, units, writeMmx, zero } from './vector.ts'
+import { aligned, alignedAddress, clear64, interleaved, low64, shuffle, simd, units, writeMmx, zero } from './vector.ts'
 
 // ---- whole registers --------------------------------------------------------------------------------------------
 
@@ -50,7 +50,6 @@ row('movss', 'F3 0F 11 /r', 'Wd,Vd', scalar(32))
 row('movsd', 'F2 0F 10 /r', 'Vq,Wq', scalar(64))
 row('movsd', 'F2 0F 11 /r', 'Wq,Vq', scalar(64))
 
-const clear64 = (s: Semantics, value: Value) => s.op('i64x2.replace_lane', [zero(s), value], [0])
 row('movq', 'F3 0F 7E /r', 'Vx,Wq', (s) => {
   simd(s)
   s.write(0, clear64(s, s.read(1, 64)))

@@ -20,6 +20,8 @@ import './mmx-sse-shuffle.ts'
 import './sse-move.ts'
 import './sse-float.ts'
 import './sse-convert.ts'
+import './sse-string.ts'
+import './aes.ts'
 import './x87.ts'
 import './x87-state.ts'
 

@@ -55,6 +55,8 @@ export function lane(s: Semantics, name: string, v: Value, index: number): Value
 
 /** A 64-bit value in both halves of a vector. */
 export function wide(s: Semantics, v: Value): Value { return s.op('i64x2.splat', [v]) }
+/** An i64 with a zero above it. */
+export function clear64(s: Semantics, value: Value): Value { return s.op('i64x2.replace_lane', [zero(s), value], [0]) }
 export function low64(s: Semantics, v: Value): Value { return lane(s, 'i64x2.extract_lane', v, 0) }
 
 /** Store an MMX result: the register's exponent becomes all ones, the x87 stack is marked full. */
