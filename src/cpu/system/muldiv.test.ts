@@ -53,7 +53,7 @@ function model(bits: number, signed: boolean, rax: bigint, rdx: bigint, divisor:
 
 describe.each([8, 16, 32, 64])('%i bits', (bits) => {
   for (const signed of [false, true])
-    test(signed ? 'IDIV' : 'DIV', () => {
+    test(`${signed ? 'IDIV' : 'DIV'}`, () => {
       const wrong: string[] = []
       const check = (rax: bigint, rdx: bigint, divisor: bigint): void => {
         m.set('RAX', rax)

@@ -234,6 +234,15 @@ export class Machine {
     return createHash('sha256').update(state).digest('hex')
   }
 
+  /** Call a procedure: its exception, or ''. Says so if it changed something that a fault must leave alone. */
+  attempt(call: () => number): string {
+    const before = this.snapshot()
+    const status = call()
+    const exception = this.exception()
+    if ((status === 0) !== (exception === '')) return `status ${status} with exception '${exception}'`
+    return exception === '' || this.snapshot() === before ? exception : `${exception}, but state changed`
+  }
+
   setGdt(selector: number, value: bigint): void {
     this.ram.write64(GDT + (selector & ~7), value)
   }
