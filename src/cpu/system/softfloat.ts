@@ -69,7 +69,7 @@ export function invalid<T>(p: u32): T {
 }
 
 /** Result for operands of which at least one is a NaN: the first that is, made quiet (SDM Vol. 1 table 4-7). */
-export function propagate<T>(p: u32, a: T, b: T): T {
+function propagate<T>(p: u32, a: T, b: T): T {
   if (isSignalling<T>(a) || isSignalling<T>(b)) flag(p, IE)
   return quieted<T>(isNan<T>(a) ? a : b)
 }

@@ -17,6 +17,8 @@ export interface X87Op {
   ignoreStatus?: number
   /** Bytes of memory to compare. */
   stores?: number
+  /** How many units of the last place the registers may differ. */
+  ulps?: bigint
 }
 
 /** An f80 into 10 bytes. */
@@ -87,6 +89,16 @@ function describeState(cases: Cases, i: number): string {
     ...[0, 1, 2].map((n) => `st${n} ${hex(bytes.subarray(at + Fx.ST + n * 16, at + Fx.ST + n * 16 + 10))}`),
     `mem ${hex(bytes.subarray(at + Case.MEM, at + Case.MEM + 10))}`,
   ].join(' ')
+}
+
+/** How many f80 numbers lie between two of the same sign, given in hexadecimal. */
+function distance(a: string, b: string): bigint {
+  const rank = (text: string): bigint => {
+    const bits = BigInt(`0x${text}`)
+    return ((bits >> 64n) << 63n) | (bits & 0x7fffffffffffffffn)
+  }
+  const difference = rank(a) - rank(b)
+  return difference < 0n ? -difference : difference
 }
 
 /** What differs from the host's CPU in `count` random cases of `op`. */
@@ -168,7 +180,9 @@ export function differences(core: Core, op: X87Op, count = 1500, seed = 1): stri
       core.u64(S.FLAGS_RES),
       registers.map((n) => {
         const register = p + S.FPR + ((top + n) & 7) * 16
-        return hex(core.bytes.subarray(register, register + 10))
+        const theirs = hex(native.bytes.subarray(at + Fx.ST + n * 16, at + Fx.ST + n * 16 + 10))
+        const ours = hex(core.bytes.subarray(register, register + 10))
+        return op.ulps && distance(ours, theirs) <= op.ulps ? theirs : ours
       }),
       core.bytes.subarray(p + S.SCRATCH, p + S.SCRATCH + (op.stores ?? 0)),
     )
