@@ -465,7 +465,7 @@ function approximationOf(op: number, x: number, exact: number): number | undefin
   if ((x & 0x7fffffff) > 0x7f800000) return (x | 0x400000) >>> 0
   if ((x & 0x7f800000) === 0) return (sign | 0x7f800000) >>> 0
   if (op === 0x52 && sign) return 0xffc00000
-  return Math.abs(exact) < 2 ** -126 ? sign : undefined
+  return Math.abs(exact) <= 2 ** -126 ? sign : undefined
 }
 
 test.each([0x53, 0x52])('approximation %i stays within 1.5 * 2^-12', (op) => {

@@ -117,21 +117,29 @@ export function sseNarrow(p: u32, a: u64): u32 {
 }
 
 /**
- * RCPSS: within 1.5 * 2^-12 as the SDM asks; here the reciprocal rounded to f32. Without exceptions and whatever MXCSR
- * says: denormal operands count as zeros, tiny results become zeros.
+ * RCPSS as Intel's processors do it: the reciprocal of the middle of one of 2048 intervals of the significand, in
+ * units of 2^-13 (of the error that the SDM allows, a third). Without exceptions and whatever MXCSR says: denormal
+ * operands count as zeros, tiny results become zeros.
  */
 export function sseRcp32(p: u32, a: u32): u32 {
   if (isNan<u32>(a)) return quieted<u32>(a)
   const sign = a & signMask<u32>()
   if (magnitude<u32>(a) == 0 || isDenormal<u32>(a)) return sign | infinity<u32>()
-  const result = reinterpret<u32>(<f32>1 / reinterpret<f32>(a))
-  return isDenormal<u32>(result) ? sign : result
+  const exponent = 253 - <i32>(magnitude<u32>(a) >> 23)
+  if (exponent <= 0) return sign
+  const divisor: u32 = 4097 + 2 * (a >> 12 & 2047)
+  const units = ((1 << 26) / divisor + 1) >> 1
+  return sign | <u32>exponent << 23 | (units & 4095) << 11
 }
 
-/** RSQRTSS, likewise. */
+/** RSQRTSS, likewise: of 1024 intervals for each parity of the exponent. */
 export function sseRsqrt32(p: u32, a: u32): u32 {
   if (isNan<u32>(a)) return quieted<u32>(a)
   if (magnitude<u32>(a) == 0 || isDenormal<u32>(a)) return a & signMask<u32>() | infinity<u32>()
   if (signOf<u32>(a) != 0) return indefinite<u32>()
-  return reinterpret<u32>(<f32>(1.0 / Math.sqrt(<f64>reinterpret<f32>(a))))
+  if (a == infinity<u32>()) return 0
+  const exponent = <i32>(a >> 23) - 127
+  const middle = (2049 + 2 * (a >> 13 & 1023)) << (exponent & 1)
+  const units = <u32>(8192 / Math.sqrt(<f64>middle / 2048) + 0.5)
+  return <u32>(126 - (exponent >> 1)) << 23 | (units & 4095) << 11
 }
