@@ -51,13 +51,15 @@ export class Machine {
   readonly #pc: Pc
   readonly #outputs: readonly SerialOutput[]
   readonly #state: RunState
+  readonly #observe: MachineOptions['observe']
 
-  private constructor(core: Core, clock: RealClock | CountedClock, pc: Pc, outputs: readonly SerialOutput[], state: RunState) {
+  private constructor(core: Core, clock: RealClock | CountedClock, pc: Pc, outputs: readonly SerialOutput[], state: RunState, observe: MachineOptions['observe']) {
     this.core = core
     this.#clock = clock
     this.#pc = pc
     this.#outputs = outputs
     this.#state = state
+    this.#observe = observe
     this.serial = pc.uarts.map((uart) => ({
       send: (bytes) => {
         uart.receive(bytes)
@@ -105,7 +107,7 @@ export class Machine {
       },
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
-    core = await Core.create({ ramBytes: options.memory, vcpus: 1, signature: signature(model), amd: model.vendor === 'AuthenticAMD', host, interpreter: options.interpreter })
+    core = await Core.create({ ramBytes: options.memory, vcpus: 1, signature: signature(model), amd: model.vendor === 'AuthenticAMD', host, interpreter: options.interpreter, translate: options.translate })
     state.core = core
     pc = createPc({
       clock,
@@ -131,7 +133,7 @@ export class Machine {
     })
     clock.onEarlier = () => state.interrupt()
     enter(core, 0, boot)
-    return new Machine(core, clock, pc, outputs, state)
+    return new Machine(core, clock, pc, outputs, state, options.observe)
   }
 
   stats(): MachineStats {
@@ -155,6 +157,7 @@ export class Machine {
         const before = state.count()
         const exit = state.slice(this.#budget(rate))
         const executed = state.count() - before
+        if (this.#observe && executed > 0 && state.count() % this.#observe.every === 0) this.#observe.at(this.core, state.count())
         const now = performance.now()
         if (executed > 100_000) rate = 0.5 * rate + 0.5 * (executed / ((now - began) * 1e6))
         if (state.reason) return state.reason
@@ -187,7 +190,10 @@ export class Machine {
   #budget(rate: number): number {
     const clock = this.#clock
     const left = clock.nextDeadline() - clock.now()
-    if (clock instanceof CountedClock) return Math.max(1, Math.min(MAX_SLICE, left))
+    if (clock instanceof CountedClock) {
+      const every = this.#observe?.every ?? MAX_SLICE
+      return Math.max(1, Math.min(MAX_SLICE, left, every - (this.#state.count() % every)))
+    }
     return Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.ceil(Math.min(left, SLICE_NS) * rate)))
   }
 

@@ -1,5 +1,6 @@
 /** The machine as those who run one see it: the command, the bench, the tests. */
 import type { BootOptions } from '../boot/layout.ts'
+import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
 import type { CpuModelName } from '../platforms/cpu-models.ts'
 import type { PlatformName } from '../platforms/index.ts'
@@ -21,6 +22,10 @@ export interface MachineOptions {
   readonly boot: BootPlan
   /** Time passes with instructions executed, not with the host's clock. */
   readonly deterministic?: boolean
+  /** Look at a deterministic machine whenever it has executed another `every` instructions. */
+  readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
+  /** Translate hot code to WebAssembly. */
+  readonly translate?: boolean
   /** Another build of the interpreter than the default (bench/handlers.ts). */
   readonly interpreter?: Interpreter
 }
