@@ -3,7 +3,7 @@
  * random and corner-case states. Case n of a row is the same on every machine and does not depend on other rows.
  */
 import { allRows, type Row } from '../../src/cpu/isa/row.ts'
-import { encode, type Form } from './encode.ts'
+import { encode, flagProducer, type Form } from './encode.ts'
 import { exclusion } from './exceptions.ts'
 import { formsOf } from './forms.ts'
 import { Space, type Case } from './native.ts'
@@ -62,7 +62,9 @@ function makeCase(row: Row, form: Form, random: Random): RowCase {
   if (row.name === 'iret') gpr[4] = gpr[4]! & ~7n
   // Sometimes the last code page ends in or right after the instruction.
   const offset = random.chance(98) ? 0x800 : Space.CODE_SIZE - 1 - random.below(15)
-  const { code, address, fsBase, gsBase } = encode(random, form, Space.CODE + offset, gpr)
+  const before = offset === 0x800 && random.chance(30) ? flagProducer(random, form.mode) : []
+  const start = Space.CODE + offset + before.length
+  const { code, address, fsBase, gsBase } = encode(random, form, start, before.length, gpr)
   const stack = /^(ret|iret|pop)/.test(row.name)
   const linear = Number((address ?? gpr[stack ? 4 : random.pick([4, 4, 6, 7])]!) & 0xffffffffn)
   const size = /^fx?(rstor|save)/.test(row.name) ? 512 : 192
@@ -82,7 +84,7 @@ function makeCase(row: Row, form: Form, random: Random): RowCase {
   return {
     address,
     case: {
-      mode: form.mode, code: code.subarray(0, Space.CODE_SIZE - offset), offset, gpr,
+      mode: form.mode, code: Uint8Array.from([...before, ...code]).subarray(0, Space.CODE_SIZE - offset), offset, gpr,
       flags: flags(random, form.repeat), fsBase, gsBase, fxsave: fxsave(random, lanes), window, memory,
     },
   }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FXSAVE_USED, Space, TIMEOUT, type Case, type Result } from './native.ts'
+import { FXSAVE_USED, Selector, Space, TIMEOUT, type Case, type Result } from './native.ts'
 import { Fxsave } from './state.ts'
 
 /** What may differ in one case, and why it may is said where the value comes from (exceptions.ts, the table). */
@@ -65,13 +65,19 @@ function trapText(r: Result): string {
   return exceptionNames.get(r.trap) ?? `vector ${r.trap}`
 }
 
+/** Width of the registers that are compared: upper halves mean nothing in compatibility mode, where some cases end. */
+function registerBits(c: Case, r: Result): 64 | 32 {
+  return c.mode === 64 && r.selectors[1] === Selector.CODE64 ? 64 : 32
+}
+
 /** The part of a result that has to be the same everywhere, as bytes. */
 export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array {
   const words = [...r.changed].sort(([a], [b]) => a - b)
   const bytes = new Uint8Array(256 + FXSAVE_USED + words.length * 16)
   const view = new DataView(bytes.buffer)
+  const bits = registerBits(c, r)
   for (let i = 0; i < (c.mode === 64 ? 16 : 8); i++)
-    if (!tolerance.ignore.has(generalRegisters[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(c.mode, r.gpr[i]!), true)
+    if (!tolerance.ignore.has(generalRegisters[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(bits, r.gpr[i]!), true)
   view.setUint32(128, r.flags & ~(tolerance.flags | RF), true)
   view.setUint32(132, r.trap, true)
   if (!tolerance.ignore.has('error')) view.setUint32(136, r.error, true)
@@ -105,8 +111,8 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
   add('rip', hex(Space.CODE + c.offset, 8), hex(native.rip, 8), hex(ours.rip, 8))
   add('cr2', '', hex(native.cr2, 8), hex(ours.cr2, 8))
   const registers = c.mode === 64 ? 16 : 8
+  const bits = registerBits(c, native)
   for (let r = 0; r < registers; r++) {
-    const bits = c.mode
     const text = (g: BigUint64Array): string => hex(BigInt.asUintN(bits, g[r]!), bits / 4)
     if (BigInt.asUintN(bits, native.gpr[r]! ^ ours.gpr[r]!) !== 0n)
       add(generalRegisters[r]!, text(c.gpr), text(native.gpr), text(ours.gpr))
@@ -158,8 +164,8 @@ export function disassemble(c: Case): string {
     const machine = c.mode === 64 ? 'i386:x86-64' : 'i386'
     const run = spawnSync('objdump', ['-D', '-b', 'binary', '-m', machine, '-Mintel', '--no-show-raw-insn',
       `--adjust-vma=${Space.CODE + c.offset}`, file], { encoding: 'utf8' })
-    const text = run.status === 0 ? /^ *[0-9a-f]+:\t(.*)$/m.exec(run.stdout)?.[1] : undefined
-    return text ? `${bytes}   ${text.replace(/\s+/g, ' ')}` : bytes
+    const lines = [...(run.stdout ?? '').matchAll(/^ *[0-9a-f]+:\t(.*)$/gm)].map((match) => match[1])
+    return `${bytes}   ${lines.join('; ').replace(/\s+/g, ' ')}`
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -143,8 +143,30 @@ function immediateBytes(random: Random, form: Form, bytes: number): number[] {
   return littleEndian(integer(random), bytes)
 }
 
-/** Code of `form` at `start` (linear); registers in `gpr` are changed to suit a memory operand. */
-export function encode(random: Random, form: Form, start: number, gpr: BigUint64Array): Encoded {
+/**
+ * An instruction that leaves arithmetic flags of some kind: ADD OR ADC SBB AND SUB XOR CMP, INC DEC, NOT NEG, a shift or
+ * rotation by one, TEST, on memory at a fixed address. What follows then meets flags as an instruction left them.
+ */
+export function flagProducer(random: Random, mode: 64 | 32): number[] {
+  const size = random.pick(mode === 64 ? [8, 16, 32, 64] : [8, 16, 32])
+  const wide = size === 8 ? 0 : 1
+  const immediate = Math.min(size, 32) / 8
+  const [opcode, digit, bytes] = random.pick([
+    [0x80 | wide, random.below(8), immediate], [0x80 | wide, random.below(8), immediate],
+    [0xfe | wide, random.below(2), 0], [0xf6 | wide, 2 + random.below(2), 0], [0xf6 | wide, 0, immediate],
+    [0xd0 | wide, random.below(8), 0],
+  ] as const)
+  const address = Space.DATA + random.below(Space.DATA_SIZE / 8) * 8
+  const prefix = size === 16 ? [0x66] : size === 64 ? [0x48] : []
+  const operand = mode === 64 ? [digit << 3 | 4, 0x25] : [digit << 3 | 5]
+  return [...prefix, opcode, ...operand, ...littleEndian(BigInt(address), 4), ...littleEndian(integer(random), bytes)]
+}
+
+/**
+ * Code of `form` at `start` (linear), with `before` bytes of code in front of it; registers in `gpr` are changed to suit
+ * a memory operand.
+ */
+export function encode(random: Random, form: Form, start: number, before: number, gpr: BigUint64Array): Encoded {
   const { mode } = form
   const locked = random.chance(form.lock ? 25 : 1)
   // 16-bit addresses cannot be aligned as locked operands have to be.
@@ -224,19 +246,19 @@ export function encode(random: Random, form: Form, start: number, gpr: BigUint64
   const relativeBytes = form.immediate === 'relative' ? form.immediates[0]! : 0
   const length = head.length + tail.length + immediates.length + relativeBytes
   if (ripRelative) tail = littleEndian(address! - segmentBase - BigInt(start + length), 4)
-  if (relativeBytes) immediates.push(...littleEndian(relative(random, relativeBytes, start, length), relativeBytes))
+  if (relativeBytes) immediates.push(...littleEndian(relative(random, relativeBytes, start, before, length), relativeBytes))
   const base = BigInt.asUintN(64, segmentBase)
   const bases = fs ? { fsBase: base, gsBase: 0n } : { fsBase: 0n, gsBase: base }
   return { code: Uint8Array.from([...head, ...tail, ...immediates]), address, ...bases }
 }
 
-/** A branch displacement: within the code pages, at their edges, or far outside; never into the instruction itself. */
-function relative(random: Random, bytes: number, start: number, length: number): bigint {
+/** A branch displacement: within the code pages, at their edges, or far outside; never into the case's own code. */
+function relative(random: Random, bytes: number, start: number, before: number, length: number): bigint {
   if (bytes > 1 && random.chance(10)) return BigInt.asIntN(8 * bytes, random.u64()) | 0x4000n
   for (;;) {
     const displacement = bytes === 1
       ? random.below(256) - 128
       : Space.CODE + random.below(Space.CODE_SIZE + 16) - start - length
-    if (displacement < -length || displacement >= 0) return BigInt(displacement)
+    if (displacement < -length - before || displacement >= 0) return BigInt(displacement)
   }
 }

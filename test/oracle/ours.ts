@@ -37,7 +37,7 @@ class Ours {
   readonly #core: Core
   readonly #state: DataView
   readonly #ram: DataView
-  readonly #data: Uint8Array
+  readonly #data: Buffer
   readonly #dataWords: BigUint64Array
   readonly #initial = new Uint8Array(Space.DATA_SIZE)
   readonly #initialWords = new BigUint64Array(this.#initial.buffer)
@@ -47,7 +47,7 @@ class Ours {
     const { buffer } = core.memory
     this.#state = new DataView(buffer, P, M.VCPU_STRIDE)
     this.#ram = new DataView(buffer, M.RAM, GUEST_RAM)
-    this.#data = new Uint8Array(buffer, M.RAM + DATA_PAGES, Space.DATA_SIZE)
+    this.#data = Buffer.from(buffer, M.RAM + DATA_PAGES, Space.DATA_SIZE)
     this.#dataWords = new BigUint64Array(buffer, M.RAM + DATA_PAGES, Space.DATA_SIZE / 8)
     writeGuest(this.#ram)
     setSystem(this.#state)
@@ -81,6 +81,7 @@ class Ours {
 
   #changed(): Map<number, bigint> {
     const changed = new Map<number, bigint>()
+    if (this.#data.equals(this.#initial)) return changed
     for (let i = 0; i < this.#dataWords.length; i++)
       if (this.#dataWords[i] !== this.#initialWords[i]) changed.set(i * 8, this.#dataWords[i]!)
     return changed
