@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { escapeParser } from './escape.ts'
 import { PanicWatcher } from './panic.ts'
@@ -26,6 +27,31 @@ describe('Ctrl-A', () => {
   test('H helps, and typing goes on', () => expect(typed('a\x01hb')).toBe('a<help>b'))
   test('Ctrl-A Ctrl-A sends one', () => expect(typed('a\x01\x01b')).toBe('a\x01b'))
   test('another key does nothing', () => expect(typed('a\x01qb')).toBe('ab'))
+})
+
+/** Text and the places to cut it, so that it arrives in pieces. */
+const inPieces = (alphabet: string[]) =>
+  fc
+    .record({ text: fc.string({ unit: fc.constantFrom(...alphabet), maxLength: 40 }), at: fc.nat(), then: fc.nat() })
+    .map(({ text, at, then }) => {
+      const [from = 0, to = 0] = [at % (text.length + 1), then % (text.length + 1)].toSorted((a, b) => a - b)
+      return { text, pieces: [text.slice(0, from), text.slice(from, to), text.slice(to)] }
+    })
+
+describe('where the pieces of a stream end changes nothing', () => {
+  test('for escapes', () => {
+    fc.assert(fc.property(inPieces(['\x01', 'h', 'a', 'q']), ({ text, pieces }) => typed(...pieces) === typed(text)))
+  })
+
+  test('for panics', () => {
+    const words = ['Kernel panic - not ', 'syncing: ', 'oh no', '\n', '\r', ' ']
+    const seen = (...texts: string[]) => {
+      const watcher = new PanicWatcher()
+      for (const text of texts) watcher.see(bytes(text))
+      return watcher.finish()
+    }
+    fc.assert(fc.property(inPieces(words), ({ text, pieces }) => seen(...pieces) === seen(text)))
+  })
 })
 
 describe('panic on the console', () => {
