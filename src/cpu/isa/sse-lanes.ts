@@ -53,10 +53,13 @@ export class Lanes {
     return this.or(this.op('ge', this.op('abs', x), this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)), this.isZero(x))
   }
   isZero(x: Value): Value { return this.op('eq', x, this.k(0)) }
-  /** Neither zero nor tiny nor infinite nor NaN: at most inexact. */
+  /**
+   * Neither zero nor tiny nor infinite nor NaN: at most inexact. The least normal number may come from a tiny result,
+   * which raises UE, rounded up.
+   */
   normal(x: Value): Value {
     const m = this.op('abs', x)
-    return this.and(this.op('ge', m, this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)), this.op('lt', m, this.k(Infinity)))
+    return this.and(this.op('gt', m, this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)), this.op('lt', m, this.k(Infinity)))
   }
 
   /** Operand `i` as a value: a vector in memory must be aligned. */
