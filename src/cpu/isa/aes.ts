@@ -5,8 +5,10 @@ import { addressOf } from './sse-lanes.ts'
 import { aligned, lane, simd } from './vector.ts'
 
 for (const [name, opcode, procedure, last] of [
-  ['aesenc', 'DC', 'aesEncrypt', 0], ['aesenclast', 'DD', 'aesEncrypt', 1],
-  ['aesdec', 'DE', 'aesDecrypt', 0], ['aesdeclast', 'DF', 'aesDecrypt', 1],
+  ['aesenc', 'DC', 'aesEncrypt', 0],
+  ['aesenclast', 'DD', 'aesEncrypt', 1],
+  ['aesdec', 'DE', 'aesDecrypt', 0],
+  ['aesdeclast', 'DF', 'aesDecrypt', 1],
 ] as const)
   row(name, `66 0F 38 ${opcode} /r`, 'Vx,Wx', (s) => {
     simd(s)

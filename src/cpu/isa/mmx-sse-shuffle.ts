@@ -14,7 +14,8 @@ function quad(s: Semantics, lanes: readonly Value[]): Value {
 /** Byte indices of the 32-bit unit that bits [2k, 2k+1] of the immediate name. */
 const dword = (s: Semantics, imm: Value, k: number) => s.add(s.mul(s.and(s.shr(imm, 2 * k), 3), 0x04040404), 0x03020100)
 /** Byte indices of the word that bits [2k, 2k+1] name, above byte `base`. */
-const word = (s: Semantics, imm: Value, k: number, base: number) => s.add(s.mul(s.and(s.shr(imm, 2 * k), 3), 0x0202), 0x0100 + base * 0x101)
+const word = (s: Semantics, imm: Value, k: number, base: number) =>
+  s.add(s.mul(s.and(s.shr(imm, 2 * k), 3), 0x0202), 0x0100 + base * 0x101)
 const words = (s: Semantics, imm: Value, base: number) =>
   [0, 2].map((k) => s.or(word(s, imm, k, base), s.shl(word(s, imm, k + 1, base), 16)))
 
@@ -22,7 +23,17 @@ row('pshufd', '66 0F 70 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
   const imm = s.read(2)
-  s.write(0, swizzle(s, b, quad(s, [0, 1, 2, 3].map((k) => dword(s, imm, k)))))
+  s.write(
+    0,
+    swizzle(
+      s,
+      b,
+      quad(
+        s,
+        [0, 1, 2, 3].map((k) => dword(s, imm, k)),
+      ),
+    ),
+  )
 })
 row('pshuflw', 'F2 0F 70 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
@@ -109,9 +120,12 @@ row('pextrd', '66 0F 3A 16 /r', 'Ey,Vx,Ib', (s) => {
   simd(s)
   const v = s.read(1, 'v128')
   const imm = s.read(2)
-  s.write(0, s.size === 64
-    ? lane(s, 'i64x2.extract_lane', broadcastUnit(s, v, s.and(imm, 1), 8), 0)
-    : lane(s, 'i32x4.extract_lane', broadcastUnit(s, v, s.and(imm, 3), 4), 0))
+  s.write(
+    0,
+    s.size === 64
+      ? lane(s, 'i64x2.extract_lane', broadcastUnit(s, v, s.and(imm, 1), 8), 0)
+      : lane(s, 'i32x4.extract_lane', broadcastUnit(s, v, s.and(imm, 3), 4), 0),
+  )
 })
 row('extractps', '66 0F 3A 17 /r', 'Ed,Vx,Ib', (s) => {
   simd(s)
@@ -142,7 +156,8 @@ row('pinsrd', '66 0F 3A 22 /r', 'Vx,Ey,Ib', (s) => {
 row('insertps', '66 0F 3A 21 /r', 'Vx,Wd,Ib', (s) => {
   simd(s)
   const imm = s.read(2)
-  const unit = s.isMem(1) ? s.read(1, 32)
+  const unit = s.isMem(1)
+    ? s.read(1, 32)
     : lane(s, 'i32x4.extract_lane', broadcastUnit(s, s.read(1, 'v128'), s.shr(imm, 6), 4), 0)
   const mask = unitMask(s, s.and(s.shr(imm, 4), 3), 4)
   const inserted = s.op('v128.bitselect', [s.op('i32x4.splat', [unit]), s.read(0), mask])
@@ -156,7 +171,11 @@ function bitMask(s: Semantics, imm: Value, shape: 'i16x8' | 'i32x4' | 'i64x2', l
   const splat = s.op(`${shape}.splat`, [shape === 'i64x2' ? s.toI64(imm) : imm])
   return s.op(`${shape}.ne`, [s.op('v128.and', [splat, weights]), zero(s)])
 }
-for (const [name, opcode, shape, lanes] of [['pblendw', '0E', 'i16x8', 8], ['blendps', '0C', 'i32x4', 4], ['blendpd', '0D', 'i64x2', 2]] as const)
+for (const [name, opcode, shape, lanes] of [
+  ['pblendw', '0E', 'i16x8', 8],
+  ['blendps', '0C', 'i32x4', 4],
+  ['blendpd', '0D', 'i64x2', 2],
+] as const)
   row(name, `66 0F 3A ${opcode} /r`, 'Vx,Wx,Ib', (s) => {
     simd(s)
     const b = aligned(s, 1)

@@ -6,7 +6,10 @@ import type { Semantics } from './semantics.ts'
 import { addressOf, bitsOf, inexactNearest, inexactUnseen, Lanes, scalarResult, type Bits } from './sse-lanes.ts'
 import { aligned, simd, wide } from './vector.ts'
 
-const scalars = [['ss', 'F3', 32, 'd'], ['sd', 'F2', 64, 'q']] as const
+const scalars = [
+  ['ss', 'F3', 32, 'd'],
+  ['sd', 'F2', 64, 'q'],
+] as const
 
 // ---- scalars ----------------------------------------------------------------------------------------------------
 
@@ -22,9 +25,15 @@ for (const [suffix, prefix, bits, size] of scalars) {
     // What fits the significand is exact.
     const limit = bits === 32 ? 1n << 24n : 1n << 53n
     const exact = s.leU(s.add(value, limit), 2n * limit)
-    s.write(0, scalarResult(s, s.or(exact, inexactNearest(s)), fast, () => s.compute(`sseFromInt${bits}`, value)))
+    s.write(
+      0,
+      scalarResult(s, s.or(exact, inexactNearest(s)), fast, () => s.compute(`sseFromInt${bits}`, value)),
+    )
   })
-  for (const [name, opcode, chop] of [['cvtt', '2C', 1], ['cvt', '2D', 0]] as const)
+  for (const [name, opcode, chop] of [
+    ['cvtt', '2C', 1],
+    ['cvt', '2D', 0],
+  ] as const)
     row(`${name}${suffix}2si`, `${prefix} 0F ${opcode} /r`, `Gy,W${size}`, (s) => {
       simd(s)
       const l = new Lanes(s, bits, false)
@@ -33,8 +42,12 @@ for (const [suffix, prefix, bits, size] of scalars) {
       const inRange = l.op('lt', l.op('abs', whole), l.k(2 ** (s.size - 1)))
       const unseen = s.or(l.op('eq', whole, a), chop ? inexactUnseen(s) : inexactNearest(s))
       const fast = s.op(`i64.trunc_sat_f${bits}_s`, [whole])
-      s.write(0, scalarResult(s, s.and(inRange, unseen), fast, () =>
-        s.compute(`sseToInt${bits}`, bitsOf(s, a), s.k32(s.size), s.k32(chop))))
+      s.write(
+        0,
+        scalarResult(s, s.and(inRange, unseen), fast, () =>
+          s.compute(`sseToInt${bits}`, bitsOf(s, a), s.k32(s.size), s.k32(chop)),
+        ),
+      )
     })
 }
 
@@ -42,7 +55,10 @@ row('cvtss2sd', 'F3 0F 5A /r', 'Vq,Wd', (s) => {
   simd(s)
   const l = new Lanes(s, 32, false)
   const a = l.read(1)
-  s.write(0, scalarResult(s, l.plain(a), s.op('f64.promote_f32', [a]), () => s.compute('sseWiden', bitsOf(s, a))))
+  s.write(
+    0,
+    scalarResult(s, l.plain(a), s.op('f64.promote_f32', [a]), () => s.compute('sseWiden', bitsOf(s, a))),
+  )
 })
 
 /** Mask of the f64 lanes that become a normal f32 or a zero. */
@@ -55,7 +71,10 @@ row('cvtsd2ss', 'F2 0F 5A /r', 'Vd,Wq', (s) => {
   const l = new Lanes(s, 64, false)
   const a = l.read(1)
   const ok = s.and(narrows(l, a), inexactNearest(s))
-  s.write(0, scalarResult(s, ok, s.op('f32.demote_f64', [a]), () => s.compute('sseNarrow', bitsOf(s, a))))
+  s.write(
+    0,
+    scalarResult(s, ok, s.op('f32.demote_f64', [a]), () => s.compute('sseNarrow', bitsOf(s, a))),
+  )
 })
 
 // ---- vectors ----------------------------------------------------------------------------------------------------
@@ -64,14 +83,24 @@ row('cvtsd2ss', 'F2 0F 5A /r', 'Vd,Wq', (s) => {
 const source = (s: Semantics) => (s.operand(1).bits === 64 ? wide(s, s.read(1, 64)) : aligned(s, 1))
 
 /** `fast` gives the result and whether it may be used. `code` is the conversion's number in `sseConvert`. */
-function conversion(name: string, encoding: string, operand: 'Wx' | 'Wq', code: number, fast: (s: Semantics, v: Value) => [Value, Value]): void {
+function conversion(
+  name: string,
+  encoding: string,
+  operand: 'Wx' | 'Wq',
+  code: number,
+  fast: (s: Semantics, v: Value) => [Value, Value],
+): void {
   row(name, `${encoding} /r`, `Vx,${operand}`, (s) => {
     simd(s)
     const v = source(s)
     const [result, ok] = fast(s, v)
-    s.if(ok, () => s.write(0, result), () => {
-      s.attempt('sseConvert', s.k32(code), s.slotAddress(0), addressOf(s, 1, v))
-    })
+    s.if(
+      ok,
+      () => s.write(0, result),
+      () => {
+        s.attempt('sseConvert', s.k32(code), s.slotAddress(0), addressOf(s, 1, v))
+      },
+    )
   })
 }
 
@@ -85,8 +114,10 @@ row('cvtdq2pd', 'F3 0F E6 /r', 'Vx,Wq', (s) => {
   s.write(0, s.op('f64x2.convert_low_i32x4_s', [source(s)]))
 })
 const toIntegers: [string, string, number, Bits, boolean][] = [
-  ['cvtps2dq', '66 0F 5B', 0x665b, 32, false], ['cvttps2dq', 'F3 0F 5B', 0xf35b, 32, true],
-  ['cvtpd2dq', 'F2 0F E6', 0xf2e6, 64, false], ['cvttpd2dq', '66 0F E6', 0x66e6, 64, true],
+  ['cvtps2dq', '66 0F 5B', 0x665b, 32, false],
+  ['cvttps2dq', 'F3 0F 5B', 0xf35b, 32, true],
+  ['cvtpd2dq', 'F2 0F E6', 0xf2e6, 64, false],
+  ['cvttpd2dq', '66 0F E6', 0x66e6, 64, true],
 ]
 for (const [name, encoding, code, bits, chop] of toIntegers)
   conversion(name, encoding, 'Wx', code, (s, v) => {
@@ -94,7 +125,10 @@ for (const [name, encoding, code, bits, chop] of toIntegers)
     const whole = l.op(chop ? 'trunc' : 'nearest', v)
     const inRange = l.all(l.op('lt', l.op('abs', whole), l.k(2 ** 31)))
     const unseen = s.or(l.all(l.op('eq', whole, v)), chop ? inexactUnseen(s) : inexactNearest(s))
-    return [s.op(bits === 32 ? 'i32x4.trunc_sat_f32x4_s' : 'i32x4.trunc_sat_f64x2_s_zero', [whole]), s.and(inRange, unseen)]
+    return [
+      s.op(bits === 32 ? 'i32x4.trunc_sat_f32x4_s' : 'i32x4.trunc_sat_f64x2_s_zero', [whole]),
+      s.and(inRange, unseen),
+    ]
   })
 conversion('cvtps2pd', 'NP 0F 5A', 'Wq', 0x5a, (s, v) => {
   const l = new Lanes(s, 32, true)
@@ -128,8 +162,10 @@ row('cvtpi2pd', '66 0F 2A /r', 'Vx,Qq', (s) => {
 })
 const RESULT = S.SCRATCH + 16
 for (const [name, encoding, operand, code] of [
-  ['cvttps2pi', 'NP 0F 2C', 'Wq', 0x2c], ['cvtps2pi', 'NP 0F 2D', 'Wq', 0x2d],
-  ['cvttpd2pi', '66 0F 2C', 'Wx', 0x662c], ['cvtpd2pi', '66 0F 2D', 'Wx', 0x662d],
+  ['cvttps2pi', 'NP 0F 2C', 'Wq', 0x2c],
+  ['cvtps2pi', 'NP 0F 2D', 'Wq', 0x2d],
+  ['cvttpd2pi', '66 0F 2C', 'Wx', 0x662c],
+  ['cvtpd2pi', '66 0F 2D', 'Wx', 0x662d],
 ] as const)
   row(name, `${encoding} /r`, `Pq,${operand}`, (s) => {
     simd(s)
@@ -144,13 +180,20 @@ for (const [name, encoding, operand, code] of [
 
 /** The four roundings of a value, one chosen by `rc` as in MXCSR.RC. */
 const rounded = (l: Lanes, a: Value, rc: Value) =>
-  l.s.select(l.s.and(rc, 2),
+  l.s.select(
+    l.s.and(rc, 2),
     l.s.select(l.s.and(rc, 1), l.op('trunc', a), l.op('ceil', a)),
-    l.s.select(l.s.and(rc, 1), l.op('floor', a), l.op('nearest', a)))
+    l.s.select(l.s.and(rc, 1), l.op('floor', a), l.op('nearest', a)),
+  )
 
 const MXCSR_ROUNDING = 4
 const QUIET = 8
-for (const [suffix, opcode, bits, packed] of [['ps', '08', 32, true], ['pd', '09', 64, true], ['ss', '0A', 32, false], ['sd', '0B', 64, false]] as const)
+for (const [suffix, opcode, bits, packed] of [
+  ['ps', '08', 32, true],
+  ['pd', '09', 64, true],
+  ['ss', '0A', 32, false],
+  ['sd', '0B', 64, false],
+] as const)
   row(`round${suffix}`, `66 0F 3A ${opcode} /r`, packed ? 'Vx,Wx,Ib' : bits === 32 ? 'Vd,Wd,Ib' : 'Vq,Wq,Ib', (s) => {
     simd(s)
     const l = new Lanes(s, bits, packed)
@@ -160,8 +203,16 @@ for (const [suffix, opcode, bits, packed] of [['ps', '08', 32, true], ['pd', '09
     const silent = s.or(s.or(l.all(l.op('eq', r, a)), s.ne(s.and(imm, QUIET), 0)), inexactUnseen(s))
     const ok = s.and(l.all(l.plain(a)), silent)
     if (packed)
-      s.if(ok, () => s.write(0, r), () => {
-        s.attempt(`sseRoundPacked${bits}`, imm, s.slotAddress(0), addressOf(s, 1, a))
-      })
-    else s.write(0, scalarResult(s, ok, r, () => s.compute(`sseRound${bits}`, imm, bitsOf(s, a))))
+      s.if(
+        ok,
+        () => s.write(0, r),
+        () => {
+          s.attempt(`sseRoundPacked${bits}`, imm, s.slotAddress(0), addressOf(s, 1, a))
+        },
+      )
+    else
+      s.write(
+        0,
+        scalarResult(s, ok, r, () => s.compute(`sseRound${bits}`, imm, bitsOf(s, a))),
+      )
   })

@@ -11,7 +11,10 @@ import { aligned, bytes, shuffle, simd, units } from './vector.ts'
 const hex = (opcode: number) => opcode.toString(16).toUpperCase()
 const formats: readonly [string, string, Bits, boolean][] = [
   // suffix, prefix, bits of a lane, packed
-  ['ps', 'NP', 32, true], ['pd', '66', 64, true], ['ss', 'F3', 32, false], ['sd', 'F2', 64, false],
+  ['ps', 'NP', 32, true],
+  ['pd', '66', 64, true],
+  ['ss', 'F3', 32, false],
+  ['sd', 'F2', 64, false],
 ]
 const scalarOperands = (bits: Bits) => (bits === 32 ? 'Vd,Wd' : 'Vq,Wq')
 
@@ -21,12 +24,15 @@ type Arithmetic = 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'min' | 'max'
 
 function compute(l: Lanes, name: Arithmetic, a: Value, b: Value): Value {
   switch (name) {
-    case 'sqrt': return l.op('sqrt', b)
+    case 'sqrt':
+      return l.op('sqrt', b)
     // The second operand if they are equal: zeros of either sign. `pmin` and `pmax` keep their first one.
-    case 'min': case 'max':
+    case 'min':
+    case 'max':
       if (l.packed) return l.op(`p${name}`, b, a)
       return l.s.select(l.op(name === 'min' ? 'lt' : 'gt', a, b), a, b)
-    default: return l.op(name, a, b)
+    default:
+      return l.op(name, a, b)
   }
 }
 
@@ -35,11 +41,16 @@ function unexceptional(l: Lanes, name: Arithmetic, a: Value, b: Value, r: Value)
   if (name === 'sqrt') return l.and(l.plain(b), l.or(l.normal(r), l.isZero(r)))
   const plain = l.and(l.plain(a), l.plain(b))
   switch (name) {
-    case 'min': case 'max': return plain
+    case 'min':
+    case 'max':
+      return plain
     // A sum of numbers that are not denormal is zero only by being exact; a product or quotient may have underflowed.
-    case 'mul': return l.and(plain, l.or(l.normal(r), l.and(l.isZero(r), l.or(l.isZero(a), l.isZero(b)))))
-    case 'div': return l.and(plain, l.or(l.normal(r), l.and(l.isZero(r), l.isZero(a))))
-    default: return l.and(plain, l.or(l.normal(r), l.isZero(r)))
+    case 'mul':
+      return l.and(plain, l.or(l.normal(r), l.and(l.isZero(r), l.or(l.isZero(a), l.isZero(b)))))
+    case 'div':
+      return l.and(plain, l.or(l.normal(r), l.and(l.isZero(r), l.isZero(a))))
+    default:
+      return l.and(plain, l.or(l.normal(r), l.isZero(r)))
   }
 }
 
@@ -52,18 +63,37 @@ const arithmetic = (name: Arithmetic, opcode: number, bits: Bits, packed: boolea
   const fine = l.all(unexceptional(l, name, a, b, r))
   const ok = name === 'min' || name === 'max' ? fine : s.and(fine, inexactNearest(s))
   if (packed)
-    s.if(ok, () => s.write(0, r), () => {
-      s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
-    })
-  else s.write(0, scalarResult(s, ok, r, () => s.compute(`sseArith${bits}`, s.k32(opcode), bitsOf(s, a), bitsOf(s, b))))
+    s.if(
+      ok,
+      () => s.write(0, r),
+      () => {
+        s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
+      },
+    )
+  else
+    s.write(
+      0,
+      scalarResult(s, ok, r, () => s.compute(`sseArith${bits}`, s.k32(opcode), bitsOf(s, a), bitsOf(s, b))),
+    )
 }
 
 const operations: [Arithmetic, number][] = [
-  ['sqrt', 0x51], ['add', 0x58], ['mul', 0x59], ['sub', 0x5c], ['min', 0x5d], ['div', 0x5e], ['max', 0x5f],
+  ['sqrt', 0x51],
+  ['add', 0x58],
+  ['mul', 0x59],
+  ['sub', 0x5c],
+  ['min', 0x5d],
+  ['div', 0x5e],
+  ['max', 0x5f],
 ]
 for (const [name, opcode] of operations)
   for (const [suffix, prefix, bits, packed] of formats)
-    row(`${name}${suffix}`, `${prefix} 0F ${hex(opcode)} /r`, packed ? 'Vx,Wx' : scalarOperands(bits), arithmetic(name, opcode, bits, packed))
+    row(
+      `${name}${suffix}`,
+      `${prefix} 0F ${hex(opcode)} /r`,
+      packed ? 'Vx,Wx' : scalarOperands(bits),
+      arithmetic(name, opcode, bits, packed),
+    )
 
 /** Sums or differences of lanes that were brought side by side. */
 const pairwise = (opcode: number, bits: Bits, subtract: boolean) => (s: Semantics) => {
@@ -72,26 +102,53 @@ const pairwise = (opcode: number, bits: Bits, subtract: boolean) => (s: Semantic
   const b = aligned(s, 1)
   const a = s.read(0)
   const size = bits / 8
-  const [even, odd] = bits === 32 ? [[0, 2, 4, 6], [1, 3, 5, 7]] : [[0, 2], [1, 3]]
+  const [even, odd] =
+    bits === 32
+      ? [
+          [0, 2, 4, 6],
+          [1, 3, 5, 7],
+        ]
+      : [
+          [0, 2],
+          [1, 3],
+        ]
   let x = a
   let y = b
   // ADDSUB subtracts in the even lanes, where a sign bit is flipped before the addition.
-  if (opcode === 0xd0) y = s.op('v128.xor', [b, bits === 32 ? bytes(s, 0, 0, 0, 0x80, 0, 0, 0, 0) : bytes(s, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0)])
+  if (opcode === 0xd0)
+    y = s.op('v128.xor', [
+      b,
+      bits === 32 ? bytes(s, 0, 0, 0, 0x80, 0, 0, 0, 0) : bytes(s, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0),
+    ])
   else {
     x = shuffle(s, a, b, units(size, ...(even as number[])))
     y = shuffle(s, a, b, units(size, ...(odd as number[])))
   }
   const name = subtract ? 'sub' : 'add'
   const r = l.op(name, x, y)
-  s.if(s.and(l.all(unexceptional(l, name, x, y, r)), inexactNearest(s)), () => s.write(0, r), () => {
-    s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
-  })
+  s.if(
+    s.and(l.all(unexceptional(l, name, x, y, r)), inexactNearest(s)),
+    () => s.write(0, r),
+    () => {
+      s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
+    },
+  )
 }
-for (const [name, opcode] of [['hadd', 0x7c], ['hsub', 0x7d], ['addsub', 0xd0]] as const)
-  for (const [suffix, prefix, bits] of [['ps', 'F2', 32], ['pd', '66', 64]] as const)
+for (const [name, opcode] of [
+  ['hadd', 0x7c],
+  ['hsub', 0x7d],
+  ['addsub', 0xd0],
+] as const)
+  for (const [suffix, prefix, bits] of [
+    ['ps', 'F2', 32],
+    ['pd', '66', 64],
+  ] as const)
     row(`${name}${suffix}`, `${prefix} 0F ${hex(opcode)} /r`, 'Vx,Wx', pairwise(opcode, bits, name === 'hsub'))
 
-for (const [name, opcode, scalar] of [['rcp', 0x53, 'sseRcp32'], ['rsqrt', 0x52, 'sseRsqrt32']] as const) {
+for (const [name, opcode, scalar] of [
+  ['rcp', 0x53, 'sseRcp32'],
+  ['rsqrt', 0x52, 'sseRsqrt32'],
+] as const) {
   row(`${name}ps`, `NP 0F ${hex(opcode)} /r`, 'Vx,Wx', (s) => {
     simd(s)
     const b = aligned(s, 1)
@@ -103,7 +160,10 @@ for (const [name, opcode, scalar] of [['rcp', 0x53, 'sseRcp32'], ['rsqrt', 0x52,
   })
 }
 
-for (const [name, opcode, procedure] of [['dpps', '40', 'sseDot32'], ['dppd', '41', 'sseDot64']] as const)
+for (const [name, opcode, procedure] of [
+  ['dpps', '40', 'sseDot32'],
+  ['dppd', '41', 'sseDot64'],
+] as const)
   row(name, `66 0F 3A ${opcode} /r`, 'Vx,Wx,Ib', (s) => {
     simd(s)
     const b = aligned(s, 1)
@@ -133,25 +193,42 @@ for (const [suffix, prefix, bits, packed] of formats)
     const ok = l.all(l.and(l.plain(a), l.plain(b)))
     const fast = predicated(l, a, b, predicate)
     if (packed)
-      s.if(ok, () => s.write(0, fast), () => {
-        s.attempt(`sseCmpPacked${bits}`, predicate, s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
-      })
+      s.if(
+        ok,
+        () => s.write(0, fast),
+        () => {
+          s.attempt(`sseCmpPacked${bits}`, predicate, s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
+        },
+      )
     else {
       const mask = s.sub(s.k32(0), fast)
-      s.write(0, scalarResult(s, ok, bits === 32 ? mask : s.signed64(mask, 32), () =>
-        s.compute(`sseCmp${bits}`, predicate, bitsOf(s, a), bitsOf(s, b))))
+      s.write(
+        0,
+        scalarResult(s, ok, bits === 32 ? mask : s.signed64(mask, 32), () =>
+          s.compute(`sseCmp${bits}`, predicate, bitsOf(s, a), bitsOf(s, b)),
+        ),
+      )
     }
   })
 
 const ZF = 6
-for (const [name, opcode, quiet] of [['ucomi', '2E', 1], ['comi', '2F', 0]] as const)
-  for (const [suffix, prefix, bits] of [['ss', 'NP', 32], ['sd', '66', 64]] as const)
+for (const [name, opcode, quiet] of [
+  ['ucomi', '2E', 1],
+  ['comi', '2F', 0],
+] as const)
+  for (const [suffix, prefix, bits] of [
+    ['ss', 'NP', 32],
+    ['sd', '66', 64],
+  ] as const)
     row(`${name}${suffix}`, `${prefix} 0F ${opcode} /r`, scalarOperands(bits), (s) => {
       simd(s)
       const l = new Lanes(s, bits, false)
       const b = l.read(1)
       const a = l.read(0)
       const fast = s.or(s.shl(l.op('eq', a, b), ZF), l.op('lt', a, b))
-      s.setFlags(scalarResult(s, l.and(l.plain(a), l.plain(b)), fast, () =>
-        s.compute(`sseComi${bits}`, bitsOf(s, a), bitsOf(s, b), s.k32(quiet))))
+      s.setFlags(
+        scalarResult(s, l.and(l.plain(a), l.plain(b)), fast, () =>
+          s.compute(`sseComi${bits}`, bitsOf(s, a), bitsOf(s, b), s.k32(quiet)),
+        ),
+      )
     })

@@ -15,9 +15,13 @@ const PM = 0x1000
 const RC = 0x6000
 
 /** PE is set and masked: another inexact result changes nothing. */
-export function inexactUnseen(s: Semantics): Value { return s.eq(s.and(s.state(S.MXCSR), PE | PM), PE | PM) }
+export function inexactUnseen(s: Semantics): Value {
+  return s.eq(s.and(s.state(S.MXCSR), PE | PM), PE | PM)
+}
 /** The same, and rounding is to nearest. */
-export function inexactNearest(s: Semantics): Value { return s.eq(s.and(s.state(S.MXCSR), PE | PM | RC), PE | PM) }
+export function inexactNearest(s: Semantics): Value {
+  return s.eq(s.and(s.state(S.MXCSR), PE | PM | RC), PE | PM)
+}
 
 /** Lanes of `bits` bits: operations that are the same for scalars and vectors. A scalar's masks are i32, 0 or 1. */
 export class Lanes {
@@ -34,8 +38,12 @@ export class Lanes {
   op(name: string, ...args: Value[]): Value {
     return this.s.op(`${this.packed ? (this.bits === 32 ? 'f32x4' : 'f64x2') : `f${this.bits}`}.${name}`, args)
   }
-  and(a: Value, b: Value): Value { return this.s.op(this.packed ? 'v128.and' : 'i32.and', [a, b]) }
-  or(a: Value, b: Value): Value { return this.s.op(this.packed ? 'v128.or' : 'i32.or', [a, b]) }
+  and(a: Value, b: Value): Value {
+    return this.s.op(this.packed ? 'v128.and' : 'i32.and', [a, b])
+  }
+  or(a: Value, b: Value): Value {
+    return this.s.op(this.packed ? 'v128.or' : 'i32.or', [a, b])
+  }
 
   /** Whether a mask holds in all lanes (i32). */
   all(mask: Value): Value {
@@ -52,14 +60,19 @@ export class Lanes {
   plain(x: Value): Value {
     return this.or(this.op('ge', this.op('abs', x), this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)), this.isZero(x))
   }
-  isZero(x: Value): Value { return this.op('eq', x, this.k(0)) }
+  isZero(x: Value): Value {
+    return this.op('eq', x, this.k(0))
+  }
   /**
    * Neither zero nor tiny nor infinite nor NaN: at most inexact. The least normal number may come from a tiny result,
    * which raises UE, rounded up.
    */
   normal(x: Value): Value {
     const m = this.op('abs', x)
-    return this.and(this.op('gt', m, this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)), this.op('lt', m, this.k(Infinity)))
+    return this.and(
+      this.op('gt', m, this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)),
+      this.op('lt', m, this.k(Infinity)),
+    )
   }
 
   /** Operand `i` as a value: a vector in memory must be aligned. */
@@ -86,9 +99,13 @@ export function addressOf(s: Semantics, i: number, value: Value): Value {
 
 /** A scalar result: `fast` where `ok`, else what the procedure makes of the operands' bits, after exceptions. */
 export function scalarResult(s: Semantics, ok: Value, fast: Value, slow: () => Value): Value {
-  return s.choose(ok, () => fast, () => {
-    const bits = slow()
-    s.attempt('sseCheck')
-    return fast.ty === bits.ty ? bits : fromBits(s, bits)
-  })
+  return s.choose(
+    ok,
+    () => fast,
+    () => {
+      const bits = slow()
+      s.attempt('sseCheck')
+      return fast.ty === bits.ty ? bits : fromBits(s, bits)
+    },
+  )
 }

@@ -21,11 +21,19 @@ const unaligned = (s: Semantics) => {
   simd(s)
   s.write(0, s.read(1))
 }
-for (const [name, prefix, load, store] of [['movaps', 'NP', '28', '29'], ['movapd', '66', '28', '29'], ['movdqa', '66', '6F', '7F']]) {
+for (const [name, prefix, load, store] of [
+  ['movaps', 'NP', '28', '29'],
+  ['movapd', '66', '28', '29'],
+  ['movdqa', '66', '6F', '7F'],
+]) {
   row(`${name}_load`, `${prefix} 0F ${load} /r`, 'Vx,Wx', loadAligned)
   row(`${name}_store`, `${prefix} 0F ${store} /r`, 'Wx,Vx', storeAligned)
 }
-for (const [prefix, load, store] of [['NP', '10', '11'], ['66', '10', '11'], ['F3', '6F', '7F']]) {
+for (const [prefix, load, store] of [
+  ['NP', '10', '11'],
+  ['66', '10', '11'],
+  ['F3', '6F', '7F'],
+]) {
   row('movu', `${prefix} 0F ${load} /r`, 'Vx,Wx', unaligned)
   row('movu', `${prefix} 0F ${store} /r`, 'Wx,Vx', unaligned)
 }
@@ -100,7 +108,10 @@ row('movlhps', 'NP 0F 16 /r', 'Vq,Uq', (s) => {
 
 // ---- duplicates, unpacking, masks ------------------------------------------------------------------------------
 
-for (const [name, encoding, order] of [['movshdup', 'F3 0F 16', [1, 1, 3, 3]], ['movsldup', 'F3 0F 12', [0, 0, 2, 2]]] as const)
+for (const [name, encoding, order] of [
+  ['movshdup', 'F3 0F 16', [1, 1, 3, 3]],
+  ['movsldup', 'F3 0F 12', [0, 0, 2, 2]],
+] as const)
   row(name, `${encoding} /r`, 'Vx,Wx', (s) => {
     simd(s)
     const b = aligned(s, 1)
@@ -110,14 +121,24 @@ row('movddup', 'F2 0F 12 /r', 'Vx,Wq', (s) => {
   simd(s)
   s.write(0, s.op('i64x2.splat', [s.read(1, 64)]))
 })
-for (const [name, prefix, size] of [['ps', 'NP', 4], ['pd', '66', 8]] as const)
-  for (const [high, opcode] of [[0, '14'], [1, '15']] as const)
+for (const [name, prefix, size] of [
+  ['ps', 'NP', 4],
+  ['pd', '66', 8],
+] as const)
+  for (const [high, opcode] of [
+    [0, '14'],
+    [1, '15'],
+  ] as const)
     row(`unpck${high ? 'h' : 'l'}${name}`, `${prefix} 0F ${opcode} /r`, 'Vx,Wx', (s) => {
       simd(s)
       const b = aligned(s, 1)
       s.write(0, interleaved(s, s.read(0), b, size, high))
     })
-for (const [name, encoding, wasm] of [['movmskps', 'NP 0F 50', 'i32x4.bitmask'], ['movmskpd', '66 0F 50', 'i64x2.bitmask'], ['pmovmskb', '66 0F D7', 'i8x16.bitmask']] as const)
+for (const [name, encoding, wasm] of [
+  ['movmskps', 'NP 0F 50', 'i32x4.bitmask'],
+  ['movmskpd', '66 0F 50', 'i64x2.bitmask'],
+  ['pmovmskb', '66 0F D7', 'i8x16.bitmask'],
+] as const)
   row(name, `${encoding} /r`, 'Gd,Ux', (s) => {
     simd(s)
     s.write(0, s.op(wasm, [s.read(1)]))
@@ -125,8 +146,16 @@ for (const [name, encoding, wasm] of [['movmskps', 'NP 0F 50', 'i32x4.bitmask'],
 
 // ---- bitwise ----------------------------------------------------------------------------------------------------
 
-for (const [name, opcode, wasm] of [['and', '54', 'v128.and'], ['andn', '55', 'v128.andnot'], ['or', '56', 'v128.or'], ['xor', '57', 'v128.xor']] as const)
-  for (const [suffix, prefix] of [['ps', 'NP'], ['pd', '66']] as const)
+for (const [name, opcode, wasm] of [
+  ['and', '54', 'v128.and'],
+  ['andn', '55', 'v128.andnot'],
+  ['or', '56', 'v128.or'],
+  ['xor', '57', 'v128.xor'],
+] as const)
+  for (const [suffix, prefix] of [
+    ['ps', 'NP'],
+    ['pd', '66'],
+  ] as const)
     row(`${name}${suffix}`, `${prefix} 0F ${opcode} /r`, 'Vx,Wx', (s) => {
       simd(s)
       const b = aligned(s, 1)
@@ -137,7 +166,6 @@ for (const [name, opcode, wasm] of [['and', '54', 'v128.and'], ['andn', '55', 'v
 
 /** A store clears TOP first: it stays cleared when the store faults, as on Intel's processors. */
 const resetTop = (s: Semantics) => s.setState(S.FSW, 32, s.and(s.state(S.FSW), ~0x3800))
-
 
 row('movd_mmx', 'NP 0F 6E /r', 'Pq,Ey', (s) => {
   s.attempt('mmxFault')
@@ -202,18 +230,31 @@ const masked = (s: Semantics, address: 16 | 32 | 64, offsets: readonly number[])
     return linear
   })
   offsets.forEach((offset, i) =>
-    s.attempt('maskedStore', quadwords[i] as Value, s.add(s.slotAddress(0), offset), s.add(s.slotAddress(1), offset)))
+    s.attempt('maskedStore', quadwords[i] as Value, s.add(s.slotAddress(0), offset), s.add(s.slotAddress(1), offset)),
+  )
 }
 for (const bits of [16, 32, 64] as const) {
-  row(`maskmovdqu_${bits}`, '66 0F F7 /r', 'Vx,Ux', (s) => {
-    simd(s)
-    masked(s, bits, [8, 0])
-  }, { address: bits, dataSegment: true })
-  row(`maskmovq_${bits}`, 'NP 0F F7 /r', 'Pq,Nq', (s) => {
-    s.attempt('mmxFault')
-    s.call('mmxEnter', [])
-    masked(s, bits, [0])
-  }, { address: bits, dataSegment: true })
+  row(
+    `maskmovdqu_${bits}`,
+    '66 0F F7 /r',
+    'Vx,Ux',
+    (s) => {
+      simd(s)
+      masked(s, bits, [8, 0])
+    },
+    { address: bits, dataSegment: true },
+  )
+  row(
+    `maskmovq_${bits}`,
+    'NP 0F F7 /r',
+    'Pq,Nq',
+    (s) => {
+      s.attempt('mmxFault')
+      s.call('mmxEnter', [])
+      masked(s, bits, [0])
+    },
+    { address: bits, dataSegment: true },
+  )
 }
 
 // ---- control ----------------------------------------------------------------------------------------------------
@@ -228,4 +269,3 @@ row('stmxcsr', 'NP 0F AE /3', 'Md', (s) => {
   simd(s)
   s.write(0, s.state(S.MXCSR))
 })
-

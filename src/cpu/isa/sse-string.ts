@@ -33,21 +33,35 @@ function index(s: Semantics, mask: Value): Value {
 /** The bits themselves, or elements of all ones. */
 function expanded(s: Semantics, mask: Value): Value {
   const immediate = s.read(2)
-  const elements = (v: Value, shape: string, weights: Value) => s.op(`${shape}.ne`, [s.op('v128.and', [v, weights]), zero(s)])
+  const elements = (v: Value, shape: string, weights: Value) =>
+    s.op(`${shape}.ne`, [s.op('v128.and', [v, weights]), zero(s)])
   const splat = s.op('i16x8.splat', [mask])
   const words = elements(splat, 'i16x8', bytes(s, 1, 0, 2, 0, 4, 0, 8, 0, 16, 0, 32, 0, 64, 0, 128, 0))
   const halves = s.op('i8x16.swizzle', [splat, bytes(s, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)])
   const single = elements(halves, 'i8x16', bytes(s, 1, 2, 4, 8, 16, 32, 64, 128))
-  return s.select(s.and(immediate, EXPANDED), s.select(s.and(immediate, WORDS), words, single), clear64(s, s.toI64(mask)))
+  return s.select(
+    s.and(immediate, EXPANDED),
+    s.select(s.and(immediate, WORDS), words, single),
+    clear64(s, s.toI64(mask)),
+  )
 }
 
 for (const [name, opcode, explicit, toIndex] of [
-  ['pcmpestrm', '60', true, false], ['pcmpestri', '61', true, true], ['pcmpistrm', '62', false, false], ['pcmpistri', '63', false, true],
+  ['pcmpestrm', '60', true, false],
+  ['pcmpestri', '61', true, true],
+  ['pcmpistrm', '62', false, false],
+  ['pcmpistri', '63', false, true],
 ] as const)
-  row(name, `66 0F 3A ${opcode} /r`, 'Vx,Wx,Ib', (s) => {
-    const result = compared(s, explicit)
-    const mask = s.and(result, 0xffff)
-    if (toIndex) s.setReg(S.RCX, index(s, mask), 32)
-    else s.setState(s.vector(0), 'v128', expanded(s, mask))
-    s.setFlags(s.shr(result, 16))
-  }, explicit ? { sized: true, sizes: [32, 64] } : {})
+  row(
+    name,
+    `66 0F 3A ${opcode} /r`,
+    'Vx,Wx,Ib',
+    (s) => {
+      const result = compared(s, explicit)
+      const mask = s.and(result, 0xffff)
+      if (toIndex) s.setReg(S.RCX, index(s, mask), 32)
+      else s.setState(s.vector(0), 'v128', expanded(s, mask))
+      s.setFlags(s.shr(result, 16))
+    },
+    explicit ? { sized: true, sizes: [32, 64] } : {},
+  )

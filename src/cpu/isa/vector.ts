@@ -48,16 +48,29 @@ export function units(size: number, ...order: number[]): number[] {
 /** The low halves (`high` 0) or the high halves of a and b interleaved in units of `size` bytes. */
 export function interleaved(s: Semantics, a: Value, b: Value, size: number, high: number): Value {
   const n = 16 / size
-  return shuffle(s, a, b, units(size, ...Array.from({ length: n }, (_, i) => (high * n) / 2 + (i >> 1) + (i & 1 ? n : 0))))
+  return shuffle(
+    s,
+    a,
+    b,
+    units(size, ...Array.from({ length: n }, (_, i) => (high * n) / 2 + (i >> 1) + (i & 1 ? n : 0))),
+  )
 }
 
-export function lane(s: Semantics, name: string, v: Value, index: number): Value { return s.op(name, [v], [index]) }
+export function lane(s: Semantics, name: string, v: Value, index: number): Value {
+  return s.op(name, [v], [index])
+}
 
 /** A 64-bit value in both halves of a vector. */
-export function wide(s: Semantics, v: Value): Value { return s.op('i64x2.splat', [v]) }
+export function wide(s: Semantics, v: Value): Value {
+  return s.op('i64x2.splat', [v])
+}
 /** An i64 with a zero above it. */
-export function clear64(s: Semantics, value: Value): Value { return s.op('i64x2.replace_lane', [zero(s), value], [0]) }
-export function low64(s: Semantics, v: Value): Value { return lane(s, 'i64x2.extract_lane', v, 0) }
+export function clear64(s: Semantics, value: Value): Value {
+  return s.op('i64x2.replace_lane', [zero(s), value], [0])
+}
+export function low64(s: Semantics, v: Value): Value {
+  return lane(s, 'i64x2.extract_lane', v, 0)
+}
 
 /** Store an MMX result: the register's exponent becomes all ones, the x87 stack is marked full. */
 export function writeMmx(s: Semantics, i: number, value: Value): void {
@@ -71,24 +84,45 @@ export type MmxForm = 'low' | 'high' | 'pair' | 'none'
 
 const hex = (opcode: number) => opcode.toString(16).toUpperCase().padStart(2, '0')
 
-/** A two-operand integer operation on XMM registers, and on MMX registers if `mmx` says how. `map` is '0F' or '0F 38'. */
-export function vectorRow(name: string, map: string, opcode: number, f: VectorOp, mmx: MmxForm = 'low', options: RowOptions = {}): void {
-  row(name, `66 ${map} ${hex(opcode)} /r`, 'Vx,Wx', (s) => {
-    simd(s)
-    const b = aligned(s, 1)
-    s.write(0, f(s, s.read(0), b))
-  }, options)
+/**
+ * A two-operand integer operation on XMM registers, and on MMX registers if `mmx` says how. `map` is '0F' or '0F 38'.
+ */
+export function vectorRow(
+  name: string,
+  map: string,
+  opcode: number,
+  f: VectorOp,
+  mmx: MmxForm = 'low',
+  options: RowOptions = {},
+): void {
+  row(
+    name,
+    `66 ${map} ${hex(opcode)} /r`,
+    'Vx,Wx',
+    (s) => {
+      simd(s)
+      const b = aligned(s, 1)
+      s.write(0, f(s, s.read(0), b))
+    },
+    options,
+  )
   if (mmx === 'none') return
-  row(`${name}_mmx`, `NP ${map} ${hex(opcode)} /r`, 'Pq,Qq', (s) => {
-    s.attempt('mmxFault')
-    const b = s.read(1)
-    const a = s.read(0)
-    if (mmx === 'pair') {
-      const both = s.op('i64x2.replace_lane', [wide(s, a), b], [1])
-      writeMmx(s, 0, low64(s, f(s, both, both)))
-    } else {
-      const result = f(s, wide(s, a), wide(s, b))
-      writeMmx(s, 0, mmx === 'high' ? lane(s, 'i64x2.extract_lane', result, 1) : low64(s, result))
-    }
-  }, options)
+  row(
+    `${name}_mmx`,
+    `NP ${map} ${hex(opcode)} /r`,
+    'Pq,Qq',
+    (s) => {
+      s.attempt('mmxFault')
+      const b = s.read(1)
+      const a = s.read(0)
+      if (mmx === 'pair') {
+        const both = s.op('i64x2.replace_lane', [wide(s, a), b], [1])
+        writeMmx(s, 0, low64(s, f(s, both, both)))
+      } else {
+        const result = f(s, wide(s, a), wide(s, b))
+        writeMmx(s, 0, mmx === 'high' ? lane(s, 'i64x2.extract_lane', result, 1) : low64(s, result))
+      }
+    },
+    options,
+  )
 }
