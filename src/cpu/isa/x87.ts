@@ -9,7 +9,11 @@ import type { Semantics } from './semantics.ts'
 
 type Fetch = (s: Semantics) => Value
 const st = (s: Semantics) => s.and(s.imm(), 7)
-const effective = (s: Semantics) => s.ea().value
+/** The memory operand for FDP: a linear address as it is, an offset in a segment with bit 62 set. */
+const effective = (s: Semantics) => {
+  const { kind, value } = s.ea()
+  return kind === 'flat' ? value : s.or(value, 1n << 62n)
+}
 const hex = (byte: number) => byte.toString(16).toUpperCase()
 
 /** A row that first waits for pending exceptions. */
@@ -64,6 +68,9 @@ const plain: [string, string, string, number[]][] = [
   ['fxtract', 'D9 F4', 'x87Extract', []], ['fprem1', 'D9 F5', 'x87Remainder', [1]], ['fprem', 'D9 F8', 'x87Remainder', [0]],
   ['fdecstp', 'D9 F6', 'x87Turn', [7]], ['fincstp', 'D9 F7', 'x87Turn', [1]],
   ['fsqrt', 'D9 FA', 'x87Sqrt', []], ['frndint', 'D9 FC', 'x87RoundInt', []], ['fscale', 'D9 FD', 'x87Scale', []], ['fnop', 'D9 D0', 'x87Nop', []],
+  ['f2xm1', 'D9 F0', 'x87Power', []], ['fyl2x', 'D9 F1', 'x87Logarithm', [0]], ['fyl2xp1', 'D9 F9', 'x87Logarithm', [1]],
+  ['fptan', 'D9 F2', 'x87Tangent', [2]], ['fsincos', 'D9 FB', 'x87Tangent', [0]], ['fpatan', 'D9 F3', 'x87Arctangent', []],
+  ['fsin', 'D9 FE', 'x87Sine', [0]], ['fcos', 'D9 FF', 'x87Sine', [1]],
 ]
 for (const [name, encoding, procedure, args] of plain)
   row(name, encoding, '', waiting((s) => s.call(procedure, args.map((a) => s.k32(a)))))
@@ -122,7 +129,8 @@ for (const [name, encoding, procedure] of [['fstp_f80', 'DB /7', 'x87ToExtended'
     s.call('x87Stored', [s.k32(1), effective(s)])
   }))
 row('fst_st', 'DD D0+i', '', waiting((s) => s.call('x87StoreRegister', [st(s), s.k32(0)])))
-for (const encoding of ['DD D8+i', 'D9 D8+i', 'DF D0+i', 'DF D8+i'])
+row('fstpnce', 'D9 D8+i', '', waiting((s) => s.call('x87StoreUnchecked', [st(s)])))
+for (const encoding of ['DD D8+i', 'DF D0+i', 'DF D8+i'])
   row('fstp_st', encoding, '', waiting((s) => s.call('x87StoreRegister', [st(s), s.k32(1)])))
 
 // ---- registers --------------------------------------------------------------------------------------------------

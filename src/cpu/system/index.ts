@@ -51,7 +51,8 @@ export { x87Extract, x87Remainder, x87Scale } from './x87-remainder'
 export { mmxFault, x87Fault, x87NoWaitFault, x87WaitFault } from './x87-stack'
 export {
   x87LoadBcd, x87LoadConstant, x87LoadExtended, x87LoadF32, x87LoadF64, x87LoadInt, x87LoadRegister, x87StoreGoes,
-  x87StoreRegister, x87Stored, x87ToBcd, x87ToBcdHigh, x87ToExtended, x87ToExtendedHigh, x87ToF32, x87ToF64, x87ToInt,
+  x87StoreRegister, x87StoreUnchecked, x87Stored, x87ToBcd, x87ToBcdHigh, x87ToExtended, x87ToExtendedHigh, x87ToF32,
+  x87ToF64, x87ToInt,
 } from './x87-transfer'
 export { maskedProbe, maskedStore } from './masked'
 export { crc32 } from './crc32'
@@ -66,3 +67,4 @@ export { x87Sine, x87Tangent } from './x87-trigonometry'
 export { compareExplicit, compareImplicit } from './sse-string'
 export { aesDecrypt, aesEncrypt, aesInverseMix, aesKey, carrylessMultiply } from './aes'
 export { tryRead, tryWrite } from './tried'
+export { x87LoadImage, x87StoreImage } from './x87-memory'

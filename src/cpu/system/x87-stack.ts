@@ -6,8 +6,8 @@
  * leaf 7, EBX bits 6 and 13) FOP and FDP change only at an unmasked exception and FCS and FDS are 0.
  */
 import {
-  FCW, FDP, FIP, FOP, FP_FLAGS, FPR, FPU_TRAP, FSW, FTW, MODE, MODE_LONG, PAGE_LINEAR, R_IMM, R_OFFSET_LENGTH, RECORD,
-  SEG_BASE,
+  FCW, FDP, FIP, FOP, FP_FLAGS, FPR, FPU_TRAP, FSW, FTW, MODE, MODE_LONG, PAGE_LINEAR, R_BASE, R_IMM,
+  R_OFFSET_LENGTH, RECORD, SEG_BASE,
 } from './layout'
 import { raiseNoError } from './faults'
 import { indefiniteExtended } from './softfloat-extended'
@@ -23,8 +23,11 @@ export const BUSY: u32 = 0x8000
 /** IE, DE and ZE keep the operation from being done. */
 const BEFORE: u32 = 7
 
-/** Effective address of an instruction that has no memory operand. */
+/**
+ * For FDP, procedures are told the address `ea` of a memory operand: linear (canonical), or in a segment OFFSET + offset.
+ */
 export const NO_OPERAND: u64 = -1
+const OFFSET: u64 = 1 << 62
 
 @inline
 export function registerAt(p: u32, i: u32): u32 {
@@ -112,9 +115,13 @@ export function begin(p: u32): void {
 
 /** Marks that an unmasked exception is pending and which instruction raised it. */
 function pend(p: u32, ea: u64): void {
+  const record = load<u32>(p + RECORD)
   store<u32>(p + FSW, load<u32>(p + FSW) | ES | BUSY)
-  store<u32>(p + FOP, load<u32>(load<u32>(p + RECORD) + R_IMM) & 0x7ff)
-  if (ea != NO_OPERAND) store<u64>(p + FDP, ea)
+  store<u32>(p + FOP, load<u32>(record + R_IMM) & 0x7ff)
+  if (ea == NO_OPERAND) return
+  if (ea >> 62 == 1) ea ^= OFFSET
+  else ea -= load<u64>(p + SEG_BASE + (load<u8>(record + R_BASE) & 7) * 8)
+  store<u64>(p + FDP, ea)
 }
 
 /** Stack overflow (`c1` = C1) or underflow (0). Returns whether the exception is masked, so that the NaN is written. */

@@ -117,6 +117,17 @@ export function x87StoreRegister(p: u32, i: u32, pops: u32): void {
   if (pops != 0) pop(p)
 }
 
+/** FSTPNCE, an undocumented alias of FSTP ST(i) that does not mind an empty ST(0): it is popped and not copied. */
+export function x87StoreUnchecked(p: u32, i: u32): void {
+  begin(p)
+  clearC1(p)
+  if (!isEmpty(p, 0)) {
+    v128.store(registerAt(p, i), v128.load(registerAt(p, 0)))
+    setTag(p, i, 1)
+  }
+  pop(p)
+}
+
 /** Keeps the exceptions of a conversion for `x87Stored`. An unmasked OE or UE comes without PE. */
 @inline
 function keep(p: u32): void {

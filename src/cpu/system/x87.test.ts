@@ -230,6 +230,10 @@ describe('stores', () => {
 })
 
 describe('stack and control', () => {
+  test('fstpnce', () => {
+    for (const i of [0, 1, 5])
+      expect(differences(core, { code: [0xd9, 0xd8 | i], run: () => call('x87StoreUnchecked', i) })).toBe('')
+  })
   test('ffree', () => {
     expect(differences(core, { code: [0xdd, 0xc2], run: () => call('x87Free', 2, 0) }, 500)).toBe('')
     expect(differences(core, { code: [0xdf, 0xc2], run: () => call('x87Free', 2, 1) }, 500)).toBe('')
