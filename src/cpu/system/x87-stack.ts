@@ -24,7 +24,8 @@ export const BUSY: u32 = 0x8000
 const BEFORE: u32 = 7
 
 /**
- * For FDP, procedures are told the address `ea` of a memory operand: linear (canonical), or in a segment OFFSET + offset.
+ * For FDP, procedures are told the address `ea` of a memory operand: linear, which is canonical, or an offset in a
+ * segment plus OFFSET.
  */
 export const NO_OPERAND: u64 = -1
 const OFFSET: u64 = 1 << 62
