@@ -9,6 +9,7 @@ import type { Interpreter } from './interpreter/build.ts'
 import { cachedInterpreter } from './interpreter/cached.ts'
 import { SLICE_MARGIN } from './interpreter/records.ts'
 import { buildSystem } from './system/build.ts'
+import { Translator } from './translator/translator.ts'
 
 /** What the core asks of the machine; `vcpu` is the vCPU's number. */
 export interface CoreHost {
@@ -54,8 +55,10 @@ export interface SystemExports {
   [name: string]: CallableFunction
 }
 
-interface InterpreterExports { run(p: number): void; step(p: number): void }
+interface InterpreterExports extends WebAssembly.ModuleImports { run(p: number): void; step(p: number): void }
 
+/** Instructions between two samples of where the vCPU is. */
+const SAMPLE = 20_000
 const FLAG_TF = 0x100
 const FLAG_IF = 0x200
 
@@ -68,10 +71,13 @@ export class Core {
   readonly vcpus: readonly number[]
   readonly streams: Streams
   readonly system: SystemExports
+  readonly translator: Translator | undefined
   readonly #interpreter: InterpreterExports
   readonly #host: CoreHost
+  /** What the running slice has beyond BUDGET, which ends at the next sample. */
+  #rest = 0
 
-  private constructor(parts: { memory: WebAssembly.Memory; ramBytes: number; vcpus: readonly number[]; streams: Streams; system: SystemExports; interpreter: InterpreterExports; host: CoreHost }) {
+  private constructor(parts: { memory: WebAssembly.Memory; ramBytes: number; vcpus: readonly number[]; streams: Streams; system: SystemExports; translator: Translator | undefined; interpreter: InterpreterExports; host: CoreHost }) {
     this.memory = parts.memory
     this.u8 = new Uint8Array(parts.memory.buffer)
     this.i32 = new Int32Array(parts.memory.buffer)
@@ -80,12 +86,13 @@ export class Core {
     this.vcpus = parts.vcpus
     this.streams = parts.streams
     this.system = parts.system
+    this.translator = parts.translator
     this.#interpreter = parts.interpreter
     this.#host = parts.host
   }
 
   /** A core with `ramBytes` of guest RAM (a multiple of 4096) and vCPUs in their reset state. */
-  static async create(options: { ramBytes: number; vcpus: number; signature: number; amd?: boolean; host: CoreHost; interpreter?: Interpreter | undefined }): Promise<Core> {
+  static async create(options: { ramBytes: number; vcpus: number; signature: number; amd?: boolean; host: CoreHost; interpreter?: Interpreter | undefined; translate?: boolean | undefined }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -97,6 +104,7 @@ export class Core {
     const built = options.interpreter ?? cachedInterpreter()
     const [systemModule, interpreterModule] = await Promise.all([buildSystem().then((b) => WebAssembly.compile(b)), WebAssembly.compile(built.bytes)])
     let streams: Streams
+    const translator = new Translator(memory, built)
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
     const register = (p: number, offset: number) => (p + offset) >> 2
     const setRegister = (p: number, offset: number, value: number) => {
@@ -136,16 +144,21 @@ export class Core {
       indexTable: (p: number, page: number) => streams.indexTable(p >>> 0, page >>> 0),
       codeWritten: (_p: number, page: number) => streams.codeWritten(page >>> 0),
       recross: (p: number, r: number) => streams.recross(p >>> 0, r >>> 0),
+      regions: translator.regions,
     }
     const system = (await WebAssembly.instantiate(systemModule, { env: { memory, abort: () => { throw new Error('the core aborted') } }, host: imports })).exports as unknown as SystemExports
     const interpreter = (await WebAssembly.instantiate(interpreterModule, { env: { memory }, system: system as unknown as WebAssembly.ModuleImports, host: imports })).exports as unknown as InterpreterExports
     streams = new Streams(memory, built, system, () => vcpus)
+    if (options.translate) {
+      translator.connect(streams, system as unknown as WebAssembly.ModuleImports, interpreter)
+      streams.onDrop = translator
+    }
     vcpus.forEach((p, index) => {
       system.resetVcpu(p, options.signature)
       i32[register(p, S.INDEX)] = index
       i32[register(p, S.AMD)] = options.amd ? 1 : 0
     })
-    return new Core({ memory, ramBytes, vcpus, streams, system, interpreter, host })
+    return new Core({ memory, ramBytes, vcpus, streams, system, translator: options.translate ? translator : undefined, interpreter, host })
   }
 
   /** Copy bytes into guest RAM before the guest runs or as a device would: decoded code is dropped where it changes. */
@@ -176,7 +189,9 @@ export class Core {
   }
 
   /** Instructions left of the slice that is running; exact whenever the core calls its host. */
-  budgetLeft(vcpu: number): number { return Number(BigInt.asIntN(64, this.u64[((this.vcpus[vcpu] as number) + S.BUDGET) >> 3] as bigint)) }
+  budgetLeft(vcpu: number): number { return this.#budget(this.vcpus[vcpu] as number) + this.#rest }
+
+  #budget(p: number): number { return Number(BigInt.asIntN(64, this.u64[(p + S.BUDGET) >> 3] as bigint)) }
 
   /**
    * Run a vCPU for exactly `budget` instructions, unless it stops before: returns an `Exit`. `budgetLeft` says what
@@ -186,14 +201,22 @@ export class Core {
     const p = this.vcpus[vcpu] as number
     const i32 = this.i32
     const field = (offset: number) => i32[(p + offset) >> 2] as number
-    this.u64[(p + S.BUDGET) >> 3] = BigInt(budget)
+    this.u64[(p + S.BUDGET) >> 3] = 0n
+    this.#rest = budget
     for (;;) {
       if (field(S.EXC) >= 0) this.system.deliver(p)
       const leave = field(S.LEAVE)
       i32[(p + S.LEAVE) >> 2] = 0
       if (leave & Leave.HOST) return field(S.EXIT)
-      const left = this.budgetLeft(vcpu)
-      if (left <= 0) return Exit.BUDGET
+      let left = this.#budget(p)
+      if (left + this.#rest <= 0) return Exit.BUDGET
+      if (left <= SLICE_MARGIN && this.#rest > 0) {
+        this.translator?.sample(p)
+        const more = Math.min(this.#rest, SAMPLE)
+        this.#rest -= more
+        left += more
+        this.u64[(p + S.BUDGET) >> 3] = BigInt(left)
+      }
       const flags = field(S.SYSFLAGS)
       const shadow = field(S.SHADOW)
       if (!shadow) {

@@ -40,6 +40,8 @@ export class Streams {
   readonly #crossing = new Uint8Array(2 * MAX_LENGTH)
   readonly #ramPages: number
   #next: number = M.CODE
+  /** Whoever built on the records of a page hears that they go. */
+  onDrop: { drop(table: number): void; dropAll(): void } | undefined
   /** Instructions decoded, and how often everything was dropped. */
   readonly stats = { decoded: 0, flushes: 0, drops: 0 }
 
@@ -102,6 +104,23 @@ export class Streams {
     if (this.#next + RUN_BYTES > M.CODE_END) this.#flush()
     const table = this.indexTable(p, page)
     return this.#run(p, linear, page, table >> 2, mode)
+  }
+
+  /** A copy of a record, followed by one that goes on as the stream does; 0 if there is no room. */
+  copyRecord(record: number): number {
+    if (this.#next + RUN_BYTES > M.CODE_END) return 0
+    const copy = this.#next
+    const after = record + R.SIZE
+    this.#u8.copyWithin(copy, record, after + R.SIZE)
+    this.#next += R.SIZE
+    const handler = this.#u16[after >> 1] as number
+    // A goto, or the stream's end, serves as it is.
+    if (handler === Pseudo.goto || handler === Pseudo.nextPage || handler === Pseudo.lookup) this.#next += R.SIZE
+    else {
+      const place = this.#u16[(record + R.OFFSET_LENGTH) >> 1] as number
+      this.#pseudo(Pseudo.goto, (place >> 4) + (place & 15), after, 0)
+    }
+    return copy
   }
 
   #execEntry(p: number, linear: bigint): number {
@@ -211,7 +230,9 @@ export class Streams {
   #clearTables(page: number): void {
     for (let mode = 0; mode < 16; mode++) {
       const table = this.#tables.get(page * 16 + mode)
-      if (table !== undefined) this.#u8.fill(0, table, table + TABLE_BYTES)
+      if (table === undefined) continue
+      this.#u8.fill(0, table, table + TABLE_BYTES)
+      this.onDrop?.drop(table)
     }
   }
 
@@ -230,6 +251,7 @@ export class Streams {
     this.#tables.clear()
     this.#crossers.clear()
     this.#next = M.CODE
+    this.onDrop?.dropAll()
     for (const p of this.#vcpus()) this.#procedures.dropExec(p)
     this.#bumpEpoch()
   }

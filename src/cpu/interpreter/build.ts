@@ -28,6 +28,9 @@ export interface Interpreter {
   names: string[]
 }
 
+/** A region: (p) → next record, or 0 with RIP set. */
+export const REGION = { params: ['i32'], results: ['i32'] } as const
+const HANDLER_TABLE = 1
 const HANDLER = { params: ['i32', 'i32'], results: ['i32'] } as const
 const P = 0
 const RECORD = 1
@@ -41,6 +44,7 @@ export function buildInterpreter({ profile = false } = {}): Interpreter {
   const imported = new Map<string, number>()
   for (const [name, { params, result }] of Object.entries(procedures))
     imported.set(name, module.import('system', name, { params: ['i32', ...params], results: result ? [result] : [] }))
+  module.importTable('host', 'regions')
   const host = module.import('host', 'recross', { params: ['i32', 'i32'], results: [] })
 
   const helpers: Helpers = {
@@ -53,7 +57,10 @@ export function buildInterpreter({ profile = false } = {}): Interpreter {
       return index
     },
   }
-  helpers.condition.forEach((index, i) => module.define(index, conditionFunction(i * 2, helpers)))
+  helpers.condition.forEach((index, i) => {
+    module.define(index, conditionFunction(i * 2, helpers))
+    module.export(`condition${i * 2}`, index)
+  })
   module.define(helpers.rip, ripFunction())
   module.define(helpers.link, linkFunction(helpers))
 
@@ -185,7 +192,7 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
     c.end()
     const height = SLOW + arms - 1 - i
     pool.reset()
-    if (i < PSEUDO.length) emitInlinePseudo(c, pool, i, { r, x, height, loop: LOOP, slow: SLOW, out: OUT })
+    if (i < PSEUDO.length) emitInlinePseudo(c, pool, i, { r, x, height, dispatch: DISPATCH, loop: LOOP, slow: SLOW, out: OUT, regionType: module.type(REGION) })
     else {
       const v = hot[i - PSEUDO.length] as Variant
       // Taken branches check the budget before they go on.
@@ -204,7 +211,7 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
     c.get(r).mem('i32.load16_u', R.HANDLER).i32(3).op('i32.shl').tee(next)
     c.get(next).mem('i64.load', M.PROFILE).i64(1n).op('i64.add').mem('i64.store', M.PROFILE)
   }
-  c.get(P).get(r).get(r).mem('i32.load16_u', R.HANDLER).callIndirect(module.type(HANDLER)).tee(next).op('i32.eqz')
+  c.get(P).get(r).get(r).mem('i32.load16_u', R.HANDLER).callIndirect(module.type(HANDLER), HANDLER_TABLE).tee(next).op('i32.eqz')
   c.if()
   c.get(P).get(P).mem('i64.load', S.BUDGET)
   isPseudo().op('i32.eqz').op('i64.extend_i32_u').op('i64.sub').mem('i64.store', S.BUDGET)
@@ -231,7 +238,7 @@ function stepFunction(helpers: Helpers, module: ModuleWriter): Code {
   c.get(P).call(helpers.procedure('lookup')).tee(r).op('i32.eqz').if().return().end()
   c.loop()
   c.get(r).mem('i32.load16_u', R.HANDLER).set(handler)
-  c.get(P).get(r).get(handler).callIndirect(module.type(HANDLER)).set(r)
+  c.get(P).get(r).get(handler).callIndirect(module.type(HANDLER), HANDLER_TABLE).set(r)
   c.get(handler).i32(PSEUDO.length).op('i32.lt_u').if()
   c.get(r).brIf(1) // a pseudo record costs nothing: go on with what it names
   c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.lt_s').brIf(2)

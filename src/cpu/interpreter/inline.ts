@@ -1,6 +1,7 @@
-/** Which handlers can run inline in the dispatch loop: those with a fast path of their own. */
+/** Which instructions have a fast path of their own: they can run inline in the dispatch loop, and be translated. */
 import type { Effect } from '../isa/ir.ts'
-import type { Variant } from '../isa/variants.ts'
+import type { Mode } from '../isa/semantics.ts'
+import type { Form, Variant } from '../isa/variants.ts'
 
 /** Procedures without side effects. */
 const pure = new Set(['getFlags', 'mulHigh', 'mulHighSigned', 'crc32'])
@@ -14,6 +15,9 @@ function fast(effects: readonly Effect[]): boolean {
 }
 
 /** Segmented code and memory always need procedures. */
-export function canInline(v: Variant): boolean {
-  return v.mode !== 'seg' && v.form !== 's' && v.form !== 't' && fast(v.effects)
+export function canTranslate(effects: readonly Effect[], form: Form, mode: Mode): boolean {
+  return mode !== 'seg' && form !== 's' && form !== 't' && form !== 'q' && fast(effects)
 }
+
+/** Whether a handler can be an arm of the dispatch loop. */
+export function canInline(v: Variant): boolean { return canTranslate(v.effects, v.form, v.mode) }

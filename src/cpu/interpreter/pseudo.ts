@@ -3,18 +3,21 @@
  *
  * bad: must never run. goto: go on at the record in DISP. check: budget check on a long straight line. nextPage: the
  * stream goes on at offset IMM of the next page. guard: before an instruction that crosses into the next page, IMM is that page's number
- * when it was decoded. lookup: leave with RIP here, so that the next instruction is decoded (or faults).
+ * when it was decoded. lookup: leave with RIP here, so that the next instruction is decoded (or faults). region: a
+ * translated region begins here, DISP is its place in the table of regions, IMM a copy of the record it displaced.
  */
 import { Exit, Leave, R, S, Tlb } from '../layout.ts'
 import { Code, type ModuleWriter } from '../wasm/module.ts'
 import type { LocalPool } from '../isa/emitter.ts'
 import type { Helpers } from './emit.ts'
-import { SLICE_MARGIN } from './records.ts'
+import { REGION_MARGIN, SLICE_MARGIN } from './records.ts'
 
-export const PSEUDO = ['bad', 'goto', 'check', 'nextPage', 'guard', 'lookup'] as const
-export const Pseudo = { bad: 0, goto: 1, check: 2, nextPage: 3, guard: 4, lookup: 5 } as const
+export const PSEUDO = ['bad', 'goto', 'check', 'nextPage', 'guard', 'lookup', 'region'] as const
+export const Pseudo = { bad: 0, goto: 1, check: 2, nextPage: 3, guard: 4, lookup: 5, region: 6 } as const
 
 const P = 0
+/** The interpreter's own handlers are table 1, the regions table 0, which is imported. */
+const REGION_TABLE = 0
 
 /** The functions, in the order of PSEUDO. `recross` is the host's: forget the record that follows a guard. */
 export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recross: number): number[] {
@@ -53,6 +56,7 @@ export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recr
       setRip(c, () => c.i32(0))
       c.i32(0)
     },
+    region: (c) => c.get(RECORD).mem('i32.load', R.IMM),
   }
   return PSEUDO.map((name) => {
     const index = module.declare()
@@ -63,14 +67,18 @@ export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recr
   })
 }
 
+/** Locals and label heights of the dispatch loop. */
+export interface Arm { r: number; x: number; height: number; dispatch: number; loop: number; slow: number; out: number; regionType: number }
+
 /** An arm of the dispatch loop; `height` is the number of open blocks, the others the heights of the labels. */
-export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: { r: number; x: number; height: number; loop: number; slow: number; out: number }): void {
+export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Arm): void {
   const { r, x, height } = at
   const goOn = () => c.br(height - at.loop)
-  const checked = () => {
-    c.get(x).get(r).op('i32.sub').i32(SLICE_MARGIN * R.SIZE).op('i32.gt_s').brIf(height - at.loop)
-    c.br(height - at.out)
+  const checkedAt = (deeper: number) => {
+    c.get(x).get(r).op('i32.sub').i32(SLICE_MARGIN * R.SIZE).op('i32.gt_s').brIf(height + deeper - at.loop)
+    c.br(height + deeper - at.out)
   }
+  const checked = () => checkedAt(0)
   const nextPageEntry = (): number => {
     const entry = pool.take('i32')
     const linear = pool.take('i64')
@@ -105,6 +113,23 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: { 
       c.get(entry).mem('i32.load', 12).get(r).mem('i32.load', R.IMM).op('i32.ne').brIf(height - at.slow)
       c.get(x).i32(R.SIZE).op('i32.add').set(x)
       c.get(r).i32(R.SIZE).op('i32.add').set(r)
+      return void goOn()
+    }
+    case Pseudo.region: {
+      const target = pool.take('i32')
+      c.get(x).get(r).op('i32.sub').i32(REGION_MARGIN * R.SIZE).op('i32.gt_s')
+      c.if()
+      c.get(P).get(x).get(r).op('i32.sub').i32(4).op('i32.shr_s').op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
+      c.get(P).get(r).mem('i32.load', R.DISP).callIndirect(at.regionType, REGION_TABLE).tee(target)
+      c.op('i32.eqz').brIf(height + 1 - at.dispatch)
+      c.get(target).get(P).mem('i32.load', S.BUDGET).i32(4).op('i32.shl').op('i32.add').set(x)
+      c.get(target).set(r)
+      checkedAt(1)
+      c.end()
+      // Too little is left for a region: go on with the instruction itself.
+      c.get(r).mem('i32.load', R.IMM).set(target)
+      c.get(x).get(target).op('i32.add').get(r).op('i32.sub').set(x)
+      c.get(target).set(r)
       return void goOn()
     }
     default:

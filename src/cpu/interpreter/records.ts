@@ -5,3 +5,6 @@ export const MAX_STRAIGHT = 64
 
 /** run() leaves when the budget is at most this: two straight lines and the records between them. */
 export const SLICE_MARGIN = 160
+
+/** A region is entered with more than this left, so that it can do something before it must leave. */
+export const REGION_MARGIN = 1000

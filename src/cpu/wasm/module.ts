@@ -87,7 +87,7 @@ export class Code {
   select(): this { this.bytes.push(0x1b); return this }
   drop(): this { this.bytes.push(0x1a); return this }
   call(index: number): this { this.bytes.push(0x10); return this.u32(index) }
-  callIndirect(type: number): this { this.bytes.push(0x11); this.u32(type); return this.u32(0) }
+  callIndirect(type: number, table: number): this { this.bytes.push(0x11); this.u32(type); return this.u32(table) }
   block(ty?: Ty): this { this.bytes.push(0x02, ty ? tyByte[ty] : 0x40); return this }
   loop(): this { this.bytes.push(0x03, 0x40); return this }
   if(ty?: Ty): this { this.bytes.push(0x04, ty ? tyByte[ty] : 0x40); return this }
@@ -131,6 +131,7 @@ export class ModuleWriter {
   readonly #functions: (Code | undefined)[] = []
   readonly #exports: { name: string; index: number }[] = []
   #table: readonly number[] = []
+  #importedTable: { module: string; name: string } | undefined
   #sealed = false
 
   type(signature: Signature): number {
@@ -165,8 +166,11 @@ export class ModuleWriter {
 
   export(name: string, index: number): void { this.#exports.push({ name, index }) }
 
-  /** The function table, for call_indirect. */
+  /** The module's own function table: table 1 if one is imported, else 0. */
   table(indices: readonly number[]): void { this.#table = indices }
+
+  /** Import a function table, which becomes table 0. */
+  importTable(module: string, name: string): void { this.#importedTable = { module, name } }
 
   bytes(): Uint8Array<ArrayBuffer> {
     const sections: number[][] = []
@@ -179,14 +183,19 @@ export class ModuleWriter {
     for (const code of this.#functions) if (code) this.type(code.signature)
     section(1, this.#types.map((t) => [0x60, ...u32(t.params.length), ...t.params.map((x) => tyByte[x]), ...u32(t.results.length), ...t.results.map((x) => tyByte[x])]))
     const memory = [...text('env'), ...text('memory'), 2, 1, ...u32(1), ...u32(65536)]
-    section(2, [memory, ...this.#imports.map((i) => [...text(i.module), ...text(i.name), 0, ...u32(i.type)])])
+    const shared = this.#importedTable
+    const tables = shared ? [[...text(shared.module), ...text(shared.name), 1, 0x70, 0, 0]] : []
+    section(2, [memory, ...tables, ...this.#imports.map((i) => [...text(i.module), ...text(i.name), 0, ...u32(i.type)])])
     section(3, this.#functions.map((code) => {
       if (!code) throw new Error('a declared function has no code')
       return u32(this.type(code.signature))
     }))
     if (this.#table.length) section(4, [[0x70, 0, ...u32(this.#table.length)]])
     section(7, this.#exports.map((e) => [...text(e.name), 0, ...u32(e.index)]))
-    if (this.#table.length) section(9, [[0, 0x41, 0, 0x0b, ...u32(this.#table.length), ...this.#table.flatMap(u32)]])
+    if (this.#table.length) {
+      const where = shared ? [2, 1, 0x41, 0, 0x0b, 0] : [0, 0x41, 0, 0x0b]
+      section(9, [[...where, ...u32(this.#table.length), ...this.#table.flatMap(u32)]])
+    }
     const bodies = this.#functions.map((code) => Uint8Array.from((code as Code).body()))
     const count = u32(bodies.length)
     const size = bodies.reduce((sum, b) => sum + b.length, count.length)
