@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FXSAVE_USED, Selector, Space, TIMEOUT, type Case, type Result } from './native.ts'
+import { FXSAVE_USED, ripOf, TIMEOUT, type Case, type Result } from './native.ts'
+import { Selector } from './segments.ts'
+import { Space } from './space.ts'
 import { Fxsave } from './state.ts'
 
 /** What may differ in one case, and why it may is said where the value comes from (exceptions.ts, the table). */
@@ -108,7 +110,7 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
   }
   add('trap', '', trapText(native), trapText(ours))
   add('error', '', hex(native.error, 1), hex(ours.error, 1))
-  add('rip', hex(Space.CODE + c.offset, 8), hex(native.rip, 8), hex(ours.rip, 8))
+  add('rip', hex(ripOf(c), 8), hex(native.rip, 8), hex(ours.rip, 8))
   add('cr2', '', hex(native.cr2, 8), hex(ours.cr2, 8))
   const registers = c.mode === 64 ? 16 : 8
   const bits = registerBits(c, native)
@@ -161,9 +163,9 @@ export function disassemble(c: Case): string {
   try {
     const file = join(folder, 'code')
     writeFileSync(file, c.code)
-    const machine = c.mode === 64 ? 'i386:x86-64' : 'i386'
+    const machine = c.mode === 64 ? 'i386:x86-64' : c.mode === 16 ? 'i8086' : 'i386'
     const run = spawnSync('objdump', ['-D', '-b', 'binary', '-m', machine, '-Mintel', '--no-show-raw-insn',
-      `--adjust-vma=${Space.CODE + c.offset}`, file], { encoding: 'utf8' })
+      `--adjust-vma=${ripOf(c)}`, file], { encoding: 'utf8' })
     const lines = [...(run.stdout ?? '').matchAll(/^ *[0-9a-f]+:\t(.*)$/gm)].map((match) => match[1])
     return `${bytes}   ${lines.join('; ').replace(/\s+/g, ' ')}`
   } finally {
@@ -174,9 +176,10 @@ export function disassemble(c: Case): string {
 /** A failed case as text. */
 export function explain(title: string, c: Case, address: bigint | undefined, differences: Difference[]): string {
   const lines = [title, `  ${disassemble(c)}`]
-  const registers = [...c.gpr].slice(0, c.mode === 64 ? 16 : 8)
-  const inputs = registers.map((value, r) => `${generalRegisters[r]}=${hex(BigInt.asUintN(c.mode, value), 1)}`)
-  lines.push(`  in  ${inputs.join(' ')}`, `      flags=${flagsText(c.flags)}`)
+  const registers = [...c.gpr].slice(0, c.mode === 64 ? 16 : 8).map((g) => (c.mode === 64 ? g : g & 0xffffffffn))
+  const inputs = registers.map((value, r) => `${generalRegisters[r]}=${hex(value, 1)}`)
+  const segments = c.selectors.map((s) => hex(s, 1)).join(' ')
+  lines.push(`  in  ${inputs.join(' ')}`, `      flags=${flagsText(c.flags)}  es cs ss ds fs gs ${segments}`)
   const view = new DataView(c.fxsave.buffer, c.fxsave.byteOffset)
   lines.push(`      fcw=${hex(view.getUint16(Fxsave.FCW, true), 4)} fsw=${hex(view.getUint16(Fxsave.FSW, true), 4)}` +
     ` ftw=${hex(c.fxsave[Fxsave.FTW]!, 2)} mxcsr=${hex(view.getUint32(Fxsave.MXCSR, true), 4)}`)

@@ -1,6 +1,7 @@
 /** What the encoder has to know about a row of the instruction table, for each mode and operand size it has. */
 import type { Row } from '../../src/cpu/isa/row.ts'
 import type { Form } from './encode.ts'
+import type { Mode } from './segments.ts'
 
 const prefixes: Record<Row['prefix'], number[]> = { none: [], NP: [], 66: [0x66], F2: [0xf2], F3: [0xf3] }
 const maps = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]] as const
@@ -14,7 +15,7 @@ function operandBytes(size: string, bits: number): number {
   return widths[size] ?? 16
 }
 
-function immediates(row: Row, bits: number, mode: 64 | 32): Pick<Form, 'immediate' | 'immediates'> {
+function immediates(row: Row, bits: number, mode: Mode): Pick<Form, 'immediate' | 'immediates'> {
   const list: number[] = []
   let kind: Form['immediate'] = 'value'
   for (const operand of row.operands)
@@ -43,18 +44,18 @@ function registersOf(where: string | undefined, rm: boolean): number {
 }
 
 /** 66h has no effect beside REX.W, and on near branches in 64-bit code (Intel's way; AMD's differs). */
-function ignored66(row: Row, size: number, wide: boolean, mode: 64 | 32): number {
+function ignored66(row: Row, size: number, wide: boolean, mode: Mode): number {
   if (row.prefix !== 'none') return 0
   if (mode === 64 && row.options.f64) return 10
   return wide && size === 64 ? 5 : 0
 }
 
 /** All forms of a row that 64-bit code or compatibility mode can execute. */
-export function formsOf(row: Row, mode: 64 | 32): Form[] {
+export function formsOf(row: Row, mode: Mode): Form[] {
   const { options } = row
   if (mode === 64 ? options.not64 : options.only64) return []
-  if (mode === 32 && row.rexW) return []
-  if (options.address !== undefined && options.address !== mode && options.address !== mode / 2) return []
+  if (mode !== 64 && row.rexW) return []
+  if (options.address !== undefined && options.address === (mode === 64 ? 16 : 64)) return []
   const sized = options.sized || row.operands.some((o) => 'vyz'.includes(o.size) && o.size !== '')
   const wide = row.operands.some((o) => o.size === 'v' || o.size === 'z') || options.sized === true
   const sizes = row.sizes.filter((size) => {

@@ -2,14 +2,15 @@
  * The small machine in which our processor runs the oracle's cases: native.c's address space at CPL 3 over a kernel
  * that is one HLT for each interrupt vector. `Kernel` says where things are.
  */
-import { background, Selector, Space } from './native.ts'
+import { descriptorOf, ldt, Selector } from './segments.ts'
+import { background, Space } from './space.ts'
 
 /** Linear address of physical 0; supervisor only. */
 const HIGH = 0xffff800000000000n
 
 const Physical = {
   PML4: 0x1000, PDPT: 0x2000, PD: 0x3000, DATA_PT: 0x4000, CODE_PT: 0x5000, HIGH_PDPT: 0x6000, HIGH_PD: 0x7000,
-  GDT: 0x8000, IDT: 0x9000, TSS: 0xa000, HANDLERS: 0xb000, STACK_TOP: 0xd000,
+  GDT: 0x8000, LDT: 0x8800, IDT: 0x9000, TSS: 0xa000, HANDLERS: 0xb000, STACK_TOP: 0xd000,
   DATA: 0x10000, CODE: 0x20000,
 } as const
 
@@ -20,6 +21,7 @@ export const CODE_PAGES = Physical.CODE
 export const Kernel = {
   CR3: BigInt(Physical.PML4),
   GDT: HIGH + BigInt(Physical.GDT), GDT_LIMIT: 0x7f,
+  LDT: HIGH + BigInt(Physical.LDT), LDT_SELECTOR: 0x50, LDT_LIMIT: ldt.length * 8 - 1,
   IDT: HIGH + BigInt(Physical.IDT), IDT_LIMIT: 0xfff,
   TSS: HIGH + BigInt(Physical.TSS), TSS_SELECTOR: 0x40, TSS_LIMIT: 0x67,
   /** 16 bytes for each vector: HLT. */
@@ -28,8 +30,6 @@ export const Kernel = {
   STACK_TOP_PHYSICAL: Physical.STACK_TOP,
 } as const
 
-/** Linux's own descriptors for the selectors in `Selector`, accessed. */
-export const Descriptor = { CODE32: 0x00cffb000000ffffn, DATA: 0x00cff3000000ffffn, CODE64: 0x00affb000000ffffn } as const
 const KERNEL_CODE = 0x00af9b000000ffffn
 const KERNEL_DATA = 0x00cf93000000ffffn
 const KERNEL_CS = 0x10
@@ -70,13 +70,16 @@ export function writeGuest(ram: DataView): void {
   const descriptor = (selector: number, value: bigint): void => set(Physical.GDT + (selector & ~7), value)
   descriptor(KERNEL_CS, KERNEL_CODE)
   descriptor(KERNEL_CS + 8, KERNEL_DATA)
-  descriptor(Selector.CODE32, Descriptor.CODE32)
-  descriptor(Selector.DATA, Descriptor.DATA)
-  descriptor(Selector.CODE64, Descriptor.CODE64)
+  for (const selector of [Selector.CODE32, Selector.DATA, Selector.CODE64])
+    descriptor(selector, descriptorOf(selector)!)
+  ldt.forEach((value, i) => set(Physical.LDT + i * 8, value))
   descriptor(CPU_NUMBER_SELECTOR, CPU_NUMBER)
-  const low = Kernel.TSS & 0xffffffn, high = (Kernel.TSS >> 24n) & 0xffn
-  descriptor(Kernel.TSS_SELECTOR, BigInt(Kernel.TSS_LIMIT) | low << 16n | 0x8bn << 40n | high << 56n)
-  descriptor(Kernel.TSS_SELECTOR + 8, Kernel.TSS >> 32n)
+  const system = (selector: number, base: bigint, limit: number, type: bigint): void => {
+    descriptor(selector, BigInt(limit) | (base & 0xffffffn) << 16n | type << 40n | ((base >> 24n) & 0xffn) << 56n)
+    descriptor(selector + 8, base >> 32n)
+  }
+  system(Kernel.TSS_SELECTOR, Kernel.TSS, Kernel.TSS_LIMIT, 0x8bn)
+  system(Kernel.LDT_SELECTOR, Kernel.LDT, Kernel.LDT_LIMIT, 0x82n)
   set(Physical.TSS + 4, Kernel.STACK_TOP)
   ram.setUint16(Physical.TSS + 0x66, Kernel.TSS_LIMIT + 1, true) // no I/O permissions
 

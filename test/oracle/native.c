@@ -4,14 +4,16 @@
  * stdin: u32 count, then `count` struct input; stdout: for each a struct output and its changed words.
  * One process runs all of them without fork or assembly stubs: every case ends in a trap (the code pages are full of
  * int3), whose signal handler reads the result from the signal frame, writes the next case's registers, flags and
- * FXSAVE image into the same frame and returns into it. CS in the frame selects 64-bit code or compatibility mode.
- * The layout of memory (test/oracle/native.ts has the same numbers):
+ * FXSAVE image into the same frame and returns into it. CS in the frame selects the mode; segments are those of the
+ * GDT and of an LDT.
+ * The layout of memory (test/oracle/space.ts has the same numbers):
  *   DATA - 4096    not mapped
  *   DATA           two pages, read-write, not executable
  *   DATA + 8192    one page, read-only; then not mapped
  *   CODE           two pages, read and execute; then not mapped
  */
 #define _GNU_SOURCE
+#include <asm/ldt.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -19,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -34,13 +37,15 @@
 #define NOT_OURS 0x244000 /* ID, AC, NT: the handler starts with them; sigreturn leaves ID and NT as they are */
 
 struct input {
-  uint8_t mode, length, reserved[2];
-  uint32_t offset;
+  uint64_t rip;
+  uint32_t offset; /* of the code in the code pages */
+  uint8_t length, reserved[3];
+  uint16_t selectors[8]; /* ES CS SS DS FS GS */
   uint8_t code[32];
   uint64_t gpr[16]; /* in encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8.. */
   uint64_t flags;
   uint32_t window, window_size;
-  uint64_t fs_base, gs_base; /* 64-bit code only; FS and GS hold 0 */
+  uint64_t fs_base, gs_base; /* where FS and GS hold 0 */
   uint8_t fxsave[512];
   uint8_t memory[WINDOW];
 };
@@ -87,12 +92,16 @@ static void begin(ucontext_t *uc) {
   memcpy((void *)DATA, initial, DATA_SIZE);
   greg_t *g = uc->uc_mcontext.gregs;
   for (int i = 0; i < 16; i++) g[order[i]] = (greg_t)in->gpr[i];
-  g[REG_RIP] = (greg_t)(CODE + in->offset);
+  g[REG_RIP] = (greg_t)in->rip;
   g[REG_EFL] = (greg_t)in->flags;
-  g[REG_CSGSFS] = (greg_t)((in->mode == 64 ? 0x33UL : 0x23UL) | 0x2bUL << 48);
+  g[REG_CSGSFS] = (greg_t)(in->selectors[1] | (uint64_t)in->selectors[2] << 48);
   uint8_t *fpu = (uint8_t *)uc->uc_mcontext.fpregs;
   memcpy(fpu, in->fxsave, FXSAVE_USED);
-  __asm__ volatile("wrfsbase %0; wrgsbase %1" : : "r"(in->fs_base), "r"(in->gs_base));
+  const uint16_t *s = in->selectors;
+  __asm__ volatile("mov %0, %%es; mov %1, %%ds; mov %2, %%fs; mov %3, %%gs"
+                   : : "r"((unsigned)s[0]), "r"((unsigned)s[3]), "r"((unsigned)s[4]), "r"((unsigned)s[5]));
+  if (!s[4]) __asm__ volatile("wrfsbase %0" : : "r"(in->fs_base));
+  if (!s[5]) __asm__ volatile("wrgsbase %0" : : "r"(in->gs_base));
   *(uint64_t *)(fpu + 512) = 3; /* XSTATE_BV: x87 and SSE from the frame, the rest initial */
 }
 
@@ -192,6 +201,26 @@ static void read_all(void *to, size_t size) {
   }
 }
 
+/* test/oracle/segments.ts says what each is for. */
+static void make_ldt(void) {
+  struct user_desc entries[] = {
+    { .base_addr = CODE, .limit = CODE_SIZE - 1, .contents = 2 },
+    { .base_addr = CODE, .limit = CODE_SIZE - 1, .contents = 2, .seg_32bit = 1 },
+    { .base_addr = DATA, .limit = DATA_SIZE + READ_ONLY_SIZE - 1 },
+    { .base_addr = DATA, .limit = DATA_SIZE + READ_ONLY_SIZE - 1, .seg_32bit = 1 },
+    { .base_addr = DATA, .limit = 0xfff, .contents = 1 },
+    { .base_addr = DATA, .limit = 0xfff, .contents = 1, .seg_32bit = 1 },
+    { .base_addr = DATA + 0x800, .limit = 0xfff, .read_exec_only = 1, .seg_32bit = 1 },
+    { .base_addr = DATA + 0x1004, .limit = 0x7fe, .seg_32bit = 1 },
+    { .base_addr = DATA, .limit = 0xfff, .seg_not_present = 1 },
+  };
+  for (unsigned i = 0; i < sizeof entries / sizeof *entries; i++) {
+    entries[i].entry_number = i;
+    entries[i].useable = 1;
+    if (syscall(SYS_modify_ldt, 0x11, &entries[i], sizeof entries[i])) fail("modify_ldt");
+  }
+}
+
 int main(void) {
   /* LSL of Linux's CPU number segment has to say 0. */
   cpu_set_t first;
@@ -209,6 +238,7 @@ int main(void) {
       read_only[i - DATA_SIZE] = value;
   }
   if (mprotect(read_only, READ_ONLY_SIZE, PROT_READ)) fail("mprotect");
+  make_ldt();
   code_fd = memfd_create("code", 0);
   if (code_fd < 0 || ftruncate(code_fd, CODE_SIZE)) fail("memfd");
   code_alias = map(0, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, code_fd);
@@ -221,7 +251,7 @@ int main(void) {
     struct input *in = &inputs[i];
     read_all(in, sizeof *in);
     if (in->length > sizeof in->code || in->offset + in->length > CODE_SIZE || in->window_size > WINDOW ||
-        in->window < DATA || in->window + in->window_size > DATA + DATA_SIZE || (in->mode != 64 && in->mode != 32)) {
+        in->window < DATA || in->window + in->window_size > DATA + DATA_SIZE) {
       fprintf(stderr, "case %u is malformed\n", i);
       return 2;
     }

@@ -1,6 +1,8 @@
 /** The native runner itself, on instructions whose outcome the SDM states plainly. */
 import { describe, expect, test } from 'vitest'
-import { buildNative, runNative, Space, TIMEOUT, type Case, type Result } from './native.ts'
+import { buildNative, runNative, TIMEOUT, type Case, type Result } from './native.ts'
+import { Seg, Selector, type Mode } from './segments.ts'
+import { Space } from './space.ts'
 
 const path = buildNative()
 const END = BigInt(Space.CODE + 0x800)
@@ -13,11 +15,15 @@ function freshFxsave(): Uint8Array {
   return image
 }
 
-function make(code: number[], set: (c: Case) => void = () => {}, mode: 64 | 32 = 64): Case {
+const codeSelectors = {
+  64: Selector.CODE64, 32: Selector.CODE32, s32: Selector.LDT_CODE32, 16: Selector.LDT_CODE16,
+} as const
+
+function make(code: number[], set: (c: Case) => void = () => {}, mode: Mode = 64): Case {
   const gpr = new BigUint64Array(16)
   gpr[4] = BigInt(Space.DATA + 0x1800)
   const c: Case = {
-    mode, code: Uint8Array.from(code), offset: 0x800, gpr, flags: 0x202, fsBase: 0n, gsBase: 0n, fxsave: freshFxsave(),
+    mode, selectors: [Selector.DATA, codeSelectors[mode], Selector.DATA, Selector.DATA, 0, 0], code: Uint8Array.from(code), offset: 0x800, gpr, flags: 0x202, fsBase: 0n, gsBase: 0n, fxsave: freshFxsave(),
     window: Space.DATA, memory: new Uint8Array(512),
   }
   set(c)
@@ -154,6 +160,21 @@ describe.skipIf(!path)('native runner', () => {
     const [loop, next] = run(make([0xeb, 0xfe]), make([0x90]))
     expect(loop!.trap).toBe(TIMEOUT)
     expect(next!.trap).toBe(3)
+  })
+
+  test('16-bit code, its stack and a segment limit', () => {
+    const set = (c: Case): void => {
+      c.selectors = [Selector.DATA16, Selector.LDT_CODE16, Selector.DATA16, Selector.SMALL, 0, 0]
+      c.gpr[4] = 0x1002n
+      c.gpr[3] = 0x7fdn
+    }
+    const [push, limit] = run(
+      make([0x06], set, 16), // push es
+      make([0x8b, 0x47, 0x01], set, 16)) // mov ax, [bx + 1]
+    expect([push!.trap, push!.rip, push!.gpr[4]]).toEqual([3, 0x802n, 0x1000n])
+    expect(push!.changed.get(0x1000)! & 0xffffn).toBe(BigInt(Selector.DATA16))
+    expect([limit!.trap, limit!.error, limit!.rip]).toEqual([13, 0, 0x800n])
+    expect(limit!.selectors[Seg.DS]).toBe(Selector.SMALL)
   })
 
   test('in compatibility mode inc, aaa and into exist', () => {

@@ -8,36 +8,23 @@ import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { arch, cpus, platform } from 'node:os'
 import { join } from 'node:path'
 import { cacheFolder } from '../../src/cache.ts'
-
-/** The address space of a case: what native.c maps. Everything else is unmapped. */
-export const Space = {
-  DATA: 0x10000000, // read-write, not executable
-  DATA_SIZE: 8192,
-  READ_ONLY: 0x10002000, // not executable
-  READ_ONLY_SIZE: 4096,
-  CODE: 0x20000000, // read and execute, full of int3
-  CODE_SIZE: 8192,
-} as const
-
-/** Selectors that both sides have: Linux's own. */
-export const Selector = { CODE32: 0x23, DATA: 0x2b, CODE64: 0x33 } as const
+import { baseOf, Seg, Selector, type Mode } from './segments.ts'
+import { Space } from './space.ts'
 
 /** TRAP of a case that did not end by itself. */
 export const TIMEOUT = 255
 
-/** Byte image of the writable and the read-only pages before a case's own window is laid over it. */
-export const background: Uint8Array = Uint8Array.from({ length: Space.DATA_SIZE + Space.READ_ONLY_SIZE },
-  (_, i) => i * 0x9d + (i >> 8) * 7)
-
 export interface Case {
-  mode: 64 | 32
+  mode: Mode
+  /** ES CS SS DS FS GS */
+  selectors: readonly number[]
   code: Uint8Array
   /** Offset of the code in the code pages. */
   offset: number
   /** In encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8 ... */
   gpr: BigUint64Array
   flags: number
-  /** Of 64-bit code; FS and GS hold 0, the other data segments Selector.DATA. */
+  /** Of 64-bit code, in which FS and GS hold 0. */
   fsBase: bigint
   gsBase: bigint
   /** 512 bytes, FXSAVE64 format. */
@@ -66,7 +53,7 @@ export interface Result {
   changed: Map<number, bigint>
 }
 
-const INPUT = 1224
+const INPUT = 1248
 const OUTPUT = 608
 export const FXSAVE_USED = 416
 
@@ -84,23 +71,29 @@ export function buildNative(): string | undefined {
   return path
 }
 
+/** The first instruction's offset in CS. */
+export function ripOf(c: Case): bigint {
+  return BigInt(Space.CODE + c.offset - baseOf(c.selectors[Seg.CS]!))
+}
+
 function encode(cases: readonly Case[]): Buffer {
   const buffer = Buffer.alloc(4 + cases.length * INPUT)
   buffer.writeUInt32LE(cases.length, 0)
   cases.forEach((c, index) => {
     const at = 4 + index * INPUT
-    buffer[at] = c.mode
-    buffer[at + 1] = c.code.length
-    buffer.writeUInt32LE(c.offset, at + 4)
-    buffer.set(c.code, at + 8)
-    buffer.set(new Uint8Array(c.gpr.buffer, c.gpr.byteOffset, 128), at + 40)
-    buffer.writeUInt32LE(c.flags, at + 168)
-    buffer.writeUInt32LE(c.window, at + 176)
-    buffer.writeUInt32LE(c.memory.length, at + 180)
-    buffer.writeBigUInt64LE(c.fsBase, at + 184)
-    buffer.writeBigUInt64LE(c.gsBase, at + 192)
-    buffer.set(c.fxsave, at + 200)
-    buffer.set(c.memory, at + 712)
+    buffer.writeBigUInt64LE(ripOf(c), at)
+    buffer.writeUInt32LE(c.offset, at + 8)
+    buffer[at + 12] = c.code.length
+    c.selectors.forEach((selector, i) => buffer.writeUInt16LE(selector, at + 16 + i * 2))
+    buffer.set(c.code, at + 32)
+    buffer.set(new Uint8Array(c.gpr.buffer, c.gpr.byteOffset, 128), at + 64)
+    buffer.writeUInt32LE(c.flags, at + 192)
+    buffer.writeUInt32LE(c.window, at + 200)
+    buffer.writeUInt32LE(c.memory.length, at + 204)
+    buffer.writeBigUInt64LE(c.fsBase, at + 208)
+    buffer.writeBigUInt64LE(c.gsBase, at + 216)
+    buffer.set(c.fxsave, at + 224)
+    buffer.set(c.memory, at + 736)
   })
   return buffer
 }
@@ -155,7 +148,7 @@ export function referenceNative(): string | undefined {
   const path = buildNative()
   if (path === undefined) return undefined
   const nop: Case = {
-    mode: 64, code: Uint8Array.of(0x90), offset: 0, gpr: new BigUint64Array(16), flags: 0x202, fsBase: 0n, gsBase: 0n,
+    mode: 64, selectors: [Selector.DATA, Selector.CODE64, Selector.DATA, Selector.DATA, 0, 0], code: Uint8Array.of(0x90), offset: 0, gpr: new BigUint64Array(16), flags: 0x202, fsBase: 0n, gsBase: 0n,
     fxsave: new Uint8Array(512), window: Space.DATA, memory: new Uint8Array(0),
   }
   try {

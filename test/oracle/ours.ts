@@ -3,7 +3,8 @@ import { Core, type CoreHost } from '../../src/cpu/core.ts'
 import { SLICE_MARGIN } from '../../src/cpu/interpreter/records.ts'
 import { M, S } from '../../src/cpu/layout.ts'
 import { CODE_PAGES, DATA_PAGES, GUEST_RAM, Kernel, writeGuest } from './guest.ts'
-import { background, Space, TIMEOUT, type Case, type Result } from './native.ts'
+import { TIMEOUT, type Case, type Result } from './native.ts'
+import { background, Space } from './space.ts'
 import { resultOf, setCase, setSystem } from './vcpu.ts'
 
 const P = M.VCPU
@@ -60,7 +61,7 @@ class Ours {
     this.#initial.set(c.memory, c.window - Space.DATA)
     this.#data.set(this.#initial)
     core.writeRam(CODE_PAGES + c.offset, c.code)
-    setCase(this.#state, c, Space.CODE + c.offset)
+    setCase(this.#state, c)
     core.system.updateMode(P)
     core.system.setBank(P)
     const result = this.#untilTrap(stepping)

@@ -1,7 +1,7 @@
 /**
  * The oracle's command: compares rows of the instruction table with the host's processor.
  *
- *   node test/oracle/run.ts [--rows REGEX] [--cases N] [--mode 64|32] [--show N] [--digests check|write|no]
+ *   node test/oracle/run.ts [--rows REGEX] [--cases N] [--mode 64|32|s32|16] [--show N] [--digests check|write|no]
  *
  * REGEX is matched against `name operands (encoding)`. The exit code is 1 if anything differs. Digests of the native
  * results of each row's first cases (digests.json) let a host with another processor check ours: there, our own
@@ -14,6 +14,7 @@ import { rowTitle, testedRows } from './cases.ts'
 import { checkRows, describeFailures, digestKey, DIGEST_CASES, type Report } from './check.ts'
 import { referenceNative } from './native.ts'
 import { createOurs } from './ours.ts'
+import { allModes } from './segments.ts'
 
 const digestFile = join(import.meta.dirname, 'digests.json')
 
@@ -28,7 +29,7 @@ const { values } = parseArgs({
 })
 const filter = new RegExp(values.rows, 'i')
 const count = Number(values.cases)
-const modes = ([64, 32] as const).filter((mode) => values.mode === undefined || Number(values.mode) === mode)
+const modes = allModes.filter((mode) => values.mode === undefined || values.mode === String(mode))
 const native = referenceNative()
 const ours = await createOurs()
 if (native === undefined) console.log('no Intel processor here: only the digests are compared')

@@ -1,6 +1,6 @@
 /** Random initial machine states for the oracle's cases: registers, flags and an FXSAVE image. */
 import { float32, float64, float80, integer, type Random } from './random.ts'
-import { Space } from './native.ts'
+import { Space } from './space.ts'
 
 /** What the bytes of vector registers and memory are mostly made of. */
 export type Lanes = 'f32' | 'f64' | 'int' | 'f80'
@@ -93,14 +93,17 @@ function mmx(random: Random, image: Uint8Array, view: DataView): void {
   }
 }
 
-/** General registers: mostly corner cases; the stack pointer, and often the string registers, point at data. */
-export function registers(random: Random): BigUint64Array {
+/**
+ * General registers: mostly corner cases; the stack pointer, and often the string registers, are offsets in data from
+ * `origin`.
+ */
+export function registers(random: Random, origin: number): BigUint64Array {
   const gpr = new BigUint64Array(16)
   for (let r = 0; r < 16; r++) gpr[r] = integer(random)
   if (random.chance(30)) gpr[random.below(16)] = gpr[random.below(16)]!
   if (random.chance(30)) gpr[1] = BigInt(random.below(40)) // RCX: counts
   const pointer = (percent: number, r: number, alignment: number): void => {
-    if (random.chance(percent)) gpr[r] = BigInt(dataAddress(random, alignment))
+    if (random.chance(percent)) gpr[r] = BigInt.asUintN(64, BigInt(dataAddress(random, alignment) - origin))
   }
   pointer(25, 3, 16)
   pointer(100, 4, 8)

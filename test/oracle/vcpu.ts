@@ -1,10 +1,10 @@
 /** A case's state into the state block of our processor, and a result out of it. */
 import { Attr, S } from '../../src/cpu/layout.ts'
-import { Descriptor, Kernel } from './guest.ts'
-import { FXSAVE_USED, Selector, type Case, type Result } from './native.ts'
+import { Kernel } from './guest.ts'
+import { FXSAVE_USED, ripOf, type Case, type Result } from './native.ts'
+import { baseOf, descriptorOf, Seg } from './segments.ts'
 import { Fxsave } from './state.ts'
 
-const ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5
 const ARITHMETIC = 0x8d5
 const CR0 = 0x80050033n // PG AM WP NE ET MP PE, as Linux
 const CR4 = 0x50ea0n // OSXSAVE FSGSBASE UMIP OSXMMEXCPT OSFXSR PGE PAE
@@ -30,34 +30,42 @@ export function setSystem(state: DataView): void {
   state.setInt32(S.SEG_SELECTOR + 28, Kernel.TSS_SELECTOR, true)
   state.setInt32(S.SEG_LIMIT + 28, Kernel.TSS_LIMIT, true)
   state.setInt32(S.SEG_ATTR + 28, 0x8b, true)
-  state.setInt32(S.SEG_ATTR + 24, Attr.NULL, true)
+  set(S.LDTR_BASE, Kernel.LDT)
+  state.setInt32(S.SEG_SELECTOR + 24, Kernel.LDT_SELECTOR, true)
+  state.setInt32(S.SEG_LIMIT + 24, Kernel.LDT_LIMIT, true)
+  state.setInt32(S.SEG_ATTR + 24, 0x82, true)
   set(S.DR6, 0xffff0ff0n)
   set(S.DR7, 0x400n)
 }
 
-function setSegment(state: DataView, segment: number, selector: number, base: bigint, descriptor: bigint | undefined): void {
+/** Limit in bytes, as SEG_LIMIT has it. */
+function limitOf(descriptor: bigint): number {
+  const limit = Number(descriptor & 0xffffn | ((descriptor >> 48n) & 0xfn) << 16n)
+  return (descriptor >> 55n) & 1n ? limit << 12 | 0xfff : limit
+}
+
+function setSegment(state: DataView, segment: number, selector: number, base: bigint): void {
+  const descriptor = descriptorOf(selector)
   state.setInt32(S.SEG_SELECTOR + segment * 4, selector, true)
-  state.setInt32(S.SEG_LIMIT + segment * 4, descriptor === undefined ? 0 : -1, true)
+  state.setInt32(S.SEG_LIMIT + segment * 4, descriptor === undefined ? 0 : limitOf(descriptor), true)
   state.setInt32(S.SEG_ATTR + segment * 4, descriptor === undefined ? Attr.NULL : attributes(descriptor), true)
   state.setBigUint64(S.SEG_BASE + segment * 8, base, true)
-  if (segment < FS) state.setBigUint64(S.DESC_BASE + segment * 8, 0n, true)
+  if (segment < Seg.FS) state.setBigUint64(S.DESC_BASE + segment * 8, base, true)
 }
 
 /** Everything of a case but its memory. The caller then lets the core derive what follows from CS, SS and CPL. */
-export function setCase(state: DataView, c: Case, rip: number): void {
+export function setCase(state: DataView, c: Case): void {
   for (let r = 0; r < 16; r++) state.setBigUint64(r * 8, c.gpr[r]!, true)
-  state.setBigUint64(S.RIP, BigInt(rip), true)
+  state.setBigUint64(S.RIP, ripOf(c), true)
   state.setInt32(S.FLAGS_KIND, 0, true)
   state.setBigUint64(S.FLAGS_RES, BigInt(c.flags & ARITHMETIC), true)
   state.setInt32(S.SYSFLAGS, c.flags & ~ARITHMETIC, true)
   state.setInt32(S.EXC, -1, true)
   state.setInt32(S.LEAVE, 0, true)
   state.setInt32(S.CPL, 3, true)
-  const long = c.mode === 64
-  setSegment(state, CS, long ? Selector.CODE64 : Selector.CODE32, 0n, long ? Descriptor.CODE64 : Descriptor.CODE32)
-  for (const segment of [ES, SS, DS]) setSegment(state, segment, Selector.DATA, 0n, Descriptor.DATA)
-  setSegment(state, FS, 0, c.fsBase, undefined)
-  setSegment(state, GS, 0, c.gsBase, undefined)
+  const bases = [undefined, undefined, undefined, undefined, c.fsBase, c.gsBase]
+  c.selectors.forEach((selector, segment) =>
+    setSegment(state, segment, selector, selector === 0 ? bases[segment] ?? 0n : BigInt(baseOf(selector))))
 
   const image = new DataView(c.fxsave.buffer, c.fxsave.byteOffset)
   const status = image.getUint16(Fxsave.FSW, true)
@@ -123,9 +131,9 @@ export function resultOf(state: DataView, ram: DataView, changed: Map<number, bi
     error: trap === PAGE_FAULT && cr2 >= LINUX_USER_END ? error | 1 : error,
     flags: Number(frame(2)),
     rip: frame(0),
-    selectors: Uint16Array.of(selector(ES), Number(frame(1)), Number(frame(4)), selector(DS), selector(FS), selector(GS)),
-    fsBase: state.getBigUint64(S.SEG_BASE + FS * 8, true),
-    gsBase: state.getBigUint64(S.SEG_BASE + GS * 8, true),
+    selectors: Uint16Array.of(selector(Seg.ES), Number(frame(1)), Number(frame(4)), selector(Seg.DS), selector(Seg.FS), selector(Seg.GS)),
+    fsBase: state.getBigUint64(S.SEG_BASE + Seg.FS * 8, true),
+    gsBase: state.getBigUint64(S.SEG_BASE + Seg.GS * 8, true),
     fxsave: fxsaveOf(state),
   }
 }
