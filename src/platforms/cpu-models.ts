@@ -35,7 +35,7 @@ export const CRYSTAL_HZ = 25_000_000
 /** Bits by their CPUID names; SDM Vol. 2A CPUID, tables 3-10, 3-11. */
 const bits = (...list: number[]): number => list.reduce((sum, bit) => sum | (1 << bit), 0)
 const LEAF1_EDX = bits(0, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26)
-const LEAF1_ECX = bits(0, 1, 9, 13, 17, 19, 21, 22, 23, 24, 25, 26, 30)
+const LEAF1_ECX = bits(0, 1, 9, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 30)
 const LEAF7_EBX = bits(0, 1, 6, 7, 9, 10, 13, 18, 20, 23)
 const LEAF7_ECX = bits(2, 22)
 const LEAF7_EDX = bits(4)
