@@ -26,7 +26,7 @@ function work({ lines }: Sample): Map<string, Work> {
 }
 
 const guest = await prepareGuest('quiet rdinit=/bench')
-const native = { name: 'native', command: 'sh', args: ['-c', `${programs()}; echo bench: done`] }
+const native = { name: 'native', command: 'sh', args: ['-c', `${programs()}; echo bench: done; sleep 5`] }
 const peers = [paravirt(guest), tcg(guest), native]
 const results = peers.map(() => [] as Map<string, Work>[])
 for (let round = 0; round < rounds; round++)
