@@ -43,7 +43,13 @@ export class HandlerEmitter extends EffectEmitter {
   #committed = false
   #aimed: Target | undefined
 
-  constructor(code: Code, pool: LocalPool, helpers: Helpers, shape: Shape, facts: { form: Form; mode: Mode; r: number; height: number }) {
+  constructor(
+    code: Code,
+    pool: LocalPool,
+    helpers: Helpers,
+    shape: Shape,
+    facts: { form: Form; mode: Mode; r: number; height: number },
+  ) {
     super(code, pool, facts.height)
     this.#h = helpers
     this.#shape = shape
@@ -52,9 +58,15 @@ export class HandlerEmitter extends EffectEmitter {
     this.#r = facts.r
   }
 
-  protected tlbPart(part: number): void { this.c.get(P).mem('i32.load', part) }
-  protected generation(): void { this.c.get(P).mem('i64.load', S.GEN) }
-  protected procedure(name: string): number { return this.#h.procedure(name) }
+  protected tlbPart(part: number): void {
+    this.c.get(P).mem('i32.load', part)
+  }
+  protected generation(): void {
+    this.c.get(P).mem('i64.load', S.GEN)
+  }
+  protected procedure(name: string): number {
+    return this.#h.procedure(name)
+  }
 
   /** Leave through `bail` if the value on the stack is non-zero. Inline, nothing may have been committed before. */
   #bail(): void {
@@ -68,7 +80,8 @@ export class HandlerEmitter extends EffectEmitter {
     const c = this.c
     if (e.kind === 'set' || e.kind === 'flags') this.#committed = true
     switch (e.kind) {
-      case 'let': return this.let(e.result)
+      case 'let':
+        return this.let(e.result)
       case 'get':
         this.#get(e.slot, e.access)
         this.assign(e.result)
@@ -91,12 +104,18 @@ export class HandlerEmitter extends EffectEmitter {
         this.#ripAfter()
         this.assign(e.result)
         return
-      case 'load': return this.#load(e)
-      case 'probe': return this.#probe(e)
-      case 'loadProbed': return this.#loadProbed(e)
-      case 'store': return this.#store(e)
+      case 'load':
+        return this.#load(e)
+      case 'probe':
+        return this.#probe(e)
+      case 'loadProbed':
+        return this.#loadProbed(e)
+      case 'store':
+        return this.#store(e)
       case 'flags':
-        c.get(P).i32((e.flags << 2) | Math.log2(e.bytes)).mem('i32.store', S.FLAGS_KIND)
+        c.get(P)
+          .i32((e.flags << 2) | Math.log2(e.bytes))
+          .mem('i32.store', S.FLAGS_KIND)
         c.get(P)
         this.use(e.res)
         c.mem('i64.store', S.FLAGS_RES)
@@ -111,9 +130,12 @@ export class HandlerEmitter extends EffectEmitter {
         if (e.code & 1) c.op('i32.eqz')
         this.assign(e.result)
         return
-      case 'if': return this.if(e)
-      case 'fault': return this.#fault(e)
-      case 'call': return this.call(e)
+      case 'if':
+        return this.if(e)
+      case 'fault':
+        return this.#fault(e)
+      case 'call':
+        return this.call(e)
       case 'failed':
         this.use(e.when)
         if (e.when.ty === 'i64') c.i64(0n).op('i64.ne')
@@ -121,10 +143,14 @@ export class HandlerEmitter extends EffectEmitter {
         return
       case 'aim':
         if (e.target) this.#aimJump(e.target)
-        else if (this.#shape.inline) this.#aimed = this.#form === 'p' ? this.#targetInPage() : this.#targetAt(this.#outTarget())
+        else if (this.#form === 't') this.#aimSegmented(e.when)
+        else if (this.#shape.inline)
+          this.#aimed = this.#form === 'p' ? this.#targetInPage() : this.#targetAt(this.#outTarget())
         return
-      case 'branch': return this.#branch(e.when)
-      case 'jump': return this.#jump(e.target)
+      case 'branch':
+        return this.#branch(e.when)
+      case 'jump':
+        return this.#jump(e.target)
       case 'transfer':
         this.#functionOnly('transfer')
         c.i32(0).return()
@@ -150,8 +176,10 @@ export class HandlerEmitter extends EffectEmitter {
   }
 
   #get(slot: Slot, access: Access): void {
-    if (slot.offset === -2) this.c.get(P) // the state block's own address
-    else if (slot.offset === -1) this.c.get(this.#r).mem('i32.load8_u', fieldOffset[slot.field ?? 'A']) // the field itself
+    if (slot.offset === -2)
+      this.c.get(P) // the state block's own address
+    else if (slot.offset === -1)
+      this.c.get(this.#r).mem('i32.load8_u', fieldOffset[slot.field ?? 'A']) // the field itself
     else {
       this.#slotBase(slot)
       this.c.mem(loadOp(access), slot.offset)
@@ -194,7 +222,16 @@ export class HandlerEmitter extends EffectEmitter {
   }
 
   #segmentBase(): void {
-    this.c.get(P).get(this.#r).mem('i32.load8_u', R.BASE).i32(7).op('i32.and').i32(3).op('i32.shl').op('i32.add').mem('i64.load', S.SEG_BASE)
+    this.c
+      .get(P)
+      .get(this.#r)
+      .mem('i32.load8_u', R.BASE)
+      .i32(7)
+      .op('i32.and')
+      .i32(3)
+      .op('i32.shl')
+      .op('i32.add')
+      .mem('i64.load', S.SEG_BASE)
   }
 
   // ---- memory -------------------------------------------------------------------------------------------------
@@ -212,7 +249,9 @@ export class HandlerEmitter extends EffectEmitter {
       if (address.segment === undefined) c.get(this.#r).mem('i32.load8_u', R.BASE).i32(7).op('i32.and')
       else c.i32(address.segment)
       this.use(address.value)
-      c.i32(bytes).i32(write ? 1 : 0).call(this.#h.procedure('segLinear'))
+      c.i32(bytes)
+        .i32(write ? 1 : 0)
+        .call(this.#h.procedure('segLinear'))
     }
     const local = this.pool.take('i64')
     c.set(local)
@@ -233,8 +272,18 @@ export class HandlerEmitter extends EffectEmitter {
       // RSP (slot 32) or RBP (40) as base without FS/GS override.
       const base = this.pool.take('i32')
       const flat = this.#form === 'b' ? 0 : 6
-      c.get(this.#r).mem('i32.load8_u', R.BASE).tee(base).i32(S.RSP | flat).op('i32.eq')
-      c.get(base).i32(S.RBP | flat).op('i32.eq').op('i32.or').i32(8).op('i32.shl').op('i32.or')
+      c.get(this.#r)
+        .mem('i32.load8_u', R.BASE)
+        .tee(base)
+        .i32(S.RSP | flat)
+        .op('i32.eq')
+      c.get(base)
+        .i32(S.RBP | flat)
+        .op('i32.eq')
+        .op('i32.or')
+        .i32(8)
+        .op('i32.shl')
+        .op('i32.or')
     }
   }
 
@@ -328,7 +377,17 @@ export class HandlerEmitter extends EffectEmitter {
     const direct = (host: () => void) => {
       host()
       this.use(e.value)
-      c.mem(storeOp(e.bytes === 16 ? 'v128' : e.value.ty === 'f32' || e.value.ty === 'f64' ? e.value.ty : ((e.bytes * 8) as Access), e.value.ty), 0)
+      c.mem(
+        storeOp(
+          e.bytes === 16
+            ? 'v128'
+            : e.value.ty === 'f32' || e.value.ty === 'f64'
+              ? e.value.ty
+              : ((e.bytes * 8) as Access),
+          e.value.ty,
+        ),
+        0,
+      )
     }
     if (e.probe && this.#shape.inline) {
       this.#committed = true
@@ -412,7 +471,6 @@ export class HandlerEmitter extends EffectEmitter {
   }
 
   #branch(when: Value | undefined): void {
-    const c = this.c
     if (when) {
       this.use(when)
       this.open('if')
@@ -439,7 +497,8 @@ export class HandlerEmitter extends EffectEmitter {
   #goto(target: Target): void {
     const c = this.c
     const x = this.#shape.x as number
-    if (target.linear !== undefined) c.get(P).get(target.linear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
+    if (target.linear !== undefined)
+      c.get(P).get(target.linear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
     c.get(x).get(target.record).op('i32.add').get(this.#r).op('i32.sub').i32(R.SIZE).op('i32.sub').set(x)
     c.get(target.record).set(this.#r)
     this.br(this.#shape.taken as number)
@@ -458,15 +517,37 @@ export class HandlerEmitter extends EffectEmitter {
   #branchOut(): void {
     const c = this.c
     if (this.#form === 't') {
-      // Segmented or 16-bit code: EIP arithmetic wraps at the operand size, whose mask is in IMM.
-      c.get(P)
-      this.#ripAfter()
-      c.get(this.#r).mem('i64.load32_s', R.DISP).op('i64.add').get(this.#r).mem('i64.load32_u', R.IMM).op('i64.and')
-      c.mem('i64.store', S.RIP).i32(0).return()
+      if (!this.#aimed) this.#aimSegmented(undefined)
+      c.get(P).get((this.#aimed as Target).linear as number).mem('i64.store', S.RIP).i32(0).return()
       return
     }
     if (this.#aimed) this.#goto(this.#aimed)
     else this.#jumpLinear(this.#outTarget())
+  }
+
+  /** Segmented or 16-bit code: EIP arithmetic wraps at the operand size, whose mask is in IMM. */
+  #aimSegmented(when: Value | undefined): void {
+    const c = this.c
+    const offset = this.pool.take('i64')
+    this.#ripAfter()
+    c.get(this.#r).mem('i64.load32_s', R.DISP).op('i64.add').get(this.#r).mem('i64.load32_u', R.IMM).op('i64.and').set(offset)
+    this.#checkLimit(offset, when)
+    this.#aimed = { record: -1, linear: offset }
+  }
+
+  /** A near branch beyond the limit of CS faults before anything changes (SDM Vol. 2A, CALL, JMP). */
+  #checkLimit(offset: number, when: Value | undefined): void {
+    const c = this.c
+    this.#functionOnly('a check against CS')
+    c.get(offset).get(P).mem('i64.load32_u', S.SEG_LIMIT + 4).op('i64.gt_u')
+    if (when) {
+      this.use(when)
+      c.op('i32.and')
+    }
+    this.open('if')
+    c.get(P).i32(13).i32(0).call(this.#h.procedure('raise'))
+    this.br(this.#shape.bail)
+    this.close()
   }
 
   /** The jump's target in a local, checked. */
@@ -485,7 +566,7 @@ export class HandlerEmitter extends EffectEmitter {
         this.br(this.#shape.bail)
         this.close()
       }
-    }
+    } else if (this.#mode === 'seg') this.#checkLimit(linear, undefined)
     this.#aimed = this.#shape.inline ? this.#targetAt(linear) : { record: -1, linear }
   }
 
@@ -504,7 +585,16 @@ export class HandlerEmitter extends EffectEmitter {
     this.#bail()
     const record = this.pool.take('i32')
     c.get(entry).mem('i32.load', 8)
-    c.get(linear).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load', 0).tee(record).op('i32.eqz')
+    c.get(linear)
+      .op('i32.wrap_i64')
+      .i32(4095)
+      .op('i32.and')
+      .i32(2)
+      .op('i32.shl')
+      .op('i32.add')
+      .mem('i32.load', 0)
+      .tee(record)
+      .op('i32.eqz')
     this.#bail()
     return { record, linear }
   }
@@ -517,5 +607,7 @@ export class HandlerEmitter extends EffectEmitter {
 }
 
 /** Where an inline branch goes: the record, and the linear address if the page changes. */
-interface Target { record: number; linear?: number }
-
+interface Target {
+  record: number
+  linear?: number
+}

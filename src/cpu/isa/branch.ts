@@ -53,7 +53,7 @@ for (const bits of [16, 32, 64] as const) {
     const count = s.sub(s.reg(S.RCX, bits), s.k(1, bits === 64 ? 'i64' : 'i32'))
     const left = s.ne(bits === 16 ? s.and(count, 0xffff) : count, 0)
     const taken = condition === undefined ? left : s.and(left, s.condition(condition))
-    s.aim()
+    s.aim(undefined, taken)
     s.setReg(S.RCX, count, bits)
     s.branch(taken)
   }

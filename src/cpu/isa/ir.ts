@@ -52,17 +52,18 @@ export type Effect =
   | { kind: 'store'; address: Address; bytes: 1 | 2 | 4 | 8 | 16; value: Value; probe?: Value }
   | { kind: 'flags'; flags: number; bytes: number; b: Value | undefined; res: Value }
   | { kind: 'condition'; code: number; result: Value } // Jcc condition 0..15 from the lazy flags
-  | { kind: 'if'; condition: Value; then: readonly Effect[]; else: readonly Effect[]; merge?: { result: Value; then: Value; else: Value } }
+  | {
+      kind: 'if'
+      condition: Value
+      then: readonly Effect[]
+      else: readonly Effect[]
+      merge?: { result: Value; then: Value; else: Value }
+    }
   | { kind: 'fault'; when: Value | undefined; vector: number; error: Value | undefined }
   | { kind: 'call'; procedure: string; args: readonly Value[]; result: Value | undefined }
   | { kind: 'failed'; when: Value } // a procedure has raised a fault
-  | { kind: 'aim'; target: Value | undefined } // checks the target of the branch or jump that follows, before commits
+  | { kind: 'aim'; target: Value | undefined; when: Value | undefined } // checks the target of the branch or jump that follows, before commits
   | { kind: 'branch'; when: Value | undefined } // relative branch of the record
   | { kind: 'jump'; target: Value } // to an offset in CS (i64)
   | { kind: 'transfer' } // a procedure has set RIP: leave the stream
   | { kind: 'repeat'; when: Value } // leave with RIP still at this instruction
-
-/** What a recorded row amounts to. */
-export interface Recording {
-  readonly effects: readonly Effect[]
-}

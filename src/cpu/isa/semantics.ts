@@ -51,18 +51,31 @@ export class Semantics {
   // ---- values -------------------------------------------------------------------------------------------------
 
   /** The integer type that holds `bits`. */
-  ty(bits = this.size): 'i32' | 'i64' { return bits === 64 ? 'i64' : 'i32' }
+  ty(bits = this.size): 'i32' | 'i64' {
+    return bits === 64 ? 'i64' : 'i32'
+  }
 
   /** A constant of type `ty` (default: the operand size's). */
-  k(value: bigint | number, ty: Ty = this.ty()): Value { return new Value(ty, { kind: 'constant', value }) }
-  k32(value: number): Value { return this.k(value, 'i32') }
-  k64(value: bigint | number): Value { return this.k(BigInt(value), 'i64') }
-  kv(bytes: Uint8Array): Value { return new Value('v128', { kind: 'constant', value: bytes }) }
+  k(value: bigint | number, ty: Ty = this.ty()): Value {
+    return new Value(ty, { kind: 'constant', value })
+  }
+  k32(value: number): Value {
+    return this.k(value, 'i32')
+  }
+  k64(value: bigint | number): Value {
+    return this.k(BigInt(value), 'i64')
+  }
+  kv(bytes: Uint8Array): Value {
+    return new Value('v128', { kind: 'constant', value: bytes })
+  }
 
   /** Any pure WebAssembly instruction. */
   op(name: string, args: readonly Value[], lanes?: readonly number[]): Value {
     for (const a of args) a.uses++
-    const result = new Value(opcode(name).ty, lanes ? { kind: 'pure', op: name, args, lanes } : { kind: 'pure', op: name, args })
+    const result = new Value(
+      opcode(name).ty,
+      lanes ? { kind: 'pure', op: name, args, lanes } : { kind: 'pure', op: name, args },
+    )
     this.effects.push({ kind: 'let', result })
     return result
   }
@@ -71,24 +84,60 @@ export class Semantics {
   bin(name: string, a: Value, b: Value | number | bigint): Value {
     return this.op(`${a.ty}.${name}`, [a, b instanceof Value ? b : this.k(b, a.ty)])
   }
-  add(a: Value, b: Value | number | bigint): Value { return this.bin('add', a, b) }
-  sub(a: Value, b: Value | number | bigint): Value { return this.bin('sub', a, b) }
-  mul(a: Value, b: Value | number | bigint): Value { return this.bin('mul', a, b) }
-  and(a: Value, b: Value | number | bigint): Value { return this.bin('and', a, b) }
-  or(a: Value, b: Value | number | bigint): Value { return this.bin('or', a, b) }
-  xor(a: Value, b: Value | number | bigint): Value { return this.bin('xor', a, b) }
-  shl(a: Value, b: Value | number | bigint): Value { return this.bin('shl', a, b) }
-  shr(a: Value, b: Value | number | bigint): Value { return this.bin('shr_u', a, b) }
-  sar(a: Value, b: Value | number | bigint): Value { return this.bin('shr_s', a, b) }
-  eq(a: Value, b: Value | number | bigint): Value { return this.bin('eq', a, b) }
-  ne(a: Value, b: Value | number | bigint): Value { return this.bin('ne', a, b) }
-  ltU(a: Value, b: Value | number | bigint): Value { return this.bin('lt_u', a, b) }
-  ltS(a: Value, b: Value | number | bigint): Value { return this.bin('lt_s', a, b) }
-  geU(a: Value, b: Value | number | bigint): Value { return this.bin('ge_u', a, b) }
-  gtU(a: Value, b: Value | number | bigint): Value { return this.bin('gt_u', a, b) }
-  leU(a: Value, b: Value | number | bigint): Value { return this.bin('le_u', a, b) }
-  isZero(a: Value): Value { return this.op(`${a.ty}.eqz`, [a]) }
-  not(a: Value): Value { return this.xor(a, a.ty === 'i64' ? -1n : -1) }
+  add(a: Value, b: Value | number | bigint): Value {
+    return this.bin('add', a, b)
+  }
+  sub(a: Value, b: Value | number | bigint): Value {
+    return this.bin('sub', a, b)
+  }
+  mul(a: Value, b: Value | number | bigint): Value {
+    return this.bin('mul', a, b)
+  }
+  and(a: Value, b: Value | number | bigint): Value {
+    return this.bin('and', a, b)
+  }
+  or(a: Value, b: Value | number | bigint): Value {
+    return this.bin('or', a, b)
+  }
+  xor(a: Value, b: Value | number | bigint): Value {
+    return this.bin('xor', a, b)
+  }
+  shl(a: Value, b: Value | number | bigint): Value {
+    return this.bin('shl', a, b)
+  }
+  shr(a: Value, b: Value | number | bigint): Value {
+    return this.bin('shr_u', a, b)
+  }
+  sar(a: Value, b: Value | number | bigint): Value {
+    return this.bin('shr_s', a, b)
+  }
+  eq(a: Value, b: Value | number | bigint): Value {
+    return this.bin('eq', a, b)
+  }
+  ne(a: Value, b: Value | number | bigint): Value {
+    return this.bin('ne', a, b)
+  }
+  ltU(a: Value, b: Value | number | bigint): Value {
+    return this.bin('lt_u', a, b)
+  }
+  ltS(a: Value, b: Value | number | bigint): Value {
+    return this.bin('lt_s', a, b)
+  }
+  geU(a: Value, b: Value | number | bigint): Value {
+    return this.bin('ge_u', a, b)
+  }
+  gtU(a: Value, b: Value | number | bigint): Value {
+    return this.bin('gt_u', a, b)
+  }
+  leU(a: Value, b: Value | number | bigint): Value {
+    return this.bin('le_u', a, b)
+  }
+  isZero(a: Value): Value {
+    return this.op(`${a.ty}.eqz`, [a])
+  }
+  not(a: Value): Value {
+    return this.xor(a, a.ty === 'i64' ? -1n : -1)
+  }
 
   /** condition ? a : b, both evaluated. */
   select(condition: Value, a: Value, b: Value): Value {
@@ -99,7 +148,9 @@ export class Semantics {
   }
 
   /** Zero-extended to i64. */
-  toI64(v: Value): Value { return v.ty === 'i64' ? v : this.op('i64.extend_i32_u', [v]) }
+  toI64(v: Value): Value {
+    return v.ty === 'i64' ? v : this.op('i64.extend_i32_u', [v])
+  }
   /** Sign-extended from `bits` to i64. */
   signed64(v: Value, bits: number): Value {
     if (v.ty === 'i64') return bits === 64 ? v : this.op(`i64.extend${bits}_s`, [v])
@@ -112,7 +163,9 @@ export class Semantics {
     return bits === 32 ? v : this.op(`i32.extend${bits}_s`, [this.toI32(v)])
   }
   /** Low 32 bits. */
-  toI32(v: Value): Value { return v.ty === 'i64' ? this.op('i32.wrap_i64', [v]) : v }
+  toI32(v: Value): Value {
+    return v.ty === 'i64' ? this.op('i32.wrap_i64', [v]) : v
+  }
   /** Zero-extended or truncated to the type of `bits`, high bits cleared. */
   fit(v: Value, bits: number): Value {
     if (bits === 64) return this.toI64(v)
@@ -122,7 +175,9 @@ export class Semantics {
 
   // ---- state --------------------------------------------------------------------------------------------------
 
-  #accessTy(access: Access): Ty { return typeof access === 'string' ? access : access === 64 ? 'i64' : 'i32' }
+  #accessTy(access: Access): Ty {
+    return typeof access === 'string' ? access : access === 64 ? 'i64' : 'i32'
+  }
 
   get(slot: Slot, access: Access): Value {
     const result = new Value(this.#accessTy(access), { kind: 'effect' })
@@ -136,14 +191,22 @@ export class Semantics {
   }
 
   /** A field of the state block by offset. */
-  state(offset: number, access: Access = 32): Value { return this.get({ offset }, access) }
-  setState(offset: number, access: Access, value: Value): void { this.set({ offset }, access, value) }
+  state(offset: number, access: Access = 32): Value {
+    return this.get({ offset }, access)
+  }
+  setState(offset: number, access: Access, value: Value): void {
+    this.set({ offset }, access, value)
+  }
 
   /** A fixed general register (offset S.RAX...), zero-extended. */
-  reg(offset: number, bits: number = this.size): Value { return this.get({ offset }, bits as Access) }
+  reg(offset: number, bits: number = this.size): Value {
+    return this.get({ offset }, bits as Access)
+  }
 
   /** Write a fixed general register: 32-bit writes clear the upper half. */
-  setReg(offset: number, value: Value, bits: number = this.size): void { this.#setGpr({ offset }, value, bits) }
+  setReg(offset: number, value: Value, bits: number = this.size): void {
+    this.#setGpr({ offset }, value, bits)
+  }
 
   #setGpr(slot: Slot, value: Value, bits: number): void {
     if (bits === 32) this.set(slot, 64, this.op('i64.extend_i32_u', [this.toI32(value)]))
@@ -159,8 +222,12 @@ export class Semantics {
     return operand
   }
 
-  isMem(i: number): boolean { return this.operand(i).kind === 'mem' }
-  isReg(i: number): boolean { return this.operand(i).kind === 'reg' || this.operand(i).kind === 'fixed' }
+  isMem(i: number): boolean {
+    return this.operand(i).kind === 'mem'
+  }
+  isReg(i: number): boolean {
+    return this.operand(i).kind === 'reg' || this.operand(i).kind === 'fixed'
+  }
 
   #slot(operand: Operand): Slot {
     if (operand.kind === 'fixed') return { offset: operand.offset ?? 0 }
@@ -175,7 +242,9 @@ export class Semantics {
   }
 
   /** The slot of vector register `n`. */
-  vector(n: number): number { return S.VEC0 + 16 * n }
+  vector(n: number): number {
+    return S.VEC0 + 16 * n
+  }
 
   /** Write an MMX register operand: the exponent field above it becomes all ones (SDM Vol. 1 9.2.2). */
   setMmx(i: number, value: Value): void {
@@ -199,7 +268,9 @@ export class Semantics {
   }
 
   /** The state block's address (i32). */
-  p(): Value { return this.get({ offset: -2 }, 32) }
+  p(): Value {
+    return this.get({ offset: -2 }, 32)
+  }
 
   /** Read operand `i`: integers zero-extended in i32/i64; vectors as v128; `access` overrides the width. */
   read(i: number, access?: Access): Value {
@@ -211,8 +282,10 @@ export class Semantics {
         const value = this.imm()
         return want === 8 ? this.and(value, 0xff) : want === 16 ? this.and(value, 0xffff) : value
       }
-      case 'mem': return this.load(this.ea(), want)
-      default: return this.get(this.#slot(operand), want)
+      case 'mem':
+        return this.load(this.ea(), want)
+      default:
+        return this.get(this.#slot(operand), want)
     }
   }
 
@@ -230,7 +303,16 @@ export class Semantics {
     const operand = this.operand(i)
     if (operand.kind === 'imm') throw new Error('an immediate cannot be written')
     if (operand.kind === 'mem') {
-      const bytes = value.ty === 'v128' && !access ? 16 : typeof access === 'string' ? (access === 'v128' ? 16 : access === 'f64' ? 8 : 4) : (access ?? operand.bits) / 8
+      const bytes =
+        value.ty === 'v128' && !access
+          ? 16
+          : typeof access === 'string'
+            ? access === 'v128'
+              ? 16
+              : access === 'f64'
+                ? 8
+                : 4
+            : (access ?? operand.bits) / 8
       const probe = this.#probes.get(i)
       this.store(this.ea(), value, bytes as 1, probe)
     } else if ((operand.class ?? 'g') === 'g') this.#setGpr(this.#slot(operand), value, operand.bits)
@@ -238,13 +320,21 @@ export class Semantics {
   }
 
   /** The immediate, sign-extended as decoded, in i32. */
-  imm(): Value { return this.#immediate(false, 'IMM', 'i32') }
+  imm(): Value {
+    return this.#immediate(false, 'IMM', 'i32')
+  }
   /** The second immediate (DISP field) of an instruction without memory operand. */
-  imm2(): Value { return this.#immediate(false, 'DISP', 'i32') }
+  imm2(): Value {
+    return this.#immediate(false, 'DISP', 'i32')
+  }
   /** The immediate as i64: sign-extended 32 bits. */
-  imm64(): Value { return this.op('i64.extend_i32_s', [this.imm()]) }
+  imm64(): Value {
+    return this.op('i64.extend_i32_s', [this.imm()])
+  }
   /** A full 64-bit immediate (MOV r64, imm64), in DISP and IMM. */
-  immFull(): Value { return this.#immediate(true, 'DISP', 'i64') }
+  immFull(): Value {
+    return this.#immediate(true, 'DISP', 'i64')
+  }
 
   #immediate(wide: boolean, field: 'IMM' | 'DISP', ty: Ty): Value {
     const result = new Value(ty, { kind: 'effect' })
@@ -272,21 +362,30 @@ export class Semantics {
     let value = this.add(address.value, by instanceof Value ? by : BigInt(by))
     if (this.#form === 'd') value = this.and(value, 0xffffffffn)
     // Bit 2 of the index field: 16-bit addressing.
-    else if (this.#form === 's') value = this.and(value, this.select(this.and(this.#field('X'), 4), this.k64(0xffff), this.k64(0xffffffff)))
+    else if (this.#form === 's')
+      value = this.and(value, this.select(this.and(this.#field('X'), 4), this.k64(0xffff), this.k64(0xffffffff)))
     return { ...address, value }
   }
 
   /** A field of the record itself (i32). */
-  #field(field: 'A' | 'B' | 'C' | 'X'): Value { return this.get({ field, offset: -1 }, 8) }
+  #field(field: 'A' | 'B' | 'C' | 'X'): Value {
+    return this.get({ field, offset: -1 }, 8)
+  }
 
   /** The segment of the memory operand, or of a string instruction's source (i32). */
-  segment(): Value { return this.and(this.#field('C'), 7) }
+  segment(): Value {
+    return this.and(this.#field('C'), 7)
+  }
 
   /** A string instruction's repeat prefix: 0 none, 1 REP or REPE, 2 REPNE (i32). */
-  repeatPrefix(): Value { return this.#field('A') }
+  repeatPrefix(): Value {
+    return this.#field('A')
+  }
 
   /** The memory operand of a string instruction: an offset in its segment. */
-  stringSource(offset: Value): Address { return { kind: 'segmented', value: offset, stack: false } }
+  stringSource(offset: Value): Address {
+    return { kind: 'segmented', value: offset, stack: false }
+  }
 
   /** The linear address (i64) of `bytes` bytes at `address`, after the segment's checks: for procedures. */
   linear(address: Address, bytes: number, write = false): Value {
@@ -299,7 +398,9 @@ export class Semantics {
 
   /** Any offset in a segment register (0..5); NO_SEGMENT for a linear address. */
   at(value: Value, segment: number = NO_SEGMENT): Address {
-    return segment === NO_SEGMENT ? { kind: 'flat', value, stack: false } : { kind: 'segmented', value, segment, stack: segment === 2 }
+    return segment === NO_SEGMENT
+      ? { kind: 'flat', value, stack: false }
+      : { kind: 'segmented', value, segment, stack: segment === 2 }
   }
 
   load(address: Address, access: Access): Value {
@@ -329,7 +430,9 @@ export class Semantics {
     address.value.uses++
     value.uses++
     if (probe) probe.uses++
-    this.effects.push(probe ? { kind: 'store', address, bytes, value, probe } : { kind: 'store', address, bytes, value })
+    this.effects.push(
+      probe ? { kind: 'store', address, bytes, value, probe } : { kind: 'store', address, bytes, value },
+    )
   }
 
   // ---- stack --------------------------------------------------------------------------------------------------
@@ -352,7 +455,9 @@ export class Semantics {
     return this.and(moved, this.mode === '32' ? this.k64(0xffffffffn) : this.#stackMask())
   }
 
-  setSp(value: Value): void { this.setReg(S.RSP, this.wholeSp(value), 64) }
+  setSp(value: Value): void {
+    this.setReg(S.RSP, this.wholeSp(value), 64)
+  }
 
   /** What RSP holds when the stack pointer is `value`: a 16-bit one leaves the rest. */
   wholeSp(value: Value): Value {
@@ -363,7 +468,9 @@ export class Semantics {
   }
 
   stackAt(value: Value): Address {
-    return this.mode === 'seg' ? { kind: 'segmented', value, segment: 2, stack: true } : { kind: 'flat', value, stack: true }
+    return this.mode === 'seg'
+      ? { kind: 'segmented', value, segment: 2, stack: true }
+      : { kind: 'flat', value, stack: true }
   }
 
   /** Push `value` of `bits` (store, then commit the stack pointer). */
@@ -385,7 +492,9 @@ export class Semantics {
   }
 
   /** The six arithmetic flags in their EFLAGS places (i32). */
-  getFlags(): Value { return this.call('getFlags', []) as Value }
+  getFlags(): Value {
+    return this.call('getFlags', []) as Value
+  }
 
   /** Replace the six arithmetic flags. */
   setFlags(bits: Value): void {
@@ -402,7 +511,9 @@ export class Semantics {
   }
 
   /** CF as i32. */
-  carry(): Value { return this.condition(2) }
+  carry(): Value {
+    return this.condition(2)
+  }
 
   // ---- control ------------------------------------------------------------------------------------------------
 
@@ -431,7 +542,13 @@ export class Semantics {
     a.value.uses++
     b.value.uses++
     const result = new Value(a.value.ty, { kind: 'effect' })
-    this.effects.push({ kind: 'if', condition, then: a.effects, else: b.effects, merge: { result, then: a.value, else: b.value } })
+    this.effects.push({
+      kind: 'if',
+      condition,
+      then: a.effects,
+      else: b.effects,
+      merge: { result, then: a.value, else: b.value },
+    })
     return result
   }
 
@@ -447,9 +564,11 @@ export class Semantics {
   call(procedure: string, args: readonly Value[]): Value | undefined {
     const declared = procedures[procedure]
     if (!declared) throw new Error(`procedure ${procedure} is not declared`)
-    if (declared.params.length !== args.length) throw new Error(`procedure ${procedure} takes ${declared.params.length} arguments`)
+    if (declared.params.length !== args.length)
+      throw new Error(`procedure ${procedure} takes ${declared.params.length} arguments`)
     args.forEach((a, i) => {
-      if (a.ty !== declared.params[i]) throw new Error(`procedure ${procedure}: argument ${i} is ${a.ty}, not ${declared.params[i]}`)
+      if (a.ty !== declared.params[i])
+        throw new Error(`procedure ${procedure}: argument ${i} is ${a.ty}, not ${declared.params[i]}`)
       a.uses++
     })
     const result = declared.result && new Value(declared.result, { kind: 'effect' })
@@ -486,12 +605,13 @@ export class Semantics {
 
   /**
    * Check the target of the branch (or of the jump to `target`) that will follow: for rows that commit something
-   * before they jump, since a jump can fault.
+   * before they jump, since a jump can fault. `when`: the branch's condition.
    */
-  aim(target?: Value): void {
+  aim(target?: Value, when?: Value): void {
     this.modeUsed = true
     if (target) target.uses++
-    this.effects.push({ kind: 'aim', target })
+    if (when) when.uses++
+    this.effects.push({ kind: 'aim', target, when })
   }
 
   /** Take the record's relative branch when `when` is non-zero (always if undefined). */
@@ -509,7 +629,9 @@ export class Semantics {
   }
 
   /** A procedure has set RIP: leave the stream. */
-  transfer(): void { this.effects.push({ kind: 'transfer' }) }
+  transfer(): void {
+    this.effects.push({ kind: 'transfer' })
+  }
 
   /** Leave with RIP still at this instruction when `when` is non-zero: a repeated string instruction goes on later. */
   repeat(when: Value): void {

@@ -62,7 +62,12 @@ export function fetchCheck(p: u32, linear: u64): u64 {
       raise(p, GP, 0)
       return WALK_FAULT
     }
-  } else linear &= 0xffffffff
+  } else {
+    linear &= 0xffffffff
+    if ((load<u32>(p, MODE) & MODE_FLAT) == 0 && beyondLimit(p, (linear - load<u64>(p, CS_BASE)) & 0xffffffff, 1)) {
+      return WALK_FAULT
+    }
+  }
   const frame = executeFrame(p, linear, currentBank(p))
   return frame == WALK_FAULT ? frame : frame >>> 12
 }
