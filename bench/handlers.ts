@@ -16,7 +16,11 @@ import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../src
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { instructions: { type: 'string', default: '2000000000' }, exec: { type: 'string' }, append: { type: 'string', default: '' } },
+  options: {
+    instructions: { type: 'string', default: '2000000000' },
+    exec: { type: 'string' },
+    append: { type: 'string', default: '' },
+  },
 })
 const name = positionals[0] ?? DEFAULT_KERNEL
 const kernel = await loadKernel(isKernelPackage(name) ? await kernelFile(name) : name)
@@ -34,15 +38,20 @@ const machine = await Machine.create({
 })
 const ending = new AbortController()
 const limit = Number(values.instructions)
-const watch = setInterval(() => { if (machine.stats().instructions > limit) ending.abort() }, 20)
+const watch = setInterval(() => {
+  if (machine.stats().instructions > limit) ending.abort()
+}, 20)
 await machine.run(ending.signal)
 clearInterval(watch)
 
-const counts = interpreter.names.map((name, i) => ({ name, count: Number(machine.core.u64[(M.PROFILE >> 3) + i]) }))
+const counts = interpreter.names.map((handler, i) => ({
+  handler,
+  count: Number(machine.core.u64[(M.PROFILE >> 3) + i]),
+}))
 counts.sort((a, b) => b.count - a.count)
 const total = counts.reduce((sum, { count }) => sum + count, 0)
 let sum = 0
-for (const { name, count } of counts.slice(0, 700)) {
+for (const { handler, count } of counts.slice(0, 700)) {
   sum += count
-  process.stdout.write(`${((100 * count) / total).toFixed(3)} ${((100 * sum) / total).toFixed(2)} ${name}\n`)
+  process.stdout.write(`${((100 * count) / total).toFixed(3)} ${((100 * sum) / total).toFixed(2)} ${handler}\n`)
 }

@@ -55,7 +55,10 @@ export interface SystemExports {
   [name: string]: CallableFunction
 }
 
-interface InterpreterExports extends WebAssembly.ModuleImports { run(p: number): void; step(p: number): void }
+interface InterpreterExports extends WebAssembly.ModuleImports {
+  run(p: number): void
+  step(p: number): void
+}
 
 /** Instructions between two samples of where the vCPU is. */
 const SAMPLE = 20_000
@@ -77,7 +80,16 @@ export class Core {
   /** What the running slice has beyond BUDGET, which ends at the next sample. */
   #rest = 0
 
-  private constructor(parts: { memory: WebAssembly.Memory; ramBytes: number; vcpus: readonly number[]; streams: Streams; system: SystemExports; translator: Translator | undefined; interpreter: InterpreterExports; host: CoreHost }) {
+  private constructor(parts: {
+    memory: WebAssembly.Memory
+    ramBytes: number
+    vcpus: readonly number[]
+    streams: Streams
+    system: SystemExports
+    translator: Translator | undefined
+    interpreter: InterpreterExports
+    host: CoreHost
+  }) {
     this.memory = parts.memory
     this.u8 = new Uint8Array(parts.memory.buffer)
     this.i32 = new Int32Array(parts.memory.buffer)
@@ -92,7 +104,15 @@ export class Core {
   }
 
   /** A core with `ramBytes` of guest RAM (a multiple of 4096) and vCPUs in their reset state. */
-  static async create(options: { ramBytes: number; vcpus: number; signature: number; amd?: boolean; host: CoreHost; interpreter?: Interpreter | undefined; translate?: boolean | undefined }): Promise<Core> {
+  static async create(options: {
+    ramBytes: number
+    vcpus: number
+    signature: number
+    amd?: boolean
+    host: CoreHost
+    interpreter?: Interpreter | undefined
+    translate?: boolean | undefined
+  }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -102,7 +122,10 @@ export class Core {
     i32[M.VCPUS >> 2] = vcpus.length
 
     const built = options.interpreter ?? cachedInterpreter()
-    const [systemModule, interpreterModule] = await Promise.all([buildSystem().then((b) => WebAssembly.compile(b)), WebAssembly.compile(built.bytes)])
+    const [systemModule, interpreterModule] = await Promise.all([
+      buildSystem().then((b) => WebAssembly.compile(b)),
+      WebAssembly.compile(built.bytes),
+    ])
     let streams: Streams
     const translator = new Translator(memory, built)
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
@@ -113,9 +136,11 @@ export class Core {
     }
     const imports = {
       mmioRead: (p: number, address: number, size: number) => host.mmioRead(number(p), address, size),
-      mmioWrite: (p: number, address: number, size: number, value: number) => host.mmioWrite(number(p), address, size, value >>> 0),
+      mmioWrite: (p: number, address: number, size: number, value: number) =>
+        host.mmioWrite(number(p), address, size, value >>> 0),
       portIn: (p: number, port: number, size: number) => host.portIn(number(p), port, size),
-      portOut: (p: number, port: number, size: number, value: number) => host.portOut(number(p), port, size, value >>> 0),
+      portOut: (p: number, port: number, size: number, value: number) =>
+        host.portOut(number(p), port, size, value >>> 0),
       rdmsr: (p: number, index: number) => {
         const value = host.rdmsr(number(p), index >>> 0)
         if (value === undefined) return 0
@@ -129,7 +154,11 @@ export class Core {
         return host.wrmsr(number(p), index >>> 0, (BigInt(hi) << 32n) | BigInt(lo)) ? 1 : 0
       },
       cpuid: (p: number) => {
-        const [a, b, c, d] = host.cpuid(number(p), (i32[register(p, S.RAX)] as number) >>> 0, (i32[register(p, S.RCX)] as number) >>> 0)
+        const [a, b, c, d] = host.cpuid(
+          number(p),
+          (i32[register(p, S.RAX)] as number) >>> 0,
+          (i32[register(p, S.RCX)] as number) >>> 0,
+        )
         setRegister(p, S.RAX, a)
         setRegister(p, S.RBX, b)
         setRegister(p, S.RCX, c)
@@ -146,8 +175,24 @@ export class Core {
       recross: (p: number, r: number) => streams.recross(p >>> 0, r >>> 0),
       regions: translator.regions,
     }
-    const system = (await WebAssembly.instantiate(systemModule, { env: { memory, abort: () => { throw new Error('the core aborted') } }, host: imports })).exports as unknown as SystemExports
-    const interpreter = (await WebAssembly.instantiate(interpreterModule, { env: { memory }, system: system as unknown as WebAssembly.ModuleImports, host: imports })).exports as unknown as InterpreterExports
+    const system = (
+      await WebAssembly.instantiate(systemModule, {
+        env: {
+          memory,
+          abort: () => {
+            throw new Error('the core aborted')
+          },
+        },
+        host: imports,
+      })
+    ).exports as unknown as SystemExports
+    const interpreter = (
+      await WebAssembly.instantiate(interpreterModule, {
+        env: { memory },
+        system: system as unknown as WebAssembly.ModuleImports,
+        host: imports,
+      })
+    ).exports as unknown as InterpreterExports
     streams = new Streams(memory, built, system, () => vcpus)
     if (options.translate) {
       translator.connect(streams, system as unknown as WebAssembly.ModuleImports, interpreter)
@@ -158,12 +203,22 @@ export class Core {
       i32[register(p, S.INDEX)] = index
       i32[register(p, S.AMD)] = options.amd ? 1 : 0
     })
-    return new Core({ memory, ramBytes, vcpus, streams, system, translator: options.translate ? translator : undefined, interpreter, host })
+    return new Core({
+      memory,
+      ramBytes,
+      vcpus,
+      streams,
+      system,
+      translator: options.translate ? translator : undefined,
+      interpreter,
+      host,
+    })
   }
 
   /** Copy bytes into guest RAM before the guest runs or as a device would: decoded code is dropped where it changes. */
   writeRam(address: number, bytes: Uint8Array): void {
-    if (address < 0 || address + bytes.length > this.ramBytes) throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + bytes.length}`)
+    if (address < 0 || address + bytes.length > this.ramBytes)
+      throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + bytes.length}`)
     for (let page = address >>> 12; page <= (address + bytes.length - 1) >>> 12; page++)
       if (this.u64[(M.CODE_MARKS >> 3) + page] !== 0n) this.streams.codeWritten(page)
     this.u8.set(bytes, M.RAM + address)
@@ -171,7 +226,8 @@ export class Core {
 
   /** Guest RAM at [address, address + length) as a view. */
   ram(address: number, length: number): Uint8Array {
-    if (address < 0 || address + length > this.ramBytes) throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
+    if (address < 0 || address + length > this.ramBytes)
+      throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
     return this.u8.subarray(M.RAM + address, M.RAM + address + length)
   }
 
@@ -189,9 +245,13 @@ export class Core {
   }
 
   /** Instructions left of the slice that is running; exact whenever the core calls its host. */
-  budgetLeft(vcpu: number): number { return this.#budget(this.vcpus[vcpu] as number) + this.#rest }
+  budgetLeft(vcpu: number): number {
+    return this.#budget(this.vcpus[vcpu] as number) + this.#rest
+  }
 
-  #budget(p: number): number { return Number(BigInt.asIntN(64, this.u64[(p + S.BUDGET) >> 3] as bigint)) }
+  #budget(p: number): number {
+    return Number(BigInt.asIntN(64, this.u64[(p + S.BUDGET) >> 3] as bigint))
+  }
 
   /**
    * Run a vCPU for exactly `budget` instructions, unless it stops before: returns an `Exit`. `budgetLeft` says what

@@ -9,8 +9,22 @@
 /** Byte offsets from the state block `p`. Everything is little-endian; i64 unless its name's comment says otherwise. */
 const state = {
   // Slots that a record's one-byte operand fields can name (offset <= 255). AH, CH, DH, BH are offset 1, 9, 17, 25.
-  RAX: 0, RCX: 8, RDX: 16, RBX: 24, RSP: 32, RBP: 40, RSI: 48, RDI: 56,
-  R8: 64, R9: 72, R10: 80, R11: 88, R12: 96, R13: 104, R14: 112, R15: 120,
+  RAX: 0,
+  RCX: 8,
+  RDX: 16,
+  RBX: 24,
+  RSP: 32,
+  RBP: 40,
+  RSI: 48,
+  RDI: 56,
+  R8: 64,
+  R9: 72,
+  R10: 80,
+  R11: 88,
+  R12: 96,
+  R13: 104,
+  R14: 112,
+  R15: 120,
   ZERO: 128, // always 0: "no base", "no index"
   PAGE_LINEAR: 136, // linear address of the page that is executing, so RIP-relative is an ordinary base
   SEG_BASE: 144, // ES CS SS DS FS GS, 8 bytes each; entry 6 is always 0 ("no segment")
@@ -46,26 +60,53 @@ const state = {
   HOST_HI: 328,
   INDEX: 332, // this vCPU's number
 
-  CR0: 336, CR2: 344, CR3: 352, CR4: 360, CR8: 368, EFER: 376,
-  DR0: 384, DR1: 392, DR2: 400, DR3: 408, DR6: 416, DR7: 424,
+  CR0: 336,
+  CR2: 344,
+  CR3: 352,
+  CR4: 360,
+  CR8: 368,
+  EFER: 376,
+  DR0: 384,
+  DR1: 392,
+  DR2: 400,
+  DR3: 408,
+  DR6: 416,
+  DR7: 424,
   XCR0: 432,
-  GDTR_BASE: 440, GDTR_LIMIT: 448, IDTR_BASE: 456, IDTR_LIMIT: 464, // limits i32
+  GDTR_BASE: 440,
+  GDTR_LIMIT: 448,
+  IDTR_BASE: 456,
+  IDTR_LIMIT: 464, // limits i32
 
   // Segment registers ES CS SS DS FS GS LDTR TR: selector, limit, attributes; i32 each, 4-byte stride.
   // LDTR and TR bases are SYS_BASE[0..1]. Attributes: SDM Vol. 3A 3.4.5, descriptor bits 40-47 in 0-7, 52-55 in 8-11; ATTR_NULL marks unusable.
   SEG_SELECTOR: 472, // 8 entries
   SEG_LIMIT: 504, // 8 entries, byte-granular, expanded
   SEG_ATTR: 536, // 8 entries
-  LDTR_BASE: 568, TR_BASE: 576,
+  LDTR_BASE: 568,
+  TR_BASE: 576,
 
-  STAR: 584, LSTAR: 592, CSTAR: 600, FMASK: 608, KERNEL_GS_BASE: 616,
-  SYSENTER_CS: 624, SYSENTER_ESP: 632, SYSENTER_EIP: 640,
-  PAT: 648, TSC_AUX: 656, TSC_OFFSET: 664,
+  STAR: 584,
+  LSTAR: 592,
+  CSTAR: 600,
+  FMASK: 608,
+  KERNEL_GS_BASE: 616,
+  SYSENTER_CS: 624,
+  SYSENTER_ESP: 632,
+  SYSENTER_EIP: 640,
+  PAT: 648,
+  TSC_AUX: 656,
+  TSC_OFFSET: 664,
 
   // x87 and SSE control. The x87 stack holds physical registers R0..R7 (not ST-relative), MMX overlays the mantissa.
-  FCW: 680, FSW: 684, // i32; FSW.TOP is in bits 11-13
+  FCW: 680,
+  FSW: 684, // i32; FSW.TOP is in bits 11-13
   FTW: 688, // i32, one bit a physical register: 1 = not empty (the abridged FXSAVE form)
-  FOP: 692, FIP: 696, FDP: 704, FCS: 712, FDS: 716,
+  FOP: 692,
+  FIP: 696,
+  FDP: 704,
+  FCS: 712,
+  FDS: 716,
   MXCSR: 720,
   FP_FLAGS: 724, // i32, exception flags raised by softfloat since last cleared; MXCSR bit order
   FPR: 736, // 8 x 16 bytes: mantissa i64, then sign and exponent in an i16
@@ -75,7 +116,10 @@ const state = {
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.
-  VEC0: 1024, VEC1: 1536, VEC2: 2048, VEC3: 2560,
+  VEC0: 1024,
+  VEC1: 1536,
+  VEC2: 2048,
+  VEC3: 2560,
 
   // Per-bank generations and bookkeeping of the TLB, owned by system/tlb.
   TLB_STATE: 3072, // 256 bytes
@@ -139,7 +183,15 @@ export const NO_SEGMENT = 6
 
 /** Segment attribute bits, as in SEG_ATTR. */
 export const Attr = {
-  TYPE: 0xf, S: 0x10, DPL: 0x60, P: 0x80, AVL: 0x100, L: 0x200, DB: 0x400, G: 0x800, NULL: 0x1000,
+  TYPE: 0xf,
+  S: 0x10,
+  DPL: 0x60,
+  P: 0x80,
+  AVL: 0x100,
+  L: 0x200,
+  DB: 0x400,
+  G: 0x800,
+  NULL: 0x1000,
 } as const
 
 /** TLB: direct mapped, three banks of three parts. An entry is {tag i64, addend or index table i32, physical page i32}. */
@@ -182,12 +234,21 @@ export const PageAttr = { RAM: 0, ROM: 1, MMIO: 2 } as const
 /** The same table as AssemblyScript source. */
 export function asLayout(): string {
   const tables: [string, Readonly<Record<string, number>>][] = [
-    ['', S], ['FK_', FlagsKind], ['MODE_', Mode], ['LEAVE_', Leave], ['EXIT_', Exit], ['R_', R],
-    ['ATTR_', Attr], ['TLBC_', Tlb], ['M_', M], ['PAGE_', PageAttr],
+    ['', S],
+    ['FK_', FlagsKind],
+    ['MODE_', Mode],
+    ['LEAVE_', Leave],
+    ['EXIT_', Exit],
+    ['R_', R],
+    ['ATTR_', Attr],
+    ['TLBC_', Tlb],
+    ['M_', M],
+    ['PAGE_', PageAttr],
     ['', { MAXPHYADDR }],
   ]
   return tables
     .flatMap(([prefix, table]) =>
-      Object.entries(table).map(([name, value]) => `export const ${prefix}${name}: u32 = ${value};`))
+      Object.entries(table).map(([name, value]) => `export const ${prefix}${name}: u32 = ${value};`),
+    )
     .join('\n')
 }

@@ -10,8 +10,12 @@ const TR = 7
 /** Write the boot's pieces to RAM and its entry state to the vCPU, which must be in its reset state. */
 export function enter(core: Core, vcpu: number, boot: Boot): void {
   const p = core.vcpus[vcpu] as number
-  const wide = (offset: number, value: number) => { core.u64[(p + offset) >> 3] = BigInt(value) }
-  const word = (offset: number, value: number) => { core.i32[(p + offset) >> 2] = value | 0 }
+  const wide = (offset: number, value: number) => {
+    core.u64[(p + offset) >> 3] = BigInt(value)
+  }
+  const word = (offset: number, value: number) => {
+    core.i32[(p + offset) >> 2] = value | 0
+  }
   const segment = (index: number, { selector, base, limit, attributes }: SegmentRegister) => {
     word(S.SEG_SELECTOR + 4 * index, selector)
     word(S.SEG_LIMIT + 4 * index, limit)

@@ -32,9 +32,13 @@ class SerialOutput {
   readonly #sink: ((bytes: Uint8Array) => void) | undefined
   #bytes: number[] = []
 
-  constructor(sink: ((bytes: Uint8Array) => void) | undefined) { this.#sink = sink }
+  constructor(sink: ((bytes: Uint8Array) => void) | undefined) {
+    this.#sink = sink
+  }
 
-  push(byte: number): void { if (this.#sink) this.#bytes.push(byte) }
+  push(byte: number): void {
+    if (this.#sink) this.#bytes.push(byte)
+  }
 
   flush(): void {
     if (this.#bytes.length === 0) return
@@ -48,15 +52,20 @@ export class Machine {
   readonly serial: readonly { send(bytes: Uint8Array): void }[]
   readonly core: Core
   readonly #clock: RealClock | CountedClock
-  readonly #pc: Pc
   readonly #outputs: readonly SerialOutput[]
   readonly #state: RunState
   readonly #observe: MachineOptions['observe']
 
-  private constructor(core: Core, clock: RealClock | CountedClock, pc: Pc, outputs: readonly SerialOutput[], state: RunState, observe: MachineOptions['observe']) {
+  private constructor(
+    core: Core,
+    clock: RealClock | CountedClock,
+    pc: Pc,
+    outputs: readonly SerialOutput[],
+    state: RunState,
+    observe: MachineOptions['observe'],
+  ) {
     this.core = core
     this.#clock = clock
-    this.#pc = pc
     this.#outputs = outputs
     this.#state = state
     this.#observe = observe
@@ -72,7 +81,12 @@ export class Machine {
   static async create(options: MachineOptions): Promise<Machine> {
     const model = cpuModel(options.cpu)
     const features = cpuid(model, 1, 0, { apicId: 0, vcpus: 1, osxsave: false, apicEnabled: true })[3]
-    const firmware = firmwareTables({ vcpus: 1, serialPorts: SERIAL_PORTS.length, signature: signature(model), features })
+    const firmware = firmwareTables({
+      vcpus: 1,
+      serialPorts: SERIAL_PORTS.length,
+      signature: signature(model),
+      features,
+    })
     const boot = layoutBoot({ ...options.boot, ...firmware, memory: options.memory })
     const state = new RunState()
     const clock = options.deterministic ? new CountedClock(() => state.count()) : new RealClock()
@@ -88,9 +102,10 @@ export class Machine {
       portIn: (_, port, size) => pc.ports.read(port, size),
       portOut: (_, port, size, value) => pc.ports.write(port, size, value),
       rdmsr: (vcpu, index) => (isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : msrs.read(index)),
-      wrmsr: (vcpu, index, value) => isApicMsr(index)
-        ? pc.interrupts.wrmsr(vcpu, index, Number(value & 0xffffffffn), Number(value >> 32n))
-        : msrs.write(index, value),
+      wrmsr: (vcpu, index, value) =>
+        isApicMsr(index)
+          ? pc.interrupts.wrmsr(vcpu, index, Number(value & 0xffffffffn), Number(value >> 32n))
+          : msrs.write(index, value),
       cpuid: (vcpu, leaf, subleaf) => {
         const cr4 = core.u64[((core.vcpus[vcpu] as number) + S.CR4) >> 3] as bigint
         const cpu: CpuidState = { apicId: vcpu, vcpus: 1, osxsave: (cr4 & CR4_OSXSAVE) !== 0n, apicEnabled: true }
@@ -107,23 +122,34 @@ export class Machine {
       },
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
-    core = await Core.create({ ramBytes: options.memory, vcpus: 1, signature: signature(model), amd: model.vendor === 'AuthenticAMD', host, interpreter: options.interpreter, translate: options.translate })
+    core = await Core.create({
+      ramBytes: options.memory,
+      vcpus: 1,
+      signature: signature(model),
+      amd: model.vendor === 'AuthenticAMD',
+      host,
+      interpreter: options.interpreter,
+      translate: options.translate,
+    })
     state.core = core
     pc = createPc({
       clock,
-      cpus: [{
-        setInterruptPending(pending) {
-          core.i32[((core.vcpus[0] as number) + S.IRQ_PENDING) >> 2] = pending ? 1 : 0
-          if (pending && word(S.SYSFLAGS) & FLAG_IF) core.kick(0)
+      cpus: [
+        {
+          setInterruptPending(pending) {
+            core.i32[((core.vcpus[0] as number) + S.IRQ_PENDING) >> 2] = pending ? 1 : 0
+            if (pending && word(S.SYSFLAGS) & FLAG_IF) core.kick(0)
+          },
+          nmi() {
+            core.i32[((core.vcpus[0] as number) + S.NMI_PENDING) >> 2] = 1
+            core.kick(0)
+          },
+          init() {},
+          sipi() {},
+          tscOffset: () =>
+            Number(BigInt.asIntN(64, core.u64[((core.vcpus[0] as number) + S.TSC_OFFSET) >> 3] as bigint)),
         },
-        nmi() {
-          core.i32[((core.vcpus[0] as number) + S.NMI_PENDING) >> 2] = 1
-          core.kick(0)
-        },
-        init() {},
-        sipi() {},
-        tscOffset: () => Number(BigInt.asIntN(64, core.u64[((core.vcpus[0] as number) + S.TSC_OFFSET) >> 3] as bigint)),
-      }],
+      ],
       physicalBits: MAXPHYADDR,
       x2apic: true,
       epoch: options.deterministic ? DETERMINISTIC_EPOCH : Date.now(),
@@ -157,7 +183,8 @@ export class Machine {
         const before = state.count()
         const exit = state.slice(this.#budget(rate))
         const executed = state.count() - before
-        if (this.#observe && executed > 0 && state.count() % this.#observe.every === 0) this.#observe.at(this.core, state.count())
+        if (this.#observe && executed > 0 && state.count() % this.#observe.every === 0)
+          this.#observe.at(this.core, state.count())
         const now = performance.now()
         if (executed > 100_000) rate = 0.5 * rate + 0.5 * (executed / ((now - began) * 1e6))
         if (state.reason) return state.reason
@@ -179,7 +206,9 @@ export class Machine {
     }
   }
 
-  #flush(): void { for (const output of this.#outputs) output.flush() }
+  #flush(): void {
+    for (const output of this.#outputs) output.flush()
+  }
 
   #where(): string {
     const p = this.core.vcpus[0] as number
@@ -222,7 +251,9 @@ class RunState {
   #slice = 0
 
   /** Instructions executed, exact inside a slice too. */
-  count(): number { return this.#slice ? this.#done + this.#slice - this.core.budgetLeft(0) : this.#done }
+  count(): number {
+    return this.#slice ? this.#done + this.#slice - this.core.budgetLeft(0) : this.#done
+  }
 
   /** Run one slice; returns its exit. */
   slice(budget: number): number {
@@ -234,7 +265,9 @@ class RunState {
   }
 
   /** End the running slice at the next instruction boundary. */
-  interrupt(): void { if (this.#slice) this.core.stop(0, Exit.BUDGET) }
+  interrupt(): void {
+    if (this.#slice) this.core.stop(0, Exit.BUDGET)
+  }
 
   stop(reason: ExitReason): void {
     this.reason ??= reason
@@ -246,7 +279,10 @@ class RunState {
   awake(): boolean {
     const p = this.core.vcpus[0] as number
     const word = (offset: number) => this.core.i32[(p + offset) >> 2] as number
-    return (word(S.IRQ_PENDING) !== 0 && (word(S.SYSFLAGS) & FLAG_IF) !== 0) || (word(S.NMI_PENDING) !== 0 && word(S.NMI_BLOCKED) === 0)
+    return (
+      (word(S.IRQ_PENDING) !== 0 && (word(S.SYSFLAGS) & FLAG_IF) !== 0) ||
+      (word(S.NMI_PENDING) !== 0 && word(S.NMI_BLOCKED) === 0)
+    )
   }
 
   /** Sleep at most `ns`, less if something wakes the machine. Short waits spin: timers of the host are coarse. */

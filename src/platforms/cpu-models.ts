@@ -18,19 +18,35 @@ export interface CpuModel {
 }
 
 const models = {
-  inorder: { vendor: 'GenuineIntel', family: 6, model: 0x36, stepping: 1, brand: 'paravirt in-order processor @ 1.00GHz', archCapabilities: true },
-  amd: { vendor: 'AuthenticAMD', family: 0x19, model: 0x01, stepping: 1, brand: 'paravirt AMD-compatible processor', archCapabilities: false },
+  inorder: {
+    vendor: 'GenuineIntel',
+    family: 6,
+    model: 0x36,
+    stepping: 1,
+    brand: 'paravirt in-order processor @ 1.00GHz',
+    archCapabilities: true,
+  },
+  amd: {
+    vendor: 'AuthenticAMD',
+    family: 0x19,
+    model: 0x01,
+    stepping: 1,
+    brand: 'paravirt AMD-compatible processor',
+    archCapabilities: false,
+  },
 } as const satisfies Record<string, CpuModel>
 
 export type CpuModelName = keyof typeof models
 /** The first is the default. */
 export const cpuModels = Object.keys(models) as CpuModelName[]
 
-export function cpuModel(name: CpuModelName): CpuModel { return models[name] }
+export function cpuModel(name: CpuModelName): CpuModel {
+  return models[name]
+}
 
 /** TSC frequency: the virtual clock's nanoseconds. */
-export const TSC_HZ = 1_000_000_000
-export const CRYSTAL_HZ = 25_000_000
+const TSC_HZ = 1_000_000_000
+const CRYSTAL_HZ = 25_000_000
 
 /** Bits by their CPUID names; SDM Vol. 2A CPUID, tables 3-10, 3-11. */
 const bits = (...list: number[]): number => list.reduce((sum, bit) => sum | (1 << bit), 0)
@@ -86,12 +102,21 @@ export function cpuid(m: CpuModel, leaf: number, subleaf: number, state: CpuidSt
     case 1: {
       const siblings = state.vcpus > 1 ? state.vcpus : 0
       const edx = (state.apicEnabled ? LEAF1_EDX : LEAF1_EDX & ~(1 << 9)) | (siblings ? 1 << 28 : 0)
-      return [signature(m), (state.apicId << 24) | (siblings << 16) | (8 << 8), LEAF1_ECX | (state.osxsave ? OSXSAVE : 0), edx]
+      return [
+        signature(m),
+        (state.apicId << 24) | (siblings << 16) | (8 << 8),
+        LEAF1_ECX | (state.osxsave ? OSXSAVE : 0),
+        edx,
+      ]
     }
-    case 2: return intel ? [0x00ffff01, 0, 0, 0] : [0, 0, 0, 0]
-    case 4: return intel ? caches[subleaf] ?? [0, 0, 0, 0] : [0, 0, 0, 0]
-    case 6: return [4, 0, 0, 0] // ARAT: the APIC timer never stops
-    case 7: return subleaf === 0 ? [0, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX | (m.archCapabilities ? 1 << 29 : 0)] : [0, 0, 0, 0]
+    case 2:
+      return intel ? [0x00ffff01, 0, 0, 0] : [0, 0, 0, 0]
+    case 4:
+      return intel ? (caches[subleaf] ?? [0, 0, 0, 0]) : [0, 0, 0, 0]
+    case 6:
+      return [4, 0, 0, 0] // ARAT: the APIC timer never stops
+    case 7:
+      return subleaf === 0 ? [0, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX | (m.archCapabilities ? 1 << 29 : 0)] : [0, 0, 0, 0]
     case 0xb:
       if (subleaf === 0) return [0, 1, 0x100, state.apicId]
       if (subleaf === 1) return [shift, state.vcpus, 0x201, state.apicId]
@@ -99,28 +124,44 @@ export function cpuid(m: CpuModel, leaf: number, subleaf: number, state: CpuidSt
     case 0xd: // x87 and SSE in the standard format, XSAVEOPT
       if (subleaf === 0) return [3, 576, 576, 0]
       return subleaf === 1 ? [1, 0, 0, 0] : [0, 0, 0, 0]
-    case 0x15: return intel ? [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0] : [0, 0, 0, 0]
-    case 0x16: return intel ? [TSC_HZ / 1e6, TSC_HZ / 1e6, CRYSTAL_HZ / 1e6, 0] : [0, 0, 0, 0]
+    case 0x15:
+      return intel ? [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0] : [0, 0, 0, 0]
+    case 0x16:
+      return intel ? [TSC_HZ / 1e6, TSC_HZ / 1e6, CRYSTAL_HZ / 1e6, 0] : [0, 0, 0, 0]
     case 0x80000000: {
       const [b = 0, d = 0, c = 0] = intel ? [0, 0, 0] : text(m.vendor)
       return [MAX_EXTENDED | 0, b, c, d]
     }
-    case 0x80000001: return [intel ? 0 : signature(m), 0, EXTENDED_ECX, EXTENDED_EDX]
-    case 0x80000002: case 0x80000003: case 0x80000004: {
+    case 0x80000001:
+      return [intel ? 0 : signature(m), 0, EXTENDED_ECX, EXTENDED_EDX]
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004: {
       const words = text(m.brand.padEnd(48, '\0')).slice((leaf - 0x80000002) * 4)
       return [words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0]
     }
-    case 0x80000006: return [0, 0, (1024 << 16) | (8 << 12) | 64, 0]
-    case 0x80000007: return [0, 0, 0, 1 << 8] // invariant TSC
-    case 0x80000008: return [39 | (48 << 8), 0, intel ? 0 : state.vcpus - 1, 0]
-    default: return [0, 0, 0, 0]
+    case 0x80000006:
+      return [0, 0, (1024 << 16) | (8 << 12) | 64, 0]
+    case 0x80000007:
+      return [0, 0, 0, 1 << 8] // invariant TSC
+    case 0x80000008:
+      return [39 | (48 << 8), 0, intel ? 0 : state.vcpus - 1, 0]
+    default:
+      return [0, 0, 0, 0]
   }
 }
 
 /** Leaf 4: type | level << 5 | self-initialising; ways-1 << 22 | line-1; sets-1. */
-const cache = (type: number, level: number, ways: number, sets: number): CpuidResult =>
-  [type | (level << 5) | (1 << 8), ((ways - 1) << 22) | 63, sets - 1, 0]
+const cache = (type: number, level: number, ways: number, sets: number): CpuidResult => [
+  type | (level << 5) | (1 << 8),
+  ((ways - 1) << 22) | 63,
+  sets - 1,
+  0,
+]
 const caches: readonly CpuidResult[] = [cache(1, 1, 8, 64), cache(2, 1, 8, 64), cache(3, 2, 16, 1024)]
 
 /** IA32_ARCH_CAPABILITIES (0x10a): RDCL_NO, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, the *DP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO. */
-export const ARCH_CAPABILITIES = [0, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n)
+export const ARCH_CAPABILITIES = [0, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce(
+  (sum, bit) => sum | (1n << BigInt(bit)),
+  0n,
+)

@@ -41,7 +41,9 @@ export class Decoder {
   #limit = 0
   #short = false
 
-  constructor(interpreter: Interpreter) { this.#handlers = interpreter.handlers }
+  constructor(interpreter: Interpreter) {
+    this.#handlers = interpreter.handlers
+  }
 
   #u8(): number {
     if (this.#at >= this.#limit) {
@@ -50,10 +52,18 @@ export class Decoder {
     }
     return this.#bytes[this.#at++] as number
   }
-  #i8(): number { return (this.#u8() << 24) >> 24 }
-  #u16(): number { return this.#u8() | (this.#u8() << 8) }
-  #i16(): number { return (this.#u16() << 16) >> 16 }
-  #i32(): number { return this.#u16() | (this.#u16() << 16) }
+  #i8(): number {
+    return (this.#u8() << 24) >> 24
+  }
+  #u16(): number {
+    return this.#u8() | (this.#u8() << 8)
+  }
+  #i16(): number {
+    return (this.#u16() << 16) >> 16
+  }
+  #i32(): number {
+    return this.#u16() | (this.#u16() << 16)
+  }
 
   /**
    * Decode at `at`, reading below `limit`; `offset` is the instruction's place in its page, `mode` the MODE word.
@@ -84,17 +94,50 @@ export class Decoder {
       byte = this.#u8()
       if (this.#short) return 0
       switch (byte) {
-        case 0x26: segment = 0; rex = 0; continue
-        case 0x2e: segment = 1; rex = 0; continue
-        case 0x36: segment = 2; rex = 0; continue
-        case 0x3e: segment = 3; rex = 0; continue
-        case 0x64: segment = 4; rex = 0; continue
-        case 0x65: segment = 5; rex = 0; continue
-        case 0x66: p66 = true; rex = 0; continue
-        case 0x67: p67 = true; rex = 0; continue
-        case 0xf0: lock = true; rex = 0; continue
-        case 0xf2: rep = 'F2'; rex = 0; continue
-        case 0xf3: rep = 'F3'; rex = 0; continue
+        case 0x26:
+          segment = 0
+          rex = 0
+          continue
+        case 0x2e:
+          segment = 1
+          rex = 0
+          continue
+        case 0x36:
+          segment = 2
+          rex = 0
+          continue
+        case 0x3e:
+          segment = 3
+          rex = 0
+          continue
+        case 0x64:
+          segment = 4
+          rex = 0
+          continue
+        case 0x65:
+          segment = 5
+          rex = 0
+          continue
+        case 0x66:
+          p66 = true
+          rex = 0
+          continue
+        case 0x67:
+          p67 = true
+          rex = 0
+          continue
+        case 0xf0:
+          lock = true
+          rex = 0
+          continue
+        case 0xf2:
+          rep = 'F2'
+          rex = 0
+          continue
+        case 0xf3:
+          rep = 'F3'
+          rex = 0
+          continue
       }
       if (long && (byte & 0xf0) === 0x40) {
         rex = byte
@@ -122,16 +165,35 @@ export class Decoder {
         this.#short = true
         return 0
       }
-      if (row.prefix === 'NP' ? p66 || rep !== '' : row.prefix === '66' ? !p66 || rep !== '' : row.prefix !== 'none' && row.prefix !== rep) continue
+      if (
+        row.prefix === 'NP'
+          ? p66 || rep !== ''
+          : row.prefix === '66'
+            ? !p66 || rep !== ''
+            : row.prefix !== 'none' && row.prefix !== rep
+      )
+        continue
       if (row.rexW !== undefined && row.rexW !== ((rex & 8) !== 0)) continue
       if (row.digit !== undefined && row.digit !== ((modrm >> 3) & 7)) continue
       if (row.rm !== undefined && row.rm !== (modrm & 7)) continue
-      if (row.mod !== 'any' && (row.mod === 'reg') !== (modrm >= 0xc0) && !row.options.anyMod) continue
+      if (row.mod !== 'any' && (row.mod === 'reg') !== modrm >= 0xc0 && !row.options.anyMod) continue
       if (long ? row.options.not64 : row.options.only64) continue
       if (row.options.noRexB && rex & 1) continue
       if (row.options.address !== undefined && row.options.address !== addressBits) continue
       if (row.options.noSegment) segment = -1
-      const length = this.#operands(row, { start, offset, long, d32, p66, rep, segment, rex, byte, addressBits, modeWord: mode })
+      const length = this.#operands(row, {
+        start,
+        offset,
+        long,
+        d32,
+        p66,
+        rep,
+        segment,
+        rex,
+        byte,
+        addressBits,
+        modeWord: mode,
+      })
       // All of it must be there before LOCK is refused.
       return lock && !(row.options.lock && modrm < 0xc0) ? Failed.UNDEFINED : length
     }
@@ -141,8 +203,18 @@ export class Decoder {
   #size(row: Row, p: Prefixes): number {
     const { options, sizes } = row
     let size = p.long
-      ? (options.f64 ? 64 : p.rex & 8 ? 64 : p.p66 ? 16 : options.d64 ? 64 : 32)
-      : p.d32 !== p.p66 ? 32 : 16
+      ? options.f64
+        ? 64
+        : p.rex & 8
+          ? 64
+          : p.p66
+            ? 16
+            : options.d64
+              ? 64
+              : 32
+      : p.d32 !== p.p66
+        ? 32
+        : 16
     if (!sizes.includes(size)) size = sizes.length === 1 ? (sizes[0] as number) : 32
     return size
   }
@@ -176,7 +248,9 @@ export class Decoder {
         case 'fixed':
           if (spec.text === '1') this.imm = 1
           break
-        case 'rAX': this.#setField(field++, S.RAX); break
+        case 'rAX':
+          this.#setField(field++, S.RAX)
+          break
         case 'I': {
           const value = this.#immediate(spec, size)
           this.imm = immediates++ === 0 ? value : (this.imm & 0xffff) | (value << 16)
@@ -193,13 +267,25 @@ export class Decoder {
         case 'O':
           addressing = this.#absolute(p, mode)
           break
-        case 'T': this.imm = modrm & 7; break
-        case 'E': case 'W': case 'Q': case 'R': case 'U': case 'N':
-          if (addressing === form.r) this.#setField(field++, this.#register(spec, (modrm & 7) | ((p.rex & 1) << 3), p.rex))
+        case 'T':
+          this.imm = modrm & 7
           break
-        case 'Z': this.#setField(field++, this.#register(spec, (p.byte & 7) | ((p.rex & 1) << 3), p.rex)); break
-        case 'M': break
-        default: { // G V P S C D
+        case 'E':
+        case 'W':
+        case 'Q':
+        case 'R':
+        case 'U':
+        case 'N':
+          if (addressing === form.r)
+            this.#setField(field++, this.#register(spec, (modrm & 7) | ((p.rex & 1) << 3), p.rex))
+          break
+        case 'Z':
+          this.#setField(field++, this.#register(spec, (p.byte & 7) | ((p.rex & 1) << 3), p.rex))
+          break
+        case 'M':
+          break
+        default: {
+          // G V P S C D
           const number = ((modrm >> 3) & 7) | ((p.rex & 4) << 1)
           if (spec.where === 'S' && (number & 7) > 5) return Failed.UNDEFINED
           this.#setField(field++, this.#register(spec, number, p.rex))
@@ -246,10 +332,19 @@ export class Decoder {
   /** The byte that a register operand is named by in its record. */
   #register(spec: OperandSpec, number: number, rex: number): number {
     switch (spec.where) {
-      case 'V': case 'W': case 'U': return number << 4
-      case 'P': case 'Q': case 'N': return (number & 7) << 4
-      case 'S': return number & 7
-      case 'C': case 'D': return number
+      case 'V':
+      case 'W':
+      case 'U':
+        return number << 4
+      case 'P':
+      case 'Q':
+      case 'N':
+        return (number & 7) << 4
+      case 'S':
+        return number & 7
+      case 'C':
+      case 'D':
+        return number
       default:
         // Without REX, byte registers 4-7 are AH, CH, DH, BH.
         return spec.size === 'b' && !rex && number > 3 ? (number - 4) * 8 + 1 : number * 8
@@ -258,15 +353,19 @@ export class Decoder {
 
   #immediate(spec: OperandSpec, size: number): number {
     switch (spec.size) {
-      case 'b': case 's': return this.#i8()
-      case 'w': return this.#u16()
+      case 'b':
+      case 's':
+        return this.#i8()
+      case 'w':
+        return this.#u16()
       case 'v':
         if (size === 64) {
           this.disp = this.#i32()
           return this.#i32()
         }
         return size === 16 ? this.#i16() : this.#i32()
-      default: return size === 16 ? this.#i16() : this.#i32()
+      default:
+        return size === 16 ? this.#i16() : this.#i32()
     }
   }
 
@@ -364,4 +463,3 @@ interface Prefixes {
   addressBits: number
   modeWord: number
 }
-

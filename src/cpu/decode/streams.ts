@@ -45,7 +45,12 @@ export class Streams {
   /** Instructions decoded, and how often everything was dropped. */
   readonly stats = { decoded: 0, flushes: 0, drops: 0 }
 
-  constructor(memory: WebAssembly.Memory, interpreter: Interpreter, procedures: StreamProcedures, vcpus: () => readonly number[]) {
+  constructor(
+    memory: WebAssembly.Memory,
+    interpreter: Interpreter,
+    procedures: StreamProcedures,
+    vcpus: () => readonly number[],
+  ) {
     this.#u8 = new Uint8Array(memory.buffer)
     this.#i32 = new Int32Array(memory.buffer)
     this.#u16 = new Uint16Array(memory.buffer)
@@ -124,7 +129,7 @@ export class Streams {
   }
 
   #execEntry(p: number, linear: bigint): number {
-    return (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + (Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY)))
+    return (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
   }
 
   #run(p: number, linear: bigint, page: number, table: number, mode: number): number {
@@ -153,7 +158,8 @@ export class Streams {
         crossed = Number(other)
         const here = 4096 - offset
         this.#crossing.set(this.#u8.subarray(host + offset, host + 4096))
-        if (crossed < this.#ramPages) this.#crossing.set(this.#u8.subarray(M.RAM + crossed * 4096, M.RAM + crossed * 4096 + MAX_LENGTH), here)
+        if (crossed < this.#ramPages)
+          this.#crossing.set(this.#u8.subarray(M.RAM + crossed * 4096, M.RAM + crossed * 4096 + MAX_LENGTH), here)
         else this.#crossing.fill(0xff, here)
         length = d.decode(this.#crossing, 0, here + MAX_LENGTH, offset, mode)
       }

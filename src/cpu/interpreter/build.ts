@@ -91,16 +91,25 @@ export function buildInterpreter({ profile = false } = {}): Interpreter {
   const handlers = new Uint16Array(allRows().length * VARIANTS_PER_ROW).fill(0xffff)
   for (const v of variants)
     for (const mode of v.modes)
-      handlers[v.row.index * VARIANTS_PER_ROW + variantIndex(v.size, forms.indexOf(v.form), modes.indexOf(mode))] = numbers.get(v.key) as number
+      handlers[v.row.index * VARIANTS_PER_ROW + variantIndex(v.size, forms.indexOf(v.form), modes.indexOf(mode))] =
+        numbers.get(v.key) as number
   const ends = new Uint8Array(PSEUDO.length + order.length)
-  order.forEach((v, i) => { if (endsStream(v.effects)) ends[PSEUDO.length + i] = 1 })
+  order.forEach((v, i) => {
+    if (endsStream(v.effects)) ends[PSEUDO.length + i] = 1
+  })
   return { bytes: module.bytes(), handlers, ends, names: [...PSEUDO, ...order.map((v) => v.key)] }
 }
 
 function conditionFunction(code: number, helpers: Helpers): Code {
   const c = new Code({ params: ['i32'], results: ['i32'] })
   const { s, value } = recordCondition(code)
-  const emitter = new HandlerEmitter(c, new LocalPool(c), helpers, { inline: false, bail: 0 }, { form: 'r', mode: '64', r: 0, height: 0 })
+  const emitter = new HandlerEmitter(
+    c,
+    new LocalPool(c),
+    helpers,
+    { inline: false, bail: 0 },
+    { form: 'r', mode: '64', r: 0, height: 0 },
+  )
   emitter.emit(s.effects)
   emitter.value(value)
   return c
@@ -115,7 +124,10 @@ function ripFunction(): Code {
   c.get(RECORD).mem('i32.load', R.IMM).i32(1).op('i32.add').get(2)
   c.get(RECORD).mem('i32.load16_u', R.HANDLER).i32(Pseudo.nextPage).op('i32.eq').select()
   c.op('i32.add').op('i64.extend_i32_u').op('i64.add')
-  c.get(P).mem('i64.load', S.SEG_BASE + 8).op('i64.sub').set(rip)
+  c.get(P)
+    .mem('i64.load', S.SEG_BASE + 8)
+    .op('i64.sub')
+    .set(rip)
   c.get(rip).get(rip).i64(0xffffffffn).op('i64.and').get(P).mem('i32.load', S.MODE).i32(1).op('i32.and').select()
   return c
 }
@@ -126,14 +138,29 @@ function linkFunction(helpers: Helpers): Code {
   const target = c.local('i32')
   const epoch = c.local('i32')
   c.get(P)
-  c.get(P).mem('i64.load', S.PAGE_LINEAR).get(RECORD).mem('i64.load32_u', R.IMM).op('i64.add').get(P).mem('i64.load', S.SEG_BASE + 8).op('i64.sub')
+  c.get(P)
+    .mem('i64.load', S.PAGE_LINEAR)
+    .get(RECORD)
+    .mem('i64.load32_u', R.IMM)
+    .op('i64.add')
+    .get(P)
+    .mem('i64.load', S.SEG_BASE + 8)
+    .op('i64.sub')
   c.mem('i64.store', S.RIP)
   c.get(P).mem('i32.load', S.LEAVE).if().i32(0).return().end()
   c.get(RECORD).mem('i32.load', R.DISP).tee(target).if().get(target).return().end()
   c.get(P).mem('i32.load', S.CODE_EPOCH).set(epoch)
   c.get(P).call(helpers.procedure('lookup')).tee(target)
   c.if()
-  c.get(P).mem('i32.load', S.CODE_EPOCH).get(epoch).op('i32.eq').if().get(RECORD).get(target).mem('i32.store', R.DISP).end()
+  c.get(P)
+    .mem('i32.load', S.CODE_EPOCH)
+    .get(epoch)
+    .op('i32.eq')
+    .if()
+    .get(RECORD)
+    .get(target)
+    .mem('i32.store', R.DISP)
+    .end()
   c.end()
   c.get(target)
   return c
@@ -144,11 +171,25 @@ function handlerFunction(v: Variant, helpers: Helpers): Code {
   const c = new Code(HANDLER)
   c.get(P).get(RECORD).mem('i32.store', S.RECORD)
   c.block() // fault exit
-  new HandlerEmitter(c, new LocalPool(c), helpers, { inline: false, bail: 1 }, { form: v.form, mode: v.mode, r: RECORD, height: 1 }).emit(v.effects)
+  new HandlerEmitter(
+    c,
+    new LocalPool(c),
+    helpers,
+    { inline: false, bail: 1 },
+    { form: v.form, mode: v.mode, r: RECORD, height: 1 },
+  ).emit(v.effects)
   if (endsStream(v.effects)) c.unreachable()
   else {
     c.get(P).mem('i32.load', S.LEAVE).if()
-    c.get(P).get(P).get(RECORD).get(RECORD).mem('i32.load16_u', R.OFFSET_LENGTH).i32(15).op('i32.and').call(helpers.rip).mem('i64.store', S.RIP)
+    c.get(P)
+      .get(P)
+      .get(RECORD)
+      .get(RECORD)
+      .mem('i32.load16_u', R.OFFSET_LENGTH)
+      .i32(15)
+      .op('i32.and')
+      .call(helpers.rip)
+      .mem('i64.store', S.RIP)
     c.i32(0).return()
     c.end()
     c.get(RECORD).i32(R.SIZE).op('i32.add').return()
@@ -178,7 +219,11 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
   c.get(P).mem('i32.load', S.LEAVE).i32(~Leave.CODE).op('i32.and').if().return().end()
   c.get(P).i32(0).mem('i32.store', S.LEAVE)
   c.get(P).mem('i64.load', S.BUDGET).i64(BigInt(SLICE_MARGIN)).op('i64.le_s').if().return().end()
-  c.get(P).call(helpers.procedure('lookup')).tee(r).op('i32.eqz').brIf(1 - DISPATCH)
+  c.get(P)
+    .call(helpers.procedure('lookup'))
+    .tee(r)
+    .op('i32.eqz')
+    .brIf(1 - DISPATCH)
   c.get(r).get(P).mem('i32.load', S.BUDGET).i32(4).op('i32.shl').op('i32.add').set(x)
 
   c.block() // out: r is valid, the budget nearly used
@@ -192,15 +237,41 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
     c.end()
     const height = SLOW + arms - 1 - i
     pool.reset()
-    if (i < PSEUDO.length) emitInlinePseudo(c, pool, i, { r, x, height, dispatch: DISPATCH, loop: LOOP, slow: SLOW, out: OUT, regionType: module.type(REGION) })
+    if (i < PSEUDO.length)
+      emitInlinePseudo(c, pool, i, {
+        r,
+        x,
+        height,
+        dispatch: DISPATCH,
+        loop: LOOP,
+        slow: SLOW,
+        out: OUT,
+        regionType: module.type(REGION),
+      })
     else {
       const v = hot[i - PSEUDO.length] as Variant
       // Taken branches check the budget before they go on.
       c.block()
-      new HandlerEmitter(c, pool, helpers, { inline: true, bail: SLOW, taken: height + 1, x }, { form: v.form, mode: v.mode, r, height: height + 1 }).emit(v.effects)
-      if (!endsStream(v.effects)) c.get(r).i32(R.SIZE).op('i32.add').set(r).br(height + 1 - LOOP)
+      new HandlerEmitter(
+        c,
+        pool,
+        helpers,
+        { inline: true, bail: SLOW, taken: height + 1, x },
+        { form: v.form, mode: v.mode, r, height: height + 1 },
+      ).emit(v.effects)
+      if (!endsStream(v.effects))
+        c.get(r)
+          .i32(R.SIZE)
+          .op('i32.add')
+          .set(r)
+          .br(height + 1 - LOOP)
       c.end()
-      c.get(x).get(r).op('i32.sub').i32(SLICE_MARGIN * R.SIZE).op('i32.gt_s').brIf(height - taken)
+      c.get(x)
+        .get(r)
+        .op('i32.sub')
+        .i32(SLICE_MARGIN * R.SIZE)
+        .op('i32.gt_s')
+        .brIf(height - taken)
       c.br(height - OUT)
     }
   }
@@ -211,7 +282,13 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
     c.get(r).mem('i32.load16_u', R.HANDLER).i32(3).op('i32.shl').tee(next)
     c.get(next).mem('i64.load', M.PROFILE).i64(1n).op('i64.add').mem('i64.store', M.PROFILE)
   }
-  c.get(P).get(r).get(r).mem('i32.load16_u', R.HANDLER).callIndirect(module.type(HANDLER), HANDLER_TABLE).tee(next).op('i32.eqz')
+  c.get(P)
+    .get(r)
+    .get(r)
+    .mem('i32.load16_u', R.HANDLER)
+    .callIndirect(module.type(HANDLER), HANDLER_TABLE)
+    .tee(next)
+    .op('i32.eqz')
   c.if()
   c.get(P).get(P).mem('i64.load', S.BUDGET)
   isPseudo().op('i32.eqz').op('i64.extend_i32_u').op('i64.sub').mem('i64.store', S.BUDGET)
@@ -220,7 +297,12 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
   c.get(x).get(next).op('i32.add').get(r).op('i32.sub').i32(0).i32(R.SIZE)
   isPseudo().select().op('i32.sub').set(x)
   c.get(next).set(r)
-  c.get(x).get(r).op('i32.sub').i32(SLICE_MARGIN * R.SIZE).op('i32.gt_s').brIf(0)
+  c.get(x)
+    .get(r)
+    .op('i32.sub')
+    .i32(SLICE_MARGIN * R.SIZE)
+    .op('i32.gt_s')
+    .brIf(0)
   c.end() // loop
   c.end() // out
   c.get(P).get(P).get(r).i32(0).call(helpers.rip).mem('i64.store', S.RIP)

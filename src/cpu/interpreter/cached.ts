@@ -13,7 +13,10 @@ function sourcesHash(): string {
   for (const folder of ['isa', 'interpreter', 'wasm'])
     for (const name of readdirSync(join(cpu, folder)).sort())
       if (!/\.test\.[jt]s$/.test(name)) hash.update(name).update(readFileSync(join(cpu, folder, name)))
-  return hash.update(readFileSync(join(cpu, import.meta.url.endsWith('.ts') ? 'layout.ts' : 'layout.js'))).digest('hex').slice(0, 24)
+  return hash
+    .update(readFileSync(join(cpu, import.meta.url.endsWith('.ts') ? 'layout.ts' : 'layout.js')))
+    .digest('hex')
+    .slice(0, 24)
 }
 
 /** The interpreter for this version of the instruction table. */
@@ -22,16 +25,28 @@ export function cachedInterpreter(): Interpreter {
   const wasm = readCached(`${name}.wasm`)
   const tables = readCached(`${name}.json`)
   if (wasm && tables) {
-    const { handlers, ends, names } = JSON.parse(new TextDecoder().decode(tables)) as { handlers: string; ends: string; names: string[] }
+    const { handlers, ends, names } = JSON.parse(new TextDecoder().decode(tables)) as {
+      handlers: string
+      ends: string
+      names: string[]
+    }
     const bytes = Uint8Array.from(Buffer.from(handlers, 'base64'))
-    return { bytes: Uint8Array.from(wasm), handlers: new Uint16Array(bytes.buffer), ends: Uint8Array.from(Buffer.from(ends, 'base64')), names }
+    return {
+      bytes: Uint8Array.from(wasm),
+      handlers: new Uint16Array(bytes.buffer),
+      ends: Uint8Array.from(Buffer.from(ends, 'base64')),
+      names,
+    }
   }
   const built = buildInterpreter()
   writeWhole(join(cacheFolder(), `${name}.wasm`), built.bytes)
-  writeWhole(join(cacheFolder(), `${name}.json`), JSON.stringify({
-    handlers: Buffer.from(new Uint8Array(built.handlers.buffer)).toString('base64'),
-    ends: Buffer.from(built.ends).toString('base64'),
-    names: built.names,
-  }))
+  writeWhole(
+    join(cacheFolder(), `${name}.json`),
+    JSON.stringify({
+      handlers: Buffer.from(new Uint8Array(built.handlers.buffer)).toString('base64'),
+      ends: Buffer.from(built.ends).toString('base64'),
+      names: built.names,
+    }),
+  )
   return built
 }

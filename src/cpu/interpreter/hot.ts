@@ -3,7 +3,8 @@
  * (bench/handlers.ts): these made up 99.9 % of them. Those that cannot be inlined are passed over (inline.ts).
  */
 
-const hot = new Set(`
+const hot = new Set(
+  `
   mov.32.r(g32,g32)
   mov.64.r(g64,g64)
   add.64.r(g64,g64)
@@ -444,7 +445,12 @@ const hot = new Set(`
   bts.32.d(mem32,g32)
   pop.32.d32(mem32)
   or.16.d(mem16,imm16)
-`.split('\n').map((line) => line.trim()))
+`
+    .split('\n')
+    .map((line) => line.trim()),
+)
 
 /** True for a handler key that the dispatch loop should hold. */
-export function isHot(key: string): boolean { return hot.has(key) }
+export function isHot(key: string): boolean {
+  return hot.has(key)
+}

@@ -20,4 +20,6 @@ export function canTranslate(effects: readonly Effect[], form: Form, mode: Mode)
 }
 
 /** Whether a handler can be an arm of the dispatch loop. */
-export function canInline(v: Variant): boolean { return canTranslate(v.effects, v.form, v.mode) }
+export function canInline(v: Variant): boolean {
+  return canTranslate(v.effects, v.form, v.mode)
+}

@@ -37,18 +37,48 @@ export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recr
     goto: (c) => c.get(RECORD).mem('i32.load', R.DISP),
     check: (c) => c.get(RECORD).i32(R.SIZE).op('i32.add'),
     nextPage: (c) => {
-      c.get(P).get(P).mem('i64.load', S.PAGE_LINEAR).i64(4096n).op('i64.add').get(P).mem('i64.load', S.SEG_BASE + 8).op('i64.sub')
+      c.get(P)
+        .get(P)
+        .mem('i64.load', S.PAGE_LINEAR)
+        .i64(4096n)
+        .op('i64.add')
+        .get(P)
+        .mem('i64.load', S.SEG_BASE + 8)
+        .op('i64.sub')
       c.get(RECORD).mem('i64.load32_u', R.IMM).op('i64.add')
-      c.tee(c.local('i64')).get(2).i64(0xffffffffn).op('i64.and').get(P).mem('i32.load', S.MODE).i32(1).op('i32.and').select()
+      c.tee(c.local('i64'))
+        .get(2)
+        .i64(0xffffffffn)
+        .op('i64.and')
+        .get(P)
+        .mem('i32.load', S.MODE)
+        .i32(1)
+        .op('i32.and')
+        .select()
       c.mem('i64.store', S.RIP)
       c.i32(0)
     },
     guard: (c) => {
       const page = c.local('i64')
       setRip(c, () => c.i32(0))
-      c.get(P).get(P).mem('i64.load', S.PAGE_LINEAR).i64(4096n).op('i64.add').call(helpers.procedure('fetchCheck')).set(page)
+      c.get(P)
+        .get(P)
+        .mem('i64.load', S.PAGE_LINEAR)
+        .i64(4096n)
+        .op('i64.add')
+        .call(helpers.procedure('fetchCheck'))
+        .set(page)
       c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.ge_s').if().i32(0).return().end()
-      c.get(page).get(RECORD).mem('i64.load32_u', R.IMM).op('i64.eq').if().get(RECORD).i32(R.SIZE).op('i32.add').return().end()
+      c.get(page)
+        .get(RECORD)
+        .mem('i64.load32_u', R.IMM)
+        .op('i64.eq')
+        .if()
+        .get(RECORD)
+        .i32(R.SIZE)
+        .op('i32.add')
+        .return()
+        .end()
       c.get(P).get(RECORD).call(recross)
       c.i32(0)
     },
@@ -68,14 +98,28 @@ export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recr
 }
 
 /** Locals and label heights of the dispatch loop. */
-export interface Arm { r: number; x: number; height: number; dispatch: number; loop: number; slow: number; out: number; regionType: number }
+export interface Arm {
+  r: number
+  x: number
+  height: number
+  dispatch: number
+  loop: number
+  slow: number
+  out: number
+  regionType: number
+}
 
 /** An arm of the dispatch loop; `height` is the number of open blocks, the others the heights of the labels. */
 export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Arm): void {
   const { r, x, height } = at
   const goOn = () => c.br(height - at.loop)
   const checkedAt = (deeper: number) => {
-    c.get(x).get(r).op('i32.sub').i32(SLICE_MARGIN * R.SIZE).op('i32.gt_s').brIf(height + deeper - at.loop)
+    c.get(x)
+      .get(r)
+      .op('i32.sub')
+      .i32(SLICE_MARGIN * R.SIZE)
+      .op('i32.gt_s')
+      .brIf(height + deeper - at.loop)
     c.br(height + deeper - at.out)
   }
   const checked = () => checkedAt(0)
@@ -83,8 +127,23 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Ar
     const entry = pool.take('i32')
     const linear = pool.take('i64')
     c.get(P).mem('i64.load', S.PAGE_LINEAR).i64(4096n).op('i64.add').set(linear)
-    c.get(P).mem('i32.load', S.TLB_EXEC).get(linear).i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32((Tlb.ENTRIES - 1) * Tlb.ENTRY).op('i32.and').op('i32.add').tee(entry)
-    c.mem('i64.load', 0).get(linear).get(P).mem('i64.load', S.GEN).op('i64.or').op('i64.ne').brIf(height - at.slow)
+    c.get(P)
+      .mem('i32.load', S.TLB_EXEC)
+      .get(linear)
+      .i64(8n)
+      .op('i64.shr_u')
+      .op('i32.wrap_i64')
+      .i32((Tlb.ENTRIES - 1) * Tlb.ENTRY)
+      .op('i32.and')
+      .op('i32.add')
+      .tee(entry)
+    c.mem('i64.load', 0)
+      .get(linear)
+      .get(P)
+      .mem('i64.load', S.GEN)
+      .op('i64.or')
+      .op('i64.ne')
+      .brIf(height - at.slow)
     return entry
   }
   switch (which) {
@@ -102,7 +161,17 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Ar
     case Pseudo.nextPage: {
       const entry = nextPageEntry()
       const target = pool.take('i32')
-      c.get(entry).mem('i32.load', 8).get(r).mem('i32.load', R.IMM).i32(2).op('i32.shl').op('i32.add').mem('i32.load', 0).tee(target).op('i32.eqz').brIf(height - at.slow)
+      c.get(entry)
+        .mem('i32.load', 8)
+        .get(r)
+        .mem('i32.load', R.IMM)
+        .i32(2)
+        .op('i32.shl')
+        .op('i32.add')
+        .mem('i32.load', 0)
+        .tee(target)
+        .op('i32.eqz')
+        .brIf(height - at.slow)
       c.get(P).get(P).mem('i64.load', S.PAGE_LINEAR).i64(4096n).op('i64.add').mem('i64.store', S.PAGE_LINEAR)
       c.get(x).get(target).op('i32.add').get(r).op('i32.sub').set(x)
       c.get(target).set(r)
@@ -110,14 +179,23 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Ar
     }
     case Pseudo.guard: {
       const entry = nextPageEntry()
-      c.get(entry).mem('i32.load', 12).get(r).mem('i32.load', R.IMM).op('i32.ne').brIf(height - at.slow)
+      c.get(entry)
+        .mem('i32.load', 12)
+        .get(r)
+        .mem('i32.load', R.IMM)
+        .op('i32.ne')
+        .brIf(height - at.slow)
       c.get(x).i32(R.SIZE).op('i32.add').set(x)
       c.get(r).i32(R.SIZE).op('i32.add').set(r)
       return void goOn()
     }
     case Pseudo.region: {
       const target = pool.take('i32')
-      c.get(x).get(r).op('i32.sub').i32(REGION_MARGIN * R.SIZE).op('i32.gt_s')
+      c.get(x)
+        .get(r)
+        .op('i32.sub')
+        .i32(REGION_MARGIN * R.SIZE)
+        .op('i32.gt_s')
       c.if()
       c.get(P).get(x).get(r).op('i32.sub').i32(4).op('i32.shr_s').op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
       c.get(P).get(r).mem('i32.load', R.DISP).callIndirect(at.regionType, REGION_TABLE).tee(target)

@@ -8,17 +8,24 @@ type Binary = 'add' | 'or' | 'adc' | 'sbb' | 'and' | 'sub' | 'xor' | 'cmp'
 /** Flags and result of a two-operand operation. */
 function binary(s: Semantics, name: Binary, a: Value, b: Value): Value {
   switch (name) {
-    case 'add': case 'sub': case 'cmp': {
+    case 'add':
+    case 'sub':
+    case 'cmp': {
       const res = name === 'add' ? s.add(a, b) : s.sub(a, b)
       s.flags(name === 'add' ? 'ADD' : 'SUB', res, b)
       return res
     }
-    case 'adc': case 'sbb': {
+    case 'adc':
+    case 'sbb': {
       const carry = s.carry()
       const wide = a.ty === 'i64' ? s.toI64(carry) : carry
       const res = name === 'adc' ? s.add(s.add(a, b), wide) : s.sub(s.sub(a, b), wide)
       // The carry that came in decides which producer describes this result.
-      s.if(carry, () => s.flags(name === 'adc' ? 'ADC1' : 'SBB1', res, b), () => s.flags(name === 'adc' ? 'ADD' : 'SUB', res, b))
+      s.if(
+        carry,
+        () => s.flags(name === 'adc' ? 'ADC1' : 'SBB1', res, b),
+        () => s.flags(name === 'adc' ? 'ADD' : 'SUB', res, b),
+      )
       return res
     }
     default: {
@@ -70,7 +77,10 @@ const step = (name: 'INC' | 'DEC') => (s: Semantics) => {
   s.flags(name, res, carry)
   s.write(0, res)
 }
-for (const [name, kind, digit] of [['inc', 'INC', 0], ['dec', 'DEC', 1]] as const) {
+for (const [name, kind, digit] of [
+  ['inc', 'INC', 0],
+  ['dec', 'DEC', 1],
+] as const) {
   row(name, `FE /${digit}`, 'Eb', step(kind), { lock: true })
   row(name, `FF /${digit}`, 'Ev', step(kind), { lock: true })
   row(name, `${digit ? '48' : '40'}+r`, 'Zv', step(kind), { not64: true })

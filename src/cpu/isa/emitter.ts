@@ -12,7 +12,9 @@ export class LocalPool {
   readonly #code: Code
   readonly #free = new Map<Ty, number[]>()
   readonly #used = new Map<Ty, number>()
-  constructor(code: Code) { this.#code = code }
+  constructor(code: Code) {
+    this.#code = code
+  }
   take(ty: Ty): number {
     const list = this.#free.get(ty) ?? []
     this.#free.set(ty, list)
@@ -20,7 +22,9 @@ export class LocalPool {
     this.#used.set(ty, n + 1)
     return (list[n] ??= this.#code.local(ty))
   }
-  reset(): void { this.#used.clear() }
+  reset(): void {
+    this.#used.clear()
+  }
 }
 
 export abstract class EffectEmitter {
@@ -41,7 +45,9 @@ export abstract class EffectEmitter {
   }
 
   /** Put a recorded value on the stack. */
-  value(v: Value): void { this.use(v) }
+  value(v: Value): void {
+    this.use(v)
+  }
 
   protected abstract effect(e: Effect): void
   /** Put the bank's part, and its generation, on the stack. */
@@ -50,8 +56,12 @@ export abstract class EffectEmitter {
   /** Index of a procedure's function. */
   protected abstract procedure(name: string): number
 
-  protected br(label: number): void { this.c.br(this.height - label) }
-  protected brIf(label: number): void { this.c.brIf(this.height - label) }
+  protected br(label: number): void {
+    this.c.br(this.height - label)
+  }
+  protected brIf(label: number): void {
+    this.c.brIf(this.height - label)
+  }
   protected open(kind: 'block' | 'if'): void {
     this.c[kind]()
     this.height++
@@ -135,7 +145,14 @@ export abstract class EffectEmitter {
     const c = this.c
     const entry = this.pool.take('i32')
     this.tlbPart(part)
-    c.get(a).i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32((Tlb.ENTRIES - 1) * Tlb.ENTRY).op('i32.and').op('i32.add').tee(entry)
+    c.get(a)
+      .i64(8n)
+      .op('i64.shr_u')
+      .op('i32.wrap_i64')
+      .i32((Tlb.ENTRIES - 1) * Tlb.ENTRY)
+      .op('i32.and')
+      .op('i32.add')
+      .tee(entry)
     c.mem('i64.load', 0)
     c.get(a)
     if (bytes > 1) c.i64(BigInt(bytes - 1)).op('i64.add')
@@ -162,11 +179,16 @@ export function accessOf(ty: Ty, bytes: number): Access {
 
 export function loadOp(access: Access): string {
   switch (access) {
-    case 8: return 'i32.load8_u'
-    case 16: return 'i32.load16_u'
-    case 32: return 'i32.load'
-    case 64: return 'i64.load'
-    default: return `${access}.load`
+    case 8:
+      return 'i32.load8_u'
+    case 16:
+      return 'i32.load16_u'
+    case 32:
+      return 'i32.load'
+    case 64:
+      return 'i64.load'
+    default:
+      return `${access}.load`
   }
 }
 
@@ -176,4 +198,3 @@ export function storeOp(access: Access, ty: Ty): string {
   const bits = ty === 'i64' ? 64 : 32
   return access === bits ? `${ty}.store` : `${ty}.store${access}`
 }
-

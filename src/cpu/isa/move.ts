@@ -24,9 +24,17 @@ const movsx = (bits: number) => (s: Semantics) => s.write(0, s.signed(s.read(1),
 row('movsx8', '0F BE /r', 'Gv,Eb', movsx(8))
 row('movsx16', '0F BF /r', 'Gv,Ew', movsx(16))
 // With a 66 prefix Intel's processors read 16 bits, AMD's 32.
-row('movsxd', '63 /r', 'Gv,Ed', (s) => s.write(0, s.size === 64 ? s.signed64(s.read(1), 32) : s.read(1, s.size as 16 | 32)), { only64: true })
+row(
+  'movsxd',
+  '63 /r',
+  'Gv,Ed',
+  (s) => s.write(0, s.size === 64 ? s.signed64(s.read(1), 32) : s.read(1, s.size as 16 | 32)),
+  { only64: true },
+)
 
-row('lea', '8D /r', 'Gv,M', (s) => s.write(0, s.size === 64 ? s.ea().value : s.toI32(s.ea().value)), { noSegment: true })
+row('lea', '8D /r', 'Gv,M', (s) => s.write(0, s.size === 64 ? s.ea().value : s.toI32(s.ea().value)), {
+  noSegment: true,
+})
 
 row('push', '50+r', 'Zv', (s) => s.push(s.read(0)), { d64: true })
 row('push', 'FF /6', 'Ev', (s) => s.push(s.read(0)), { d64: true })
@@ -50,11 +58,19 @@ row('pop', '58+r', 'Zv', pop, { d64: true })
 row('pop', '8F /0', 'Ev', pop, { d64: true, popBase: true })
 
 row('nop', '90', '', () => {}, { noRexB: true })
-row('nop', '0F 1F /r', 'Ev', (s) => { if (s.isMem(0)) s.ea() })
-row('leave', 'C9', '', (s) => {
-  // The stack pointer comes from (R)BP, as wide as the stack is; then BP is popped by operand size.
-  const frame = s.mode === '64' ? s.reg(S.RBP, 64) : s.spAdd(s.reg(S.RBP, 64), 0)
-  const value = s.load(s.stackAt(frame), s.size as 16 | 32 | 64)
-  s.setSp(s.spAdd(frame, s.size / 8))
-  s.setReg(S.RBP, value)
-}, { sized: true, d64: true })
+row('nop', '0F 1F /r', 'Ev', (s) => {
+  if (s.isMem(0)) s.ea()
+})
+row(
+  'leave',
+  'C9',
+  '',
+  (s) => {
+    // The stack pointer comes from (R)BP, as wide as the stack is; then BP is popped by operand size.
+    const frame = s.mode === '64' ? s.reg(S.RBP, 64) : s.spAdd(s.reg(S.RBP, 64), 0)
+    const value = s.load(s.stackAt(frame), s.size as 16 | 32 | 64)
+    s.setSp(s.spAdd(frame, s.size / 8))
+    s.setReg(S.RBP, value)
+  },
+  { sized: true, d64: true },
+)

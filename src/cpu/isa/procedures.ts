@@ -4,7 +4,10 @@
  */
 import type { Ty } from '../wasm/opcodes.ts'
 
-export interface Procedure { params: readonly Ty[]; result?: Ty }
+export interface Procedure {
+  params: readonly Ty[]
+  result?: Ty
+}
 
 export const procedures: Record<string, Procedure> = {
   getFlags: { params: [], result: 'i32' },

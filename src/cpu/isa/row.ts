@@ -9,7 +9,11 @@
  */
 import type { Semantics } from './semantics.ts'
 
-export interface OperandSpec { where: string; size: string; text: string }
+export interface OperandSpec {
+  where: string
+  size: string
+  text: string
+}
 
 export interface RowOptions {
   /** LOCK is allowed when the destination (operand 0) is memory. */
@@ -66,12 +70,29 @@ export interface Row {
 const rows: Row[] = []
 
 /** All rows, in the order of definition. */
-export function allRows(): readonly Row[] { return rows }
+export function allRows(): readonly Row[] {
+  return rows
+}
 
 /** Define one row. */
-export function row(name: string, encoding: string, operands: string, semantics: (s: Semantics) => void, options: RowOptions = {}): void {
+export function row(
+  name: string,
+  encoding: string,
+  operands: string,
+  semantics: (s: Semantics) => void,
+  options: RowOptions = {},
+): void {
   const specs = operands.split(',').filter(Boolean).map(parseOperand)
-  rows.push({ index: rows.length, name, encoding, operands: specs, semantics, options, ...parseEncoding(encoding, specs), sizes: sizesOf(specs, options) })
+  rows.push({
+    index: rows.length,
+    name,
+    encoding,
+    operands: specs,
+    semantics,
+    options,
+    ...parseEncoding(encoding, specs),
+    sizes: sizesOf(specs, options),
+  })
 }
 
 function parseOperand(text: string): OperandSpec {
@@ -132,5 +153,5 @@ function sizesOf(specs: readonly OperandSpec[], options: RowOptions): readonly n
   }
   if (specs.some((s) => s.size === 'y')) return [32, 64]
   const first = specs.find((s) => 'bwdq'.includes(s.size) && s.size)
-  return [first ? { b: 8, w: 16, d: 32, q: 64 }[first.size] ?? 0 : 0]
+  return [first ? ({ b: 8, w: 16, d: 32, q: 64 }[first.size] ?? 0) : 0]
 }

@@ -38,17 +38,26 @@ const widths: Record<string, number> = { b: 8, w: 16, d: 32, q: 64, x: 128 }
 
 function operandBits(spec: OperandSpec, size: number): number {
   switch (spec.size) {
-    case 'v': return size
-    case 'y': return size === 64 ? 64 : 32
-    case 'z': return size === 64 ? 64 : size
-    case 's': return size
-    default: return widths[spec.size] ?? 0
+    case 'v':
+      return size
+    case 'y':
+      return size === 64 ? 64 : 32
+    case 'z':
+      return size === 64 ? 64 : size
+    case 's':
+      return size
+    default:
+      return widths[spec.size] ?? 0
   }
 }
 
 const fixedRegisters: Record<string, { offset: number; bits: number }> = {
-  AL: { offset: S.RAX, bits: 8 }, CL: { offset: S.RCX, bits: 8 }, AX: { offset: S.RAX, bits: 16 },
-  EAX: { offset: S.RAX, bits: 32 }, RAX: { offset: S.RAX, bits: 64 }, DX: { offset: S.RDX, bits: 16 },
+  AL: { offset: S.RAX, bits: 8 },
+  CL: { offset: S.RCX, bits: 8 },
+  AX: { offset: S.RAX, bits: 16 },
+  EAX: { offset: S.RAX, bits: 32 },
+  RAX: { offset: S.RAX, bits: 64 },
+  DX: { offset: S.RDX, bits: 16 },
 }
 
 function operandsOf(row: Row, size: number, memory: boolean): Operand[] {
@@ -61,17 +70,37 @@ function operandsOf(row: Row, size: number, memory: boolean): Operand[] {
       case 'fixed':
         if (spec.text === '1') return { kind: 'imm', bits: 8 }
         return { kind: 'fixed', class: 'g', ...fixedRegisters[spec.text] } as Operand
-      case 'rAX': return { kind: 'reg', class: 'g', field: field(), bits }
-      case 'J': return { kind: 'imm', bits: 0 } // short and near branches share their handler
-      case 'I': case 'A': case 'T': return { kind: 'imm', bits }
-      case 'O': case 'M': return { kind: 'mem', bits }
-      case 'E': return memory ? { kind: 'mem', bits } : { kind: 'reg', class: 'g', field: field(), bits }
-      case 'W': return memory ? { kind: 'mem', bits } : { kind: 'reg', class: 'v', field: field(), bits }
-      case 'Q': return memory ? { kind: 'mem', bits: bits || 64 } : { kind: 'reg', class: 'm', field: field(), bits: bits || 64 }
-      case 'V': case 'U': return { kind: 'reg', class: 'v', field: field(), bits }
-      case 'P': case 'N': return { kind: 'reg', class: 'm', field: field(), bits: bits || 64 }
-      case 'S': case 'C': case 'D': return { kind: 'reg', class: 'n', field: field(), bits: bits || 16 }
-      default: return { kind: 'reg', class: 'g', field: field(), bits } // G Z R
+      case 'rAX':
+        return { kind: 'reg', class: 'g', field: field(), bits }
+      case 'J':
+        return { kind: 'imm', bits: 0 } // short and near branches share their handler
+      case 'I':
+      case 'A':
+      case 'T':
+        return { kind: 'imm', bits }
+      case 'O':
+      case 'M':
+        return { kind: 'mem', bits }
+      case 'E':
+        return memory ? { kind: 'mem', bits } : { kind: 'reg', class: 'g', field: field(), bits }
+      case 'W':
+        return memory ? { kind: 'mem', bits } : { kind: 'reg', class: 'v', field: field(), bits }
+      case 'Q':
+        return memory
+          ? { kind: 'mem', bits: bits || 64 }
+          : { kind: 'reg', class: 'm', field: field(), bits: bits || 64 }
+      case 'V':
+      case 'U':
+        return { kind: 'reg', class: 'v', field: field(), bits }
+      case 'P':
+      case 'N':
+        return { kind: 'reg', class: 'm', field: field(), bits: bits || 64 }
+      case 'S':
+      case 'C':
+      case 'D':
+        return { kind: 'reg', class: 'n', field: field(), bits: bits || 16 }
+      default:
+        return { kind: 'reg', class: 'g', field: field(), bits } // G Z R
     }
   })
 }
@@ -88,12 +117,32 @@ function formsOf(row: Row): Form[] {
 }
 
 const formModes: Record<Form, readonly Mode[]> = {
-  r: modes, b: ['64'], x: ['64'], d: ['32'], s: modes, q: ['64'], p: ['64', '32'], o: ['64', '32'], t: ['32', 'seg'],
+  r: modes,
+  b: ['64'],
+  x: ['64'],
+  d: ['32'],
+  s: modes,
+  q: ['64'],
+  p: ['64', '32'],
+  o: ['64', '32'],
+  t: ['32', 'seg'],
 }
 
 function signature(operands: readonly Operand[]): string {
-  return operands.map((o) =>
-    o.kind === 'reg' ? `${o.class}${o.bits}` : o.kind === 'fixed' ? `f${o.offset}:${o.bits}` : `${o.kind}${o.bits}`).join(',')
+  return operands
+    .map((o) =>
+      o.kind === 'reg' ? `${o.class}${o.bits}` : o.kind === 'fixed' ? `f${o.offset}:${o.bits}` : `${o.kind}${o.bits}`,
+    )
+    .join(',')
+}
+
+/** Record one variant of a row. */
+export function recordVariant(row: Row, size: number, form: Form, mode: Mode): Semantics {
+  const memory = 'bxdsq'.includes(form)
+  const s = new Semantics({ size, mode, operands: operandsOf(row, size, memory), form })
+  if (memory) s.ea()
+  row.semantics(s)
+  return s
 }
 
 /** All variants of a row, recorded. */
@@ -101,15 +150,12 @@ export function variantsOf(row: Row): Variant[] {
   const result: Variant[] = []
   for (const size of row.sizes) {
     for (const form of formsOf(row)) {
-      const memory = 'bxdsq'.includes(form)
-      const operands = operandsOf(row, size, memory)
       const allowed = formModes[form].filter((mode) =>
-        mode === '64' ? !row.options.not64 : !row.options.only64 && (size !== 64 || row.sizes.length === 1))
+        mode === '64' ? !row.options.not64 : !row.options.only64 && (size !== 64 || row.sizes.length === 1),
+      )
       for (const mode of allowed) {
-        const s = new Semantics({ size, mode, operands, form })
-        if (memory) s.ea()
-        row.semantics(s)
-        const key = `${row.name}.${size}.${form}${s.modeUsed ? mode : ''}(${signature(operands)})`
+        const s = recordVariant(row, size, form, mode)
+        const key = `${row.name}.${size}.${form}${s.modeUsed ? mode : ''}(${signature(s.operands)})`
         result.push({ row, size, form, mode, key, effects: s.effects, modes: s.modeUsed ? [mode] : allowed })
         if (!s.modeUsed) break
       }

@@ -35,15 +35,38 @@ export async function buildSystem(): Promise<Uint8Array<ArrayBuffer>> {
   const asc = (await import('assemblyscript/asc')).default
   let output: Uint8Array<ArrayBuffer> | undefined
   const { error, stderr } = await asc.main(
-    ['index.ts', '--outFile', 'system.wasm', '--runtime', 'stub', '--importMemory', '--noAssert', '--initialMemory', '1', '--maximumMemory', '65536',
-      '-O3', '--enable', 'simd', '--enable', 'bulk-memory', '--enable', 'sign-extension', '--enable', 'nontrapping-f2i', '--memoryBase', '1024'],
+    [
+      'index.ts',
+      '--outFile',
+      'system.wasm',
+      '--runtime',
+      'stub',
+      '--importMemory',
+      '--noAssert',
+      '--initialMemory',
+      '1',
+      '--maximumMemory',
+      '65536',
+      '-O3',
+      '--enable',
+      'simd',
+      '--enable',
+      'bulk-memory',
+      '--enable',
+      'sign-extension',
+      '--enable',
+      'nontrapping-f2i',
+      '--memoryBase',
+      '1024',
+    ],
     {
       readFile: (name: string) => files.get(name.replace(/^\.\//, '')) ?? null,
       writeFile: (name: string, contents: Uint8Array | string) => {
         if (name.endsWith('.wasm') && typeof contents !== 'string') output = new Uint8Array(contents)
       },
       listFiles: () => [...files.keys()],
-    })
+    },
+  )
   if (error || !output) throw new Error(`AssemblyScript: ${error?.message ?? 'no output'}\n${stderr.toString()}`)
   writeWhole(cached, output)
   return output

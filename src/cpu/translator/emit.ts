@@ -23,7 +23,13 @@ export interface RegionImports {
 }
 
 /** The flags' producer as far as it is known here; undefined: the canonical locals hold it. */
-interface Producer { kind: number; bytes: number; res: number; b: number | undefined; operands: [Value, Value] | undefined }
+interface Producer {
+  kind: number
+  bytes: number
+  res: number
+  b: number | undefined
+  operands: [Value, Value] | undefined
+}
 
 export class RegionEmitter extends EffectEmitter {
   readonly #imports: RegionImports
@@ -31,7 +37,8 @@ export class RegionEmitter extends EffectEmitter {
   readonly #is32: boolean
   readonly #registers: (number | undefined)[] = []
   readonly #written = new Set<number>()
-  readonly #local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> & Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB', number>
+  readonly #local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> &
+    Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB', number>
   /** Open labels, innermost last: the block that a br to them reaches. */
   readonly #labels: { block: Block; height: number; loop: boolean }[] = []
   #producer: Producer | undefined
@@ -47,8 +54,16 @@ export class RegionEmitter extends EffectEmitter {
     this.#records = records
     this.#is32 = is32
     this.#local = {
-      budget: code.local('i32'), exitRecord: code.local('i32'), tlbRead: code.local('i32'), tlbWrite: code.local('i32'), flagsKind: code.local('i32'),
-      pageLinear: code.local('i64'), gen: code.local('i64'), exitLinear: code.local('i64'), flagsRes: code.local('i64'), flagsB: code.local('i64'),
+      budget: code.local('i32'),
+      exitRecord: code.local('i32'),
+      tlbRead: code.local('i32'),
+      tlbWrite: code.local('i32'),
+      flagsKind: code.local('i32'),
+      pageLinear: code.local('i64'),
+      gen: code.local('i64'),
+      exitLinear: code.local('i64'),
+      flagsRes: code.local('i64'),
+      flagsB: code.local('i64'),
     }
   }
 
@@ -74,7 +89,9 @@ export class RegionEmitter extends EffectEmitter {
     const c = this.c
     const l = this.#local
     const load = (op: string, offset: number, local: number) => c.get(P).mem(op, offset).set(local)
-    this.#registers.forEach((local, n) => { if (local !== undefined) load('i64.load', n * 8, local) })
+    this.#registers.forEach((local, n) => {
+      if (local !== undefined) load('i64.load', n * 8, local)
+    })
     load('i32.load', S.BUDGET, l.budget)
     load('i32.load', S.TLB_READ, l.tlbRead)
     load('i32.load', S.TLB_WRITE, l.tlbWrite)
@@ -88,7 +105,10 @@ export class RegionEmitter extends EffectEmitter {
   #writeBack(): void {
     const c = this.c
     const l = this.#local
-    for (const n of this.#written) c.get(P).get(this.#register(n)).mem('i64.store', n * 8)
+    for (const n of this.#written)
+      c.get(P)
+        .get(this.#register(n))
+        .mem('i64.store', n * 8)
     c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
     c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
     c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
@@ -103,7 +123,17 @@ export class RegionEmitter extends EffectEmitter {
     const record = c.local('i32')
     const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
     this.open('if')
-    c.get(entry).mem('i32.load', 8).get(linear).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load', 0).tee(record)
+    c.get(entry)
+      .mem('i32.load', 8)
+      .get(linear)
+      .op('i32.wrap_i64')
+      .i32(4095)
+      .op('i32.and')
+      .i32(2)
+      .op('i32.shl')
+      .op('i32.add')
+      .mem('i32.load', 0)
+      .tee(record)
     this.open('if')
     c.get(P).get(linear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
     c.get(record).return()
@@ -175,9 +205,10 @@ export class RegionEmitter extends EffectEmitter {
     })
     const last = b.instructions.at(-1) as Instruction
     if (b.taken) {
-      if (this.#condition) {
-        this.use(this.#condition)
-        if (this.#condition.ty === 'i64') c.i64(0n).op('i64.ne')
+      const condition = this.#branchCondition()
+      if (condition) {
+        this.use(condition)
+        if (condition.ty === 'i64') c.i64(0n).op('i64.ne')
         const producer = this.#producer
         this.open('if')
         this.#edge(b, b.taken)
@@ -187,6 +218,11 @@ export class RegionEmitter extends EffectEmitter {
     }
     if (b.next) this.#edge(b, b.next)
     else if (!last.decoded.ends) throw new Error('a block has no end')
+  }
+
+  /** The condition of the branch that ended the block, if it has one. */
+  #branchCondition(): Value | undefined {
+    return this.#condition
   }
 
   // ---- exits --------------------------------------------------------------------------------------------------
@@ -217,7 +253,9 @@ export class RegionEmitter extends EffectEmitter {
 
   // ---- state --------------------------------------------------------------------------------------------------
 
-  #register(n: number): number { return (this.#registers[n] ??= this.c.local('i64')) }
+  #register(n: number): number {
+    return (this.#registers[n] ??= this.c.local('i64'))
+  }
 
   /** The byte offset from p that a slot names here. */
   #offset(slot: Slot): number {
@@ -262,7 +300,9 @@ export class RegionEmitter extends EffectEmitter {
     }
     const mask = access === 8 ? 0xffn : 0xffffn
     const shift = BigInt((offset & 7) * 8)
-    c.get(register).i64(~(mask << shift)).op('i64.and')
+    c.get(register)
+      .i64(~(mask << shift))
+      .op('i64.and')
     this.use(value)
     if (value.ty === 'i32') c.op('i64.extend_i32_u')
     c.i64(mask).op('i64.and')
@@ -274,19 +314,25 @@ export class RegionEmitter extends EffectEmitter {
     if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
     else this.c.get(part === S.TLB_READ ? this.#local.tlbRead : this.#local.tlbWrite)
   }
-  protected generation(): void { this.c.get(this.#local.gen) }
-  protected procedure(name: string): number { return this.#imports.procedure(name) }
+  protected generation(): void {
+    this.c.get(this.#local.gen)
+  }
+  protected procedure(name: string): number {
+    return this.#imports.procedure(name)
+  }
 
   // ---- effects ------------------------------------------------------------------------------------------------
 
   protected effect(e: Effect): void {
     const c = this.c
     switch (e.kind) {
-      case 'let': return this.let(e.result)
+      case 'let':
+        return this.let(e.result)
       case 'get':
         this.#get(e.slot, e.access)
         return this.assign(e.result)
-      case 'set': return this.#set(e.slot, e.access, e.value)
+      case 'set':
+        return this.#set(e.slot, e.access, e.value)
       case 'immediate': {
         const at = (this.#instruction.fields + R[e.field]) >> 2
         const low = this.#records.i32[at] as number
@@ -300,19 +346,24 @@ export class RegionEmitter extends EffectEmitter {
       case 'nextRip':
         this.#afterInstruction()
         return this.assign(e.result)
-      case 'load': return this.#load(e)
+      case 'load':
+        return this.#load(e)
       case 'probe':
-        return this.#host(e.address, e.bytes, S.TLB_WRITE, 'tryWrite', e.result)
+        this.#host(e.address, e.bytes, S.TLB_WRITE, 'tryWrite', e.result)
+        return
       case 'loadProbed':
         this.use(e.probe)
         c.mem(loadOp(accessOf(e.result.ty, e.bytes)), 0)
         return this.assign(e.result)
-      case 'store': return this.#store(e)
-      case 'flags': return this.#flags(e)
+      case 'store':
+        return this.#store(e)
+      case 'flags':
+        return this.#flags(e)
       case 'condition':
         this.#conditionValue(e.code)
         return this.assign(e.result)
-      case 'if': return this.#nestedIf(e)
+      case 'if':
+        return this.#nestedIf(e)
       case 'fault':
         if (e.when) {
           this.use(e.when)
@@ -325,11 +376,13 @@ export class RegionEmitter extends EffectEmitter {
       case 'aim':
         if (e.target) this.#checkTarget(e.target)
         return
-      case 'branch': return this.#branch(e.when)
+      case 'branch':
+        return this.#branch(e.when)
       case 'jump':
         this.#checkTarget(e.target)
         return this.#jumpTo(() => this.use(e.target))
-      default: throw new Error(`${e.kind} cannot be translated`)
+      default:
+        throw new Error(`${e.kind} cannot be translated`)
     }
   }
 
@@ -358,12 +411,18 @@ export class RegionEmitter extends EffectEmitter {
     if (empty) c.i64(disp)
     else if (disp) c.i64(disp).op('i64.add')
     if (form === 'd') c.i64(0xffffffffn).op('i64.and')
-    if (form === 'x' && (base & 7) !== NO_SEGMENT) c.get(P).mem('i64.load', S.SEG_BASE + (base & 7) * 8).op('i64.add')
+    if (form === 'x' && (base & 7) !== NO_SEGMENT)
+      c.get(P)
+        .mem('i64.load', S.SEG_BASE + (base & 7) * 8)
+        .op('i64.add')
   }
 
   #afterInstruction(): void {
     const { offset, length } = this.#instruction
-    this.c.get(this.#local.pageLinear).i64(BigInt(offset + length)).op('i64.add')
+    this.c
+      .get(this.#local.pageLinear)
+      .i64(BigInt(offset + length))
+      .op('i64.add')
     if (this.#is32) this.c.i64(0xffffffffn).op('i64.and')
   }
 
@@ -504,8 +563,12 @@ export class RegionEmitter extends EffectEmitter {
         c.op(`${f.operands[0].ty}.${compare}`)
       } else {
         const shift = BigInt(64 - 8 * f.bytes)
-        const top = () => { if (shift) c.i64(shift).op('i64.shl') }
-        c.get(f.res).get(f.b as number).op('i64.add')
+        const top = () => {
+          if (shift) c.i64(shift).op('i64.shl')
+        }
+        c.get(f.res)
+          .get(f.b as number)
+          .op('i64.add')
         top()
         c.get(f.b as number)
         top()
@@ -514,7 +577,10 @@ export class RegionEmitter extends EffectEmitter {
       return true
     }
     if (code === 2 && (f.kind === FlagsKind.RES || f.kind === FlagsKind.INC || f.kind === FlagsKind.DEC)) {
-      c.get(f.b as number).op('i32.wrap_i64').i32(1).op('i32.and')
+      c.get(f.b as number)
+        .op('i32.wrap_i64')
+        .i32(1)
+        .op('i32.and')
       return true
     }
     return false
@@ -553,7 +619,9 @@ export class RegionEmitter extends EffectEmitter {
     const target = () => {
       const i32 = this.#records.i32
       const at = this.#instruction.fields
-      c.get(this.#local.pageLinear).i64(BigInt(i32[(at + R.IMM) >> 2] as number) + BigInt(i32[(at + R.DISP) >> 2] as number)).op('i64.add')
+      c.get(this.#local.pageLinear)
+        .i64(BigInt(i32[(at + R.IMM) >> 2] as number) + BigInt(i32[(at + R.DISP) >> 2] as number))
+        .op('i64.add')
       if (this.#is32) c.i64(0xffffffffn).op('i64.and')
     }
     if (!when) return this.#jumpTo(target)
@@ -562,7 +630,10 @@ export class RegionEmitter extends EffectEmitter {
     if (when.ty === 'i64') c.i64(0n).op('i64.ne')
     this.open('if')
     // The rest of the block is not executed.
-    c.get(this.#local.budget).i32(this.#unspent - 1).op('i32.add').set(this.#local.budget)
+    c.get(this.#local.budget)
+      .i32(this.#unspent - 1)
+      .op('i32.add')
+      .set(this.#local.budget)
     this.#jumpTo(target)
     this.close()
     this.#producer = producer

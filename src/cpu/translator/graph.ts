@@ -115,7 +115,12 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
   return order(buildBlocks(r, entry, leaders, at))
 }
 
-function buildBlocks(r: Records, entry: number, leaders: ReadonlySet<number>, at: (offset: number) => Instruction | number | undefined): Block {
+function buildBlocks(
+  r: Records,
+  entry: number,
+  leaders: ReadonlySet<number>,
+  at: (offset: number) => Instruction | number | undefined,
+): Block {
   const blocks = new Map<number, Block>()
   /** An edge to an offset; an undecoded place is decoded by the interpreter, which does `source` again. */
   const edge = (offset: number, source: Instruction | undefined, after: number): Edge => {
@@ -128,7 +133,16 @@ function buildBlocks(r: Records, entry: number, leaders: ReadonlySet<number>, at
   const block = (offset: number): Block => {
     const made = blocks.get(offset)
     if (made) return made
-    const b: Block = { offset, instructions: [], order: -1, dominator: undefined, children: [], predecessors: [], loop: false, merge: false }
+    const b: Block = {
+      offset,
+      instructions: [],
+      order: -1,
+      dominator: undefined,
+      children: [],
+      predecessors: [],
+      loop: false,
+      merge: false,
+    }
     blocks.set(offset, b)
     let here = offset
     for (;;) {
@@ -226,4 +240,3 @@ function cutIrreducible(blocks: Block[]): boolean {
     }
   return cut
 }
-

@@ -19,9 +19,9 @@ import { RegionEmitter, type RegionImports } from './emit.ts'
 import { regionGraph, type Decoded, type Records } from './graph.ts'
 
 /** Samples at a place before it is translated. */
-const THRESHOLD = 3
+const THRESHOLD = 8
 const BATCH = 8
-export const MAX_REGIONS = 65536
+const MAX_REGIONS = 65536
 
 /** What the translator needs of the decoded code. */
 export interface Arena {
@@ -29,7 +29,12 @@ export interface Arena {
   copyRecord(record: number): number
 }
 
-interface Pending { table: number; offset: number; copy: number; code: Code }
+interface Pending {
+  table: number
+  offset: number
+  copy: number
+  code: Code
+}
 
 export class Translator {
   readonly regions: WebAssembly.Table
@@ -72,7 +77,8 @@ export class Translator {
     const mode = this.#i32[(p + S.MODE) >> 2] as number
     if (!(mode & Mode.FLAT)) return
     const linear = this.#u64[(p + S.RIP) >> 3] as bigint
-    const entry = (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
+    const entry =
+      (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
     const tag = (linear & ~0xfffn) | (this.#u64[(p + S.GEN) >> 3] as bigint)
     if (this.#u64[entry >> 3] !== tag) return
     const table = this.#i32[(entry + 8) >> 2] as number
@@ -100,7 +106,7 @@ export class Translator {
 
   /** All records are dropped. */
   dropAll(): void {
-    for (const table of [...this.#installed.keys()]) this.drop(table)
+    for (const table of this.#installed.keys()) this.drop(table)
     this.#samples.clear()
     this.#pending = []
   }
@@ -110,7 +116,8 @@ export class Translator {
     const records: Records = { i32: this.#i32, u16: this.#u16, table, decoded: (handler) => this.#facts(handler) }
     const record = this.#i32[(table >> 2) + offset] as number
     // Leaving at the entry must not lead back into the region: the interpreter goes on at the copy.
-    const copy = record !== 0 && (this.#u16[record >> 1] as number) >= PSEUDO.length ? this.#arena.copyRecord(record) : 0
+    const copy =
+      record !== 0 && (this.#u16[record >> 1] as number) >= PSEUDO.length ? this.#arena.copyRecord(record) : 0
     const blocks = copy === 0 ? undefined : regionGraph(records, offset, copy)
     if (blocks) {
       const code = new Code(REGION)
@@ -126,7 +133,7 @@ export class Translator {
     if (!known) {
       const origin = this.#origins[handler]
       if (origin === undefined) throw new Error(`handler ${this.#interpreter.names[handler]} comes from no row`)
-      const row = allRows()[Math.floor(origin / VARIANTS_PER_ROW)] as (ReturnType<typeof allRows>)[number]
+      const row = allRows()[Math.floor(origin / VARIANTS_PER_ROW)] as ReturnType<typeof allRows>[number]
       const variant = origin % VARIANTS_PER_ROW
       const mode = modes[variant % modes.length] as (typeof modes)[number]
       const form = forms[Math.floor(variant / modes.length) % forms.length] as (typeof forms)[number]
@@ -152,7 +159,9 @@ export class Translator {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports)
     this.stats.modules++
     this.stats.bytes += bytes.length
-    batch.forEach(({ table, offset, copy }, i) => this.#enter(table, offset, copy, exports[`r${i}`] as CallableFunction))
+    batch.forEach(({ table, offset, copy }, i) =>
+      this.#enter(table, offset, copy, exports[`r${i}`] as CallableFunction),
+    )
   }
 
   /** Put the region before the record at its entry. */
@@ -176,7 +185,9 @@ export class Translator {
 /** For each handler a variant that it serves, as row * VARIANTS_PER_ROW + variant. */
 function handlerOrigins(interpreter: Interpreter): (number | undefined)[] {
   const origins: (number | undefined)[] = []
-  interpreter.handlers.forEach((handler, i) => { if (handler !== 0xffff) origins[handler] ??= i })
+  interpreter.handlers.forEach((handler, i) => {
+    if (handler !== 0xffff) origins[handler] ??= i
+  })
   return origins
 }
 
@@ -189,7 +200,9 @@ const imports = (() => {
     return { params: ['i32', ...params], results: result ? [result] : [] }
   }
   const declare = (writer: ModuleWriter): RegionImports => {
-    const condition = [0, 2, 4, 6, 8, 10, 12, 14].map((code) => writer.import('interpreter', `condition${code}`, { params: ['i32'], results: ['i32'] }))
+    const condition = [0, 2, 4, 6, 8, 10, 12, 14].map((code) =>
+      writer.import('interpreter', `condition${code}`, { params: ['i32'], results: ['i32'] }),
+    )
     const indices = new Map(names.map((name) => [name, writer.import('system', name, signature(name))]))
     return { condition, procedure: (name) => indices.get(name) as number }
   }

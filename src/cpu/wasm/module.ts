@@ -1,7 +1,10 @@
 /** A small WebAssembly module writer: enough for the interpreter and the translator, and quick (no tree, only bytes). */
 import { memoryOp, opcode, tyByte, type Ty } from './opcodes.ts'
 
-export interface Signature { params: readonly Ty[]; results: readonly Ty[] }
+export interface Signature {
+  params: readonly Ty[]
+  results: readonly Ty[]
+}
 
 /** The byte stream of one function's body, with its locals. */
 export class Code {
@@ -17,7 +20,9 @@ export class Code {
   }
 
   /** A fresh local's index. */
-  local(ty: Ty): number { return this.#params + this.#locals.push(ty) - 1 }
+  local(ty: Ty): number {
+    return this.#params + this.#locals.push(ty) - 1
+  }
 
   u32(value: number): this {
     value >>>= 0
@@ -81,22 +86,71 @@ export class Code {
     return this.u32(offset)
   }
 
-  get(local: number): this { this.bytes.push(0x20); return this.u32(local) }
-  set(local: number): this { this.bytes.push(0x21); return this.u32(local) }
-  tee(local: number): this { this.bytes.push(0x22); return this.u32(local) }
-  select(): this { this.bytes.push(0x1b); return this }
-  drop(): this { this.bytes.push(0x1a); return this }
-  call(index: number): this { this.bytes.push(0x10); return this.u32(index) }
-  callIndirect(type: number, table: number): this { this.bytes.push(0x11); this.u32(type); return this.u32(table) }
-  block(ty?: Ty): this { this.bytes.push(0x02, ty ? tyByte[ty] : 0x40); return this }
-  loop(): this { this.bytes.push(0x03, 0x40); return this }
-  if(ty?: Ty): this { this.bytes.push(0x04, ty ? tyByte[ty] : 0x40); return this }
-  else(): this { this.bytes.push(0x05); return this }
-  end(): this { this.bytes.push(0x0b); return this }
-  br(depth: number): this { this.bytes.push(0x0c); return this.u32(depth) }
-  brIf(depth: number): this { this.bytes.push(0x0d); return this.u32(depth) }
-  return(): this { this.bytes.push(0x0f); return this }
-  unreachable(): this { this.bytes.push(0x00); return this }
+  get(local: number): this {
+    this.bytes.push(0x20)
+    return this.u32(local)
+  }
+  set(local: number): this {
+    this.bytes.push(0x21)
+    return this.u32(local)
+  }
+  tee(local: number): this {
+    this.bytes.push(0x22)
+    return this.u32(local)
+  }
+  select(): this {
+    this.bytes.push(0x1b)
+    return this
+  }
+  drop(): this {
+    this.bytes.push(0x1a)
+    return this
+  }
+  call(index: number): this {
+    this.bytes.push(0x10)
+    return this.u32(index)
+  }
+  callIndirect(type: number, table: number): this {
+    this.bytes.push(0x11)
+    this.u32(type)
+    return this.u32(table)
+  }
+  block(ty?: Ty): this {
+    this.bytes.push(0x02, ty ? tyByte[ty] : 0x40)
+    return this
+  }
+  loop(): this {
+    this.bytes.push(0x03, 0x40)
+    return this
+  }
+  if(ty?: Ty): this {
+    this.bytes.push(0x04, ty ? tyByte[ty] : 0x40)
+    return this
+  }
+  else(): this {
+    this.bytes.push(0x05)
+    return this
+  }
+  end(): this {
+    this.bytes.push(0x0b)
+    return this
+  }
+  br(depth: number): this {
+    this.bytes.push(0x0c)
+    return this.u32(depth)
+  }
+  brIf(depth: number): this {
+    this.bytes.push(0x0d)
+    return this.u32(depth)
+  }
+  return(): this {
+    this.bytes.push(0x0f)
+    return this
+  }
+  unreachable(): this {
+    this.bytes.push(0x00)
+    return this
+  }
   brTable(depths: readonly number[], fallback: number): this {
     this.bytes.push(0x0e)
     this.u32(depths.length)
@@ -162,36 +216,66 @@ export class ModuleWriter {
     return this.#imports.length + this.#functions.push(undefined) - 1
   }
 
-  define(index: number, code: Code): void { this.#functions[index - this.#imports.length] = code }
+  define(index: number, code: Code): void {
+    this.#functions[index - this.#imports.length] = code
+  }
 
-  export(name: string, index: number): void { this.#exports.push({ name, index }) }
+  export(name: string, index: number): void {
+    this.#exports.push({ name, index })
+  }
 
   /** The module's own function table: table 1 if one is imported, else 0. */
-  table(indices: readonly number[]): void { this.#table = indices }
+  table(indices: readonly number[]): void {
+    this.#table = indices
+  }
 
   /** Import a function table, which becomes table 0. */
-  importTable(module: string, name: string): void { this.#importedTable = { module, name } }
+  importTable(module: string, name: string): void {
+    this.#importedTable = { module, name }
+  }
 
   bytes(): Uint8Array<ArrayBuffer> {
     const sections: number[][] = []
     const u32 = (value: number) => new Code({ params: [], results: [] }).u32(value).bytes
-    const text = (value: string) => { const b = [...new TextEncoder().encode(value)]; return [...u32(b.length), ...b] }
+    const text = (value: string) => {
+      const b = [...new TextEncoder().encode(value)]
+      return [...u32(b.length), ...b]
+    }
     const section = (id: number, items: number[][]) => {
       const body = u32(items.length).concat(...items)
       sections.push([id, ...u32(body.length)], body)
     }
     for (const code of this.#functions) if (code) this.type(code.signature)
-    section(1, this.#types.map((t) => [0x60, ...u32(t.params.length), ...t.params.map((x) => tyByte[x]), ...u32(t.results.length), ...t.results.map((x) => tyByte[x])]))
+    section(
+      1,
+      this.#types.map((t) => [
+        0x60,
+        ...u32(t.params.length),
+        ...t.params.map((x) => tyByte[x]),
+        ...u32(t.results.length),
+        ...t.results.map((x) => tyByte[x]),
+      ]),
+    )
     const memory = [...text('env'), ...text('memory'), 2, 1, ...u32(1), ...u32(65536)]
     const shared = this.#importedTable
     const tables = shared ? [[...text(shared.module), ...text(shared.name), 1, 0x70, 0, 0]] : []
-    section(2, [memory, ...tables, ...this.#imports.map((i) => [...text(i.module), ...text(i.name), 0, ...u32(i.type)])])
-    section(3, this.#functions.map((code) => {
-      if (!code) throw new Error('a declared function has no code')
-      return u32(this.type(code.signature))
-    }))
+    section(2, [
+      memory,
+      ...tables,
+      ...this.#imports.map((i) => [...text(i.module), ...text(i.name), 0, ...u32(i.type)]),
+    ])
+    section(
+      3,
+      this.#functions.map((code) => {
+        if (!code) throw new Error('a declared function has no code')
+        return u32(this.type(code.signature))
+      }),
+    )
     if (this.#table.length) section(4, [[0x70, 0, ...u32(this.#table.length)]])
-    section(7, this.#exports.map((e) => [...text(e.name), 0, ...u32(e.index)]))
+    section(
+      7,
+      this.#exports.map((e) => [...text(e.name), 0, ...u32(e.index)]),
+    )
     if (this.#table.length) {
       const where = shared ? [2, 1, 0x41, 0, 0x0b, 0] : [0, 0x41, 0, 0x0b]
       section(9, [[...where, ...u32(this.#table.length), ...this.#table.flatMap(u32)]])

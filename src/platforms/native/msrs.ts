@@ -35,11 +35,20 @@ export class NativeMsrs {
   /** The value, or undefined for #GP(0). */
   read(index: number): bigint | undefined {
     switch (index) {
-      case 0x17: case 0x8b: case MCG_STATUS: case 0x79: return this.#values.get(index) ?? 0n
-      case MTRR_CAP: return BigInt(MTRR_VARIABLE | (1 << 8) | (1 << 10))
-      case MCG_CAP: return BigInt(MCE_BANKS)
-      case ARCH_CAPS: return this.#model.archCapabilities ? ARCH_CAPABILITIES : undefined
-      case MISC_ENABLE: case MTRR_DEF_TYPE: return this.#values.get(index)
+      case 0x17:
+      case 0x8b:
+      case MCG_STATUS:
+      case 0x79:
+        return this.#values.get(index) ?? 0n
+      case MTRR_CAP:
+        return BigInt(MTRR_VARIABLE | (1 << 8) | (1 << 10))
+      case MCG_CAP:
+        return BigInt(MCE_BANKS)
+      case ARCH_CAPS:
+        return this.#model.archCapabilities ? ARCH_CAPABILITIES : undefined
+      case MISC_ENABLE:
+      case MTRR_DEF_TYPE:
+        return this.#values.get(index)
     }
     if (isMtrr(index) || isBank(index)) return this.#values.get(index) ?? 0n
     return undefined
@@ -55,9 +64,14 @@ export class NativeMsrs {
 
   #allowed(index: number, value: bigint): boolean {
     switch (index) {
-      case 0x8b: case 0x79: case MCG_STATUS: return true
-      case MISC_ENABLE: return (value & ~0x401801n) === 0n
-      case MTRR_DEF_TYPE: return (value & ~0xcffn) === 0n && memoryTypes.includes(value & 0xffn)
+      case 0x8b:
+      case 0x79:
+      case MCG_STATUS:
+        return true
+      case MISC_ENABLE:
+        return (value & ~0x401801n) === 0n
+      case MTRR_DEF_TYPE:
+        return (value & ~0xcffn) === 0n && memoryTypes.includes(value & 0xffn)
     }
     if (fixedMtrrs.includes(index)) {
       for (let i = 0n; i < 64n; i += 8n) if (!memoryTypes.includes((value >> i) & 0xffn)) return false
@@ -76,4 +90,6 @@ function isMtrr(index: number): boolean {
   return (index >= 0x200 && index < 0x200 + 2 * MTRR_VARIABLE) || fixedMtrrs.includes(index)
 }
 
-function isBank(index: number): boolean { return index >= 0x400 && index < 0x400 + 4 * MCE_BANKS }
+function isBank(index: number): boolean {
+  return index >= 0x400 && index < 0x400 + 4 * MCE_BANKS
+}
