@@ -30,7 +30,7 @@ export interface Report {
 
 function digestOf(row: Row, cases: readonly RowCase[], results: readonly Result[]): string {
   const hash = createHash('sha256')
-  results.slice(0, DIGEST_CASES).forEach((result, i) => hash.update(canonical(cases[i]!.case, result, toleranceOf(row, result))))
+  results.slice(0, DIGEST_CASES).forEach((result, i) => hash.update(canonical(cases[i]!.case, result, toleranceOf(row, cases[i]!.case.mode, result))))
   return hash.digest('hex').slice(0, 32)
 }
 
@@ -78,7 +78,7 @@ function checkRow({ row, mode, rowCases }: Work, theirs: Result[] | undefined, o
   if (theirs && own)
     rowCases.forEach((rowCase, index) => {
       const native = theirs[index]!
-      const differences = compare(rowCase.case, native, own[index]!, toleranceOf(row, native))
+      const differences = compare(rowCase.case, native, own[index]!, toleranceOf(row, mode, native))
       if (differences.length > 0) failures.push({ index, rowCase, differences })
     })
   const undefinedOpcodes = theirs?.filter((r) => r.trap === 6).length ?? 0

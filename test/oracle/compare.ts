@@ -81,7 +81,7 @@ export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array 
   for (let i = 0; i < (c.mode === 64 ? 16 : 8); i++)
     if (!tolerance.ignore.has(generalRegisters[i]!)) view.setBigUint64(i * 8, BigInt.asUintN(bits, r.gpr[i]!), true)
   view.setUint32(128, r.flags & ~(tolerance.flags | RF), true)
-  view.setUint32(132, r.trap, true)
+  if (!tolerance.ignore.has('trap')) view.setUint32(132, r.trap, true)
   if (!tolerance.ignore.has('error')) view.setUint32(136, r.error, true)
   view.setBigUint64(144, r.rip, true)
   if (!tolerance.ignore.has('cr2')) view.setBigUint64(152, r.cr2, true)

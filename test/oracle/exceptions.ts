@@ -5,7 +5,9 @@
 import type { Row } from '../../src/cpu/isa/row.ts'
 import { generalRegisters, type Tolerance } from './compare.ts'
 import type { Result } from './native.ts'
+import type { Mode } from './segments.ts'
 
+const SS = 12
 const GP = 13
 const PF = 14
 
@@ -26,35 +28,45 @@ export function exclusion(row: Row): string | undefined {
 
 interface Exception {
   rows: RegExp
-  /** Vector with which the native case ends. */
-  trap: number
+  /** Vectors with which the native case ends. */
+  traps: readonly number[]
+  /** Only in segmented code. */
+  segmented?: boolean
   ignore: readonly string[]
   why: string
 }
 
 const exceptions: readonly Exception[] = [
   {
-    rows: /^call/, trap: GP, ignore: ['memory'],
+    rows: /^call/, traps: [GP], ignore: ['memory'],
     why: 'Intel writes the return address before it checks the target; the SDM leaves the order open',
   },
   {
-    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, trap: PF,
+    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, traps: [PF],
     ignore: ['cr2', 'error'],
     why: 'which of many bytes is accessed first is no part of the architecture',
   },
   {
-    rows: /^popa/, trap: PF, ignore: generalRegisters,
+    rows: /^(fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, traps: [SS, GP, PF], segmented: true,
+    ignore: ['trap', 'cr2', 'error', 'memory'],
+    why: 'nor whether a page or the end of the segment is met first',
+  },
+  {
+    rows: /^popa/, traps: [PF], ignore: generalRegisters,
     why: 'nor is what has been loaded by then',
   },
   {
-    rows: /^(pusha|enter|fstp_f80|fbstp|fnstenv|fnsave|fxsave)/, trap: PF, ignore: ['memory'],
+    rows: /^(pusha|enter|fstp_f80|fbstp|fnstenv|fnsave|fxsave)/, traps: [PF], ignore: ['memory'],
     why: 'nor what has been stored: these are several accesses',
   },
 ]
 
-/** What is not compared in a result of a row whose native outcome is `native`. */
-export function toleranceOf(row: Row, native: Result): Tolerance {
+/** What is not compared in a case of a row whose native outcome is `native`. */
+export function toleranceOf(row: Row, mode: Mode, native: Result): Tolerance {
+  const segmented = mode === 's32' || mode === 16
   const ignore = new Set(
-    exceptions.filter(({ rows, trap }) => trap === native.trap && rows.test(row.name)).flatMap((e) => e.ignore))
+    exceptions
+      .filter((e) => e.traps.includes(native.trap) && e.rows.test(row.name) && (!e.segmented || segmented))
+      .flatMap((e) => e.ignore))
   return { flags: row.options.undefinedFlags ?? 0, fsw: 0, ignore }
 }

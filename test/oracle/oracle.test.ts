@@ -9,6 +9,7 @@ import { testedRows } from './cases.ts'
 import { checkRows, describeFailures, digestKey, DIGEST_CASES } from './check.ts'
 import { referenceNative } from './native.ts'
 import { createOurs } from './ours.ts'
+import { allModes } from './segments.ts'
 
 const CASES = 40
 

@@ -387,11 +387,14 @@ export class Semantics {
     return { kind: 'segmented', value: offset, stack: false }
   }
 
-  /** The linear address (i64) of `bytes` bytes at `address`, after the segment's checks: for procedures. */
-  linear(address: Address, bytes: number, write = false): Value {
+  /**
+   * The linear address (i64) of `bytes` bytes at `address`, after the segment's checks: for procedures. `aligned`: to
+   * 16 bytes, where the segment is checked; the caller checks all forms.
+   */
+  linear(address: Address, bytes: number, write = false, aligned = false): Value {
     if (address.kind === 'flat') return address.value
     const segment = address.segment === undefined ? this.segment() : this.k32(address.segment)
-    const linear = this.compute('segLinear', segment, address.value, this.k32(bytes), this.k32(write ? 1 : 0))
+    const linear = this.compute('segLinear', segment, address.value, this.k32(bytes), this.k32((write ? 1 : 0) | (aligned ? 2 : 0)))
     this.failed(this.bin('ge_s', this.state(S.EXC), 0))
     return linear
   }

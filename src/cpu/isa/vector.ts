@@ -22,7 +22,7 @@ export function aligned(s: Semantics, i: number): Value {
 /** The memory operand's address, checked for alignment. */
 export function alignedAddress(s: Semantics, write = false) {
   const address = s.ea()
-  const linear = s.linear(address, 16, write)
+  const linear = s.linear(address, 16, write, true)
   s.fault(s.toI32(s.and(linear, 15n)), 13, 0)
   return address.kind === 'flat' ? address : s.at(linear)
 }
