@@ -1,11 +1,9 @@
-/**
- * Starts a boot layout in QEMU: its pieces are loaded into memory, and a ROM of a few instructions in the firmware's
- * place brings the processor into the entry state. It shows that a layout is right on a machine that is not ours.
- */
+/** Runs a boot layout in QEMU until its end: it shows that a layout is right on a machine that is not ours. */
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Boot, EntryState } from '../../src/boot/layout.ts'
+import type { Boot } from '../../src/boot/layout.ts'
+import { bootArguments } from '../qemu/entry.ts'
 
 export interface QemuOutcome {
   /** What the guest wrote to COM1 to COM4. */
@@ -14,13 +12,7 @@ export interface QemuOutcome {
 
 /** Runs until the guest has reported an exit code on COM4, or `seconds` have passed. `folder` gets scratch files. */
 export async function runInQemu(boot: Boot, memory: number, folder: string, seconds = 60): Promise<QemuOutcome> {
-  const scratch = (name: string | number) => join(folder, String(name))
-  const rom = scratch('rom')
-  writeFileSync(rom, entryRom(boot.entry))
-  const pieces = boot.pieces.flatMap(({ address, bytes }, i) => {
-    writeFileSync(scratch(i), bytes)
-    return ['-device', `loader,file=${scratch(i)},addr=0x${address.toString(16)},force-raw=on`]
-  })
+  const scratch = (name: string) => join(folder, name)
   const ports = [0, 1, 2, 3].map((i) => scratch(`serial${i}`))
   for (const port of ports) writeFileSync(port, '')
   const machine = [
@@ -37,7 +29,9 @@ export async function runInQemu(boot: Boot, memory: number, folder: string, seco
     '-no-reboot',
   ]
   const serials = ports.flatMap((port) => ['-serial', `file:${port}`])
-  const qemu = spawn('qemu-system-x86_64', [...machine, '-bios', rom, ...pieces, ...serials], { stdio: 'ignore' })
+  const qemu = spawn('qemu-system-x86_64', [...machine, ...bootArguments(boot, folder), ...serials], {
+    stdio: 'ignore',
+  })
   const ended = new Promise<void>((done, fail) => {
     qemu.on('exit', () => done())
     qemu.on('error', fail)
@@ -51,38 +45,4 @@ export async function runInQemu(boot: Boot, memory: number, folder: string, seco
     clearTimeout(limit)
   })
   return { serial: ports.map((port) => readFileSync(port, 'latin1')) }
-}
-
-const SIZE = 0x10000
-const BASE = 0xffff0000
-
-function entryRom({ cr0, cr3, cr4, efer, gdtr, cs, data, rbx, rsi, rip }: EntryState): Uint8Array {
-  const word = (value: number) => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24]
-  const gdtPointer = 0x100
-  const flat = 0x200
-  const rom = new Uint8Array(SIZE)
-  rom.set(
-    [
-      [0xfa, 0x66, 0x2e, 0x0f, 0x01, 0x16, gdtPointer & 0xff, gdtPointer >> 8], // cli; lgdtl %cs:gdtPointer
-      [0x66, 0xb8, ...word(cr4), 0x0f, 0x22, 0xe0], // mov $cr4, %eax; mov %eax, %cr4
-      [0x66, 0xb8, ...word(cr3), 0x0f, 0x22, 0xd8], // mov $cr3, %eax; mov %eax, %cr3
-      [0x66, 0xb9, ...word(0xc0000080), 0x66, 0xb8, ...word(efer), 0x66, 0x31, 0xd2, 0x0f, 0x30], // wrmsr EFER
-      [0x66, 0xb8, ...word(cr0), 0x0f, 0x22, 0xc0], // mov $cr0, %eax; mov %eax, %cr0
-      [0x66, 0xea, ...word(BASE + flat), cs.selector, 0], // ljmpl $cs, $flat
-    ].flat(),
-  )
-  rom.set([gdtr.limit, 0, ...word(gdtr.base)], gdtPointer)
-  // The same bytes in 32-bit and 64-bit mode.
-  rom.set(
-    [
-      [0xb8, data.selector, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0x8e, 0xe0, 0x8e, 0xe8], // mov %eax, %ds ...
-      [0xbb, ...word(0xfee00000)], // As firmware does: the local APIC on, LINT0 open for the 8259's interrupts.
-      [0xc7, 0x83, ...word(0xf0), ...word(0x1ff), 0xc7, 0x83, ...word(0x350), ...word(0x700)],
-      [0xbb, ...word(rbx), 0xbe, ...word(rsi), 0x31, 0xff, 0x31, 0xed], // mov $rbx, %ebx; mov $rsi, %esi; 0 in EDI, EBP
-      [0xb8, ...word(rip), 0xff, 0xe0], // mov $rip, %eax; jmp *%eax
-    ].flat(),
-    flat,
-  )
-  rom.set([0xe9, 0x0d, 0x00], SIZE - 16) // The reset vector: jmp to the ROM's start.
-  return rom
 }
