@@ -4,7 +4,7 @@
  * because hardware task switches are left out.
  */
 import {
-  ATTR_DB, ATTR_L, ATTR_P, ATTR_S, ATTR_TYPE, CPL, RIP, RSP, SEG_BASE,
+  ATTR_DB, ATTR_L, ATTR_P, ATTR_S, ATTR_TYPE, CPL, DESC_BASE, RIP, RSP, SEG_BASE,
 } from './layout'
 import { GP, NP, SEG_CS, SEG_SS, SS, TS } from './bits'
 import { isCanonical, sysLoad } from './access'
@@ -50,24 +50,23 @@ function transferReal(p: u32, selector: u32, offset: u64, size: u32, call: bool,
 
 /** Push CS and the return address on the stack as it is. */
 function pushReturn(p: u32, size: u32, next: u64): i32 {
-  if (storeReturn(p, size, next)) return 1
-  dropStack(p, size * 2)
+  const mask = currentMask(p)
+  if (storeReturn(p, mask, load<u64>(p, SEG_BASE + SEG_SS * 8), size, next)) return 1
+  dropStack(p, mask, size * 2)
   return 0
 }
 
-/** The same without moving the stack pointer. */
-function storeReturn(p: u32, size: u32, next: u64): i32 {
-  const mask = currentMask(p)
+/** The same without moving the stack pointer, whose width and base are given. */
+function storeReturn(p: u32, mask: u64, base: u64, size: u32, next: u64): i32 {
   const sp = load<u64>(p, RSP)
-  const base = load<u64>(p, SEG_BASE + SEG_SS * 8)
   if (!frameFits(mask, attrIn(p, SEG_SS), limitIn(p, SEG_SS), sp, size, 2)) return fault(p, SS, 0)
   return storeStack(p, mask, base, sp - size, size, selectorOf(p, SEG_CS)) ||
     storeStack(p, mask, base, sp - size * 2, size, next)
 }
 
-function dropStack(p: u32, bytes: u32): void {
+function dropStack(p: u32, mask: u64, bytes: u32): void {
   const sp = load<u64>(p, RSP)
-  store<u64>(p, merged(currentMask(p), sp, sp - bytes), RSP)
+  store<u64>(p, merged(mask, sp, sp - bytes), RSP)
 }
 
 /** Whether `offset` may be executed in a code segment: else #GP(0). */
@@ -88,11 +87,14 @@ function toSegment(p: u32, selector: u32, code: u64, offset: u64, size: u32, cal
   if ((attr & ATTR_P) == 0) return fault(p, NP, error)
   // To compatibility mode only the lower half of a 64-bit offset counts (seen on hardware).
   if ((attr & ATTR_L) == 0) offset &= 0xffffffff
-  // The return address is written before the target is checked (seen on hardware).
-  if (call && storeReturn(p, size, next)) return 1
+  // The return address is written before the target is checked, on the stack as the target's mode has it (both seen on
+  // hardware).
+  const to64 = isLongActive(p) && (attr & ATTR_L) != 0
+  const mask = to64 ? ALL : maskOf(attrIn(p, SEG_SS))
+  if (call && storeReturn(p, mask, to64 ? 0 : load<u64>(p, DESC_BASE + SEG_SS * 8), size, next)) return 1
   if (checkTarget(p, code, offset)) return 1
   if (markAccessed(p, selector, code)) return 1
-  if (call) dropStack(p, size * 2)
+  if (call) dropStack(p, mask, size * 2)
   enterCode(p, selector, code, cpl, offset)
   return 0
 }

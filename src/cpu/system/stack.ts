@@ -63,6 +63,7 @@ export function storeStack(p: u32, mask: u64, base: u64, sp: u64, size: u32, val
   const linear = mask == ALL ? sp : (base + (sp & mask)) & wrap
   const bank = currentBank(p)
   const offset = <u32>linear & 0xfff
+  if (alignmentChecked(p) && (offset & (size - 1)) != 0) return fault(p, 17, 0)
   const first = translateWrite(p, linear, bank)
   if (first == WALK_FAULT) return 1
   let second: u64 = 0
@@ -71,7 +72,6 @@ export function storeStack(p: u32, mask: u64, base: u64, sp: u64, size: u32, val
     second = translateWrite(p, (linear + low) & wrap, bank)
     if (second == WALK_FAULT) return 1
   }
-  if (alignmentChecked(p) && (offset & (size - 1)) != 0) return fault(p, 17, 0)
   physWrite(p, first | offset, low, value)
   if (low != size) physWrite(p, second, size - low, value >>> (low << 3))
   return 0
