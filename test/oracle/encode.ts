@@ -72,7 +72,7 @@ const overrides = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]
  * is aligned, because hosts slow down programs that lock across cache lines.
  */
 function target(random: Random, form: Form, locked: boolean, selector: number): bigint {
-  if (form.mode === 64 && random.chance(1)) return random.u64() | 1n << 63n
+  if (form.mode === 64 && random.chance(1)) return (random.u64() | 1n << 63n) & (locked ? -16n : -1n)
   const nearEnd = (form.mode === 16 || form.mode === 's32') && random.chance(8)
   const address = nearEnd
     ? baseOf(selector) + endOf(selector) + 4 - random.below(24)

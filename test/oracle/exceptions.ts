@@ -10,6 +10,7 @@ import type { Mode } from './segments.ts'
 const SS = 12
 const GP = 13
 const PF = 14
+const AC = 17
 
 const excluded: [RegExp, string][] = [
   [/^(syscall|sysenter|sysexit|sysret)/, 'enters the host kernel'],
@@ -47,8 +48,8 @@ const exceptions: readonly Exception[] = [
     why: 'which of many bytes is accessed first is no part of the architecture',
   },
   {
-    rows: /^(fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, traps: [SS, GP, PF], segmented: true,
-    ignore: ['trap', 'cr2', 'error', 'memory'],
+    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, traps: [SS, GP, PF, AC],
+    segmented: true, ignore: ['trap', 'cr2', 'error', 'memory'],
     why: 'nor whether a page or the end of the segment is met first',
   },
   {
