@@ -7,16 +7,13 @@
  * results of each row's first cases (digests.json) let a host with another processor check ours: there, our own
  * results are digested.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { rowTitle, testedRows } from './cases.ts'
-import { checkRows, describeFailures, digestKey, DIGEST_CASES, type Report } from './check.ts'
+import { checkRows, describeFailures, type Report } from './check.ts'
+import { DIGEST_CASES, Digests } from './digests.ts'
 import { referenceNative } from './native.ts'
 import { createOurs } from './ours.ts'
 import { allModes } from './segments.ts'
-
-const digestFile = join(import.meta.dirname, 'digests.json')
 
 const { values } = parseArgs({
   options: {
@@ -33,6 +30,8 @@ const modes = allModes.filter((mode) => values.mode === undefined || values.mode
 const native = referenceNative()
 const ours = await createOurs()
 if (native === undefined) console.log('no Intel processor here: only the digests are compared')
+if (values.digests === 'write' && (values.rows !== '' || values.mode !== undefined))
+  throw new Error('all digests are written together')
 if (values.digests !== 'no' && count < DIGEST_CASES) throw new Error(`digests are made of ${DIGEST_CASES} cases`)
 const rows = testedRows().filter((row) => filter.test(rowTitle(row)))
 if (rows.length === 0) {
@@ -41,8 +40,7 @@ if (rows.length === 0) {
 }
 
 const failed: Report[] = []
-const digests: Record<string, string> =
-  values.digests === 'no' ? {} : (JSON.parse(readFileSync(digestFile, 'utf8')) as Record<string, string>)
+const digests = values.digests === 'check' ? Digests.read() : Digests.empty()
 let cases = 0
 let stale = 0
 for (const report of checkRows(rows, modes, count, native, ours)) {
@@ -51,15 +49,15 @@ for (const report of checkRows(rows, modes, count, native, ours)) {
     failed.push(report)
     console.log(`${describeFailures(report, Number(values.show))}\n`)
   }
-  const key = digestKey(report.row, report.mode)
-  if (!report.plausible) console.log(`${key}: mostly #UD on this processor; is the encoding right?\n`)
-  if (values.digests === 'write') digests[key] = report.digest
-  else if (values.digests === 'check' && digests[key] !== report.digest) {
+  const title = `${rowTitle(report.row)}, ${report.mode}-bit`
+  if (!report.plausible) console.log(`${title}: mostly #UD on this processor; is the encoding right?\n`)
+  if (values.digests === 'write') digests.set(report.row, report.mode, report.digest)
+  else if (values.digests === 'check' && digests.get(report.row, report.mode) !== report.digest) {
     stale++
-    console.log(`${key}: digest differs from the committed one`)
+    console.log(`${title}: digest differs from the committed one`)
   }
 }
-if (values.digests === 'write') writeFileSync(digestFile, `${JSON.stringify(digests, undefined, 1)}\n`)
+if (values.digests === 'write') digests.write()
 console.log(`${rows.length} rows, ${cases} cases, ${failed.length} of them (row, mode) differ:`)
 for (const { row, mode, failures, cases: all } of failed)
   console.log(`  ${String(failures.length).padStart(5)}/${all}  ${mode}  ${rowTitle(row)}`)
