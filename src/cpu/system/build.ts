@@ -12,6 +12,10 @@ import { asLayout } from '../layout.ts'
 const here = dirname(fileURLToPath(import.meta.url))
 const notProcedures = new Set(['build.ts'])
 
+const OPTIONS =
+  'index.ts --outFile system.wasm --runtime stub --importMemory --noAssert --initialMemory 1 --maximumMemory 65536 -O3 ' +
+  '--enable simd --enable bulk-memory --enable sign-extension --enable nontrapping-f2i --memoryBase 1024'
+
 function sources(): Map<string, string> {
   const files = new Map<string, string>([['layout.ts', asLayout()]])
   for (const name of readdirSync(here).sort())
@@ -32,33 +36,11 @@ export async function buildSystem(): Promise<Uint8Array<ArrayBuffer>> {
   const cached = join(cacheFolder(), `system-${hash.digest('hex').slice(0, 24)}.wasm`)
   if (existsSync(cached)) return new Uint8Array(readFileSync(cached))
 
+  process.stderr.write('paravirt: compiling the processor (once for each version)\n')
   const asc = (await import('assemblyscript/asc')).default
   let output: Uint8Array<ArrayBuffer> | undefined
   const { error, stderr } = await asc.main(
-    [
-      'index.ts',
-      '--outFile',
-      'system.wasm',
-      '--runtime',
-      'stub',
-      '--importMemory',
-      '--noAssert',
-      '--initialMemory',
-      '1',
-      '--maximumMemory',
-      '65536',
-      '-O3',
-      '--enable',
-      'simd',
-      '--enable',
-      'bulk-memory',
-      '--enable',
-      'sign-extension',
-      '--enable',
-      'nontrapping-f2i',
-      '--memoryBase',
-      '1024',
-    ],
+    OPTIONS.split(' '),
     {
       readFile: (name: string) => files.get(name.replace(/^\.\//, '')) ?? null,
       writeFile: (name: string, contents: Uint8Array | string) => {
