@@ -86,7 +86,7 @@ export class Lanes {
 export function bitsOf(s: Semantics, v: Value): Value {
   return v.ty === 'f32' ? s.op('i32.reinterpret_f32', [v]) : s.op('i64.reinterpret_f64', [v])
 }
-export function fromBits(s: Semantics, v: Value): Value {
+function fromBits(s: Semantics, v: Value): Value {
   return v.ty === 'i32' ? s.op('f32.reinterpret_i32', [v]) : s.op('f64.reinterpret_i64', [v])
 }
 

@@ -83,7 +83,7 @@ export interface ControlProcedures {
 }
 
 // Where things are in guest RAM.
-export const PAGE_TABLES = 0x1000 // PML4, PDPT, PD; 2 MiB pages, identity
+const PAGE_TABLES = 0x1000 // PML4, PDPT, PD; 2 MiB pages, identity
 export const GDT = 0x8000
 export const LDT = 0x9000
 export const IDT = 0xa000

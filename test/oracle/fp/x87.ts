@@ -22,7 +22,7 @@ export interface X87Op {
 }
 
 /** An f80 into 10 bytes. */
-export function setF80(view: DataView, at: number, value: bigint): void {
+function setF80(view: DataView, at: number, value: bigint): void {
   view.setBigUint64(at, value & 0xffffffffffffffffn, true)
   view.setUint16(at + 8, Number(value >> 64n), true)
 }
