@@ -159,7 +159,7 @@ function compareFxsave(
 }
 
 /** The code's bytes, with objdump's reading of them where there is an objdump. */
-export function disassemble(c: Case): string {
+function disassemble(c: Case): string {
   const bytes = [...c.code].map(b => hex(b, 2)).join(' ')
   const folder = mkdtempSync(join(tmpdir(), 'oracle-'))
   try {
