@@ -28,6 +28,7 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--initrd <FILE>', 'initramfs; default: busybox and a shell')
     .option('--append <TEXT>', "added to the kernel's command line")
     .option('--memory <SIZE>', 'guest memory, as 512M or 2G', '512M')
+    .option('--cpus <N>', 'virtual processors, which take turns', '1')
     .option('--cpu <MODEL>', 'processor model')
     .option('--on <PLATFORM>', 'what the machine pretends to be', 'native')
     .option('--exec <COMMAND>', 'run a command in the default initramfs, print its output, exit with its code')

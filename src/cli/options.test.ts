@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { InputError } from '../errors.ts'
 import { distance, nearest, unknownName } from './nearest.ts'
-import { parseMemory, parseName, parseTimeout } from './options.ts'
+import { parseCpus, parseMemory, parseName, parseTimeout } from './options.ts'
 
 const GIB = 2 ** 30
 
@@ -46,6 +46,15 @@ describe('--timeout', () => {
 
   test.each(['', '0', '-1', 'ten', '10s', 'Infinity', '1e9', '99999999'])('%s is refused', (text) => {
     expect(() => parseTimeout(text)).toThrow(InputError)
+  })
+})
+
+describe('--cpus', () => {
+  test('a whole number within what the core holds', () => {
+    expect(parseCpus('1')).toBe(1)
+    expect(parseCpus('32')).toBe(32)
+    for (const bad of ['0', '33', '1.5', '-1', 'two', ''])
+      expect(() => parseCpus(bad)).toThrow(`--cpus '${bad}' is not a number from 1 to 32`)
   })
 })
 

@@ -37,6 +37,13 @@ export function parseTimeout(text: string): number {
   return Math.ceil(seconds * 1000)
 }
 
+/** Number of vCPUs. */
+export function parseCpus(text: string): number {
+  const count = /^\d+$/.test(text.trim()) ? Number(text) : 0
+  if (count < 1 || count > M.MAX_VCPUS) throw new InputError(`--cpus '${text}' is not a number from 1 to ${M.MAX_VCPUS}`)
+  return count
+}
+
 /** One of `names`. */
 export function parseName<Name extends string>(what: string, text: string, names: readonly Name[]): Name {
   const found = names.find((name) => name === text)

@@ -15,7 +15,7 @@ import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../pac
 import { cpuModels } from '../platforms/cpu-models.ts'
 import { platforms } from '../platforms/index.ts'
 import { kernelCommandLine } from './command-line.ts'
-import { parseMemory, parseName, parseTimeout } from './options.ts'
+import { parseCpus, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
 
 /** As commander gives them: texts, or absent. */
@@ -23,6 +23,7 @@ export interface RunOptions {
   readonly initrd?: string
   readonly append?: string
   readonly memory: string
+  readonly cpus: string
   readonly cpu?: string
   readonly on: string
   readonly exec?: string
@@ -34,6 +35,7 @@ export interface RunOptions {
 export async function run(kernelName: string | undefined, options: RunOptions): Promise<number> {
   const { exec, initrd, append } = options
   const memory = parseMemory(options.memory)
+  const cpus = parseCpus(options.cpus)
   const platform = parseName('platform', options.on, platforms)
   const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
@@ -47,7 +49,7 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     initrd: given ?? (await defaultInitramfs(kernel, exec)),
     cmdline: kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() }),
   }
-  const start = (serial: MachineOptions['serial']) => Machine.create({ memory, platform, cpu, boot, serial })
+  const start = (serial: MachineOptions['serial']) => Machine.create({ memory, cpus, platform, cpu, boot, serial })
   return supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
 }
 

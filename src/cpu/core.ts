@@ -9,7 +9,7 @@ import type { Interpreter } from './interpreter/build.ts'
 import { cachedInterpreter } from './interpreter/cached.ts'
 import { SLICE_MARGIN } from './interpreter/records.ts'
 import { buildSystem } from './system/build.ts'
-import { Translator } from './translator/translator.ts'
+import { Translator, type Translate } from './translator/translator.ts'
 
 /** What the core asks of the machine; `vcpu` is the vCPU's number. */
 export interface CoreHost {
@@ -39,6 +39,8 @@ export interface SystemExports {
   deliverInterrupt(p: number, vector: number): void
   deliverNmi(p: number): void
   resetVcpu(p: number, signature: number): void
+  initVcpu(p: number, signature: number): void
+  startVcpu(p: number, vector: number): void
   refreshState(p: number): void
   endStep(p: number, flags: number): void
   setBank(p: number): void
@@ -111,7 +113,7 @@ export class Core {
     amd?: boolean
     host: CoreHost
     interpreter?: Interpreter | undefined
-    translate?: boolean | undefined
+    translate?: Translate | undefined
   }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
@@ -127,7 +129,7 @@ export class Core {
       WebAssembly.compile(built.bytes),
     ])
     let streams: Streams
-    const translator = new Translator(memory, built)
+    const translator = new Translator(memory, built, options.translate === 'eager')
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
     const register = (p: number, offset: number) => (p + offset) >> 2
     const setRegister = (p: number, offset: number, value: number) => {

@@ -112,6 +112,7 @@ const state = {
   FPR: 736, // 8 x 16 bytes: mantissa i64, then sign and exponent in an i16
   DESC_BASE: 864, // ES CS SS DS, 8 bytes each: bases as loaded; SEG_BASE is 0 instead in 64-bit mode
   AMD: 904, // i32, non-zero: AMD's rules where the vendors' processors differ
+  PAUSE_EXITS: 908, // i32, non-zero: PAUSE ends the turn of this vCPU
   TF_AFTER: 900, // i32, non-zero: this instruction's single-step trap goes by TF after it, not before
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
 
@@ -162,6 +163,7 @@ export const Exit = {
   HALT: 1, // HLT
   SHUTDOWN: 2, // triple fault
   STOP: 3, // the host asked (reset, power-off, exec done)
+  PAUSE: 5, // PAUSE, where another vCPU may go on
   FATAL: 4, // the core met something that it must never meet; HOST_LO says what
 } as const
 

@@ -3,6 +3,7 @@ import type { BootOptions } from '../boot/layout.ts'
 import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
 import type { CpuModelName } from '../platforms/cpu-models.ts'
+import type { Translate } from '../cpu/translator/translator.ts'
 import type { PlatformName } from '../platforms/index.ts'
 
 export type SerialPort = 'com1' | 'com2' | 'com3' | 'com4'
@@ -18,6 +19,8 @@ export interface MachineOptions {
   readonly memory: number
   readonly cpu: CpuModelName
   readonly platform: PlatformName
+  /** vCPUs, which take turns; default 1. */
+  readonly cpus?: number
   readonly serial: SerialSinks
   readonly boot: BootPlan
   /** Time passes with instructions executed, not with the host's clock. */
@@ -25,7 +28,7 @@ export interface MachineOptions {
   /** Look at a deterministic machine whenever it has executed another `every` instructions. */
   readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
   /** Translate hot code to WebAssembly. */
-  readonly translate?: boolean
+  readonly translate?: Translate
   /** Another build of the interpreter than the default (bench/handlers.ts). */
   readonly interpreter?: Interpreter
 }

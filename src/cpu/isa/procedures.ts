@@ -42,6 +42,7 @@ export const procedures: Record<string, Procedure> = {
   farCall: { params: ['i32', 'i64', 'i32', 'i64'], result: 'i32' },
   farJump: { params: ['i32', 'i64', 'i32'], result: 'i32' },
   farReturn: { params: ['i32', 'i32'], result: 'i32' },
+  pause: { params: [] },
   hlt: { params: [], result: 'i32' },
   hypercall: { params: ['i32'], result: 'i32' },
   idiv: { params: ['i32', 'i64'], result: 'i32' },

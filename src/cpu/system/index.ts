@@ -34,7 +34,7 @@ export {
   refreshState, xgetbv, xsetbv,
 } from './control'
 export { rdmsr, wrmsr } from './msr'
-export { hlt, rdpmc, rdrand, rdtsc, rdtscp, readBase, writeBase } from './misc'
+export { hlt, pause, rdpmc, rdrand, rdtsc, rdtscp, readBase, writeBase } from './misc'
 export { lar, lldt, lsl, ltr, needProtectedCpl0, verr, verw } from './systemsegments'
 export { div, idiv, mulHigh, mulHighSigned } from './muldiv'
 export { initVcpu, resetVcpu, startVcpu } from './reset'

@@ -1,6 +1,6 @@
 /** Small privileged and system instructions: time, halt, random numbers, FS and GS bases (SDM Vol. 2). */
 import {
-  CPL, CR4, EXIT, EXIT_HALT, LEAVE, LEAVE_HOST, RAX, RCX, RDX, SEG_BASE, TSC_AUX,
+  CPL, CR4, EXIT, EXIT_HALT, EXIT_PAUSE, LEAVE, LEAVE_HOST, PAUSE_EXITS, RAX, RCX, RDX, SEG_BASE, TSC_AUX,
 } from './layout'
 import { CR4_FSGSBASE, CR4_PCE, CR4_TSD, FLAG_CF, GP, UD } from './bits'
 import { raiseNoError } from './faults'
@@ -34,6 +34,13 @@ export function hlt(p: u32): i32 {
   store<u32>(p, EXIT_HALT, EXIT)
   store<u32>(p, load<u32>(p, LEAVE) | LEAVE_HOST, LEAVE)
   return 0
+}
+
+/** PAUSE: a vCPU that waits for another one lets it have its turn. */
+export function pause(p: u32): void {
+  if (load<u32>(p, PAUSE_EXITS) == 0) return
+  store<u32>(p, EXIT_PAUSE, EXIT)
+  store<u32>(p, load<u32>(p, LEAVE) | LEAVE_HOST, LEAVE)
 }
 
 /** RDRAND, RDSEED to the register slot at offset `slot`: always a number, CF = 1. */

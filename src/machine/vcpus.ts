@@ -1,0 +1,146 @@
+/**
+ * The machine's vCPUs, which take turns in one thread: which of them can run, whose turn it is, how many instructions
+ * all have executed. Also what their local APICs tell them: interrupts, NMI, INIT and start-up messages.
+ */
+import type { Core } from '../cpu/core.ts'
+import { Exit, S } from '../cpu/layout.ts'
+import type { ApicCpu } from '../devices/lapic/lapic.ts'
+
+const FLAG_IF = 0x200
+/** Instructions of a turn when there are several vCPUs; PAUSE ends it earlier. */
+const TURN = 50_000
+const BOOT = 0
+
+export interface VcpusOptions {
+  readonly core: Core
+  /** CPUID 1 EAX, which INIT leaves in EDX. */
+  readonly signature: number
+  /** INIT reached the boot processor: without firmware that is a reset. */
+  readonly onBootInit: () => void
+}
+
+export class Vcpus {
+  readonly #core: Core
+  readonly #options: VcpusOptions
+  /** INIT was received, start-up message not yet. */
+  readonly #waiting: boolean[]
+  readonly #halted: boolean[]
+  readonly #initPending: boolean[]
+  #last = 0
+  /** The vCPU whose slice runs, -1 between slices. */
+  #current = -1
+  #done = 0
+  #slice = 0
+
+  constructor(options: VcpusOptions) {
+    const { core } = options
+    this.#core = core
+    this.#options = options
+    this.#waiting = core.vcpus.map((_, i) => i !== BOOT)
+    this.#halted = core.vcpus.map(() => false)
+    this.#initPending = core.vcpus.map(() => false)
+    const several = core.vcpus.length > 1 ? 1 : 0
+    for (const p of core.vcpus) core.i32[(p + S.PAUSE_EXITS) >> 2] = several
+  }
+
+  /** Instructions executed by all, exact inside a slice too. */
+  count(): number {
+    return this.#current < 0 ? this.#done : this.#done + this.#slice - this.#core.budgetLeft(this.#current)
+  }
+
+  /** Run the next vCPU that can for at most `budget` instructions; returns its exit, or undefined if none can. */
+  slice(budget: number): number | undefined {
+    const n = this.#core.vcpus.length
+    for (let i = 1; i <= n; i++) {
+      const vcpu = (this.#last + i) % n
+      if (this.#waiting[vcpu] || (this.#halted[vcpu] && !this.#awake(vcpu))) continue
+      this.#last = vcpu
+      return this.#run(vcpu, n > 1 ? Math.min(budget, TURN) : budget)
+    }
+    return undefined
+  }
+
+  #run(vcpu: number, budget: number): number {
+    this.#halted[vcpu] = false
+    this.#slice = budget
+    this.#current = vcpu
+    const exit = this.#core.runSlice(vcpu, budget)
+    this.#done += budget - this.#core.budgetLeft(vcpu)
+    this.#current = -1
+    if (exit === Exit.HALT) this.#halted[vcpu] = true
+    if (this.#initPending[vcpu]) this.#init(vcpu)
+    return exit
+  }
+
+  /** End the running slice at the next instruction boundary. */
+  interrupt(): void {
+    if (this.#current >= 0) this.#core.stop(this.#current, Exit.BUDGET)
+  }
+
+  /** Some vCPU could run now. */
+  canRun(): boolean {
+    return this.#halted.some((halted, i) => !this.#waiting[i] && (!halted || this.#awake(i)))
+  }
+
+  /** No interrupt can ever reach a vCPU again: all have halted with interrupts off. */
+  dead(): boolean {
+    return this.#core.vcpus.every((p, i) => this.#waiting[i] || (this.#halted[i] && !this.#awake(i) && !this.#interruptible(p)))
+  }
+
+  /** Where the vCPU that ran last is, for messages. */
+  where(): string {
+    const p = this.#core.vcpus[this.#last] as number
+    return `vCPU ${this.#last} at ${(this.#core.u64[(p + S.RIP) >> 3] as bigint).toString(16)}`
+  }
+
+  #word(p: number, offset: number): number {
+    return this.#core.i32[(p + offset) >> 2] as number
+  }
+
+  #interruptible(p: number): boolean {
+    return (this.#word(p, S.SYSFLAGS) & FLAG_IF) !== 0
+  }
+
+  /** An interrupt would end HLT now. */
+  #awake(vcpu: number): boolean {
+    const p = this.#core.vcpus[vcpu] as number
+    return (
+      (this.#word(p, S.IRQ_PENDING) !== 0 && this.#interruptible(p)) ||
+      (this.#word(p, S.NMI_PENDING) !== 0 && this.#word(p, S.NMI_BLOCKED) === 0)
+    )
+  }
+
+  #init(vcpu: number): void {
+    this.#initPending[vcpu] = false
+    if (vcpu === BOOT) return this.#options.onBootInit()
+    this.#core.system.initVcpu(this.#core.vcpus[vcpu] as number, this.#options.signature)
+    this.#halted[vcpu] = false
+    this.#waiting[vcpu] = true
+  }
+
+  /** What each local APIC needs of its vCPU. */
+  apicCpus(): ApicCpu[] {
+    const core = this.#core
+    return core.vcpus.map((p, vcpu) => ({
+      setInterruptPending: (pending) => {
+        core.i32[(p + S.IRQ_PENDING) >> 2] = pending ? 1 : 0
+        if (pending && this.#interruptible(p)) core.kick(vcpu)
+      },
+      nmi: () => {
+        core.i32[(p + S.NMI_PENDING) >> 2] = 1
+        core.kick(vcpu)
+      },
+      init: () => {
+        if (this.#current !== vcpu) return this.#init(vcpu)
+        this.#initPending[vcpu] = true
+        this.interrupt()
+      },
+      sipi: (vector) => {
+        if (!this.#waiting[vcpu]) return
+        core.system.startVcpu(p, vector)
+        this.#waiting[vcpu] = false
+      },
+      tscOffset: () => Number(BigInt.asIntN(64, core.u64[(p + S.TSC_OFFSET) >> 3] as bigint)),
+    }))
+  }
+}
