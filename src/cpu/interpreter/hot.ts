@@ -293,7 +293,6 @@ const hot = new Set(
   cmovbe.32.r(g32,g32)
   shr.8.r(g8,imm8)
   cmp.8.b(g8,mem8)
-  tzcnt.64.r(g64,g64)
   cmovle.64.r(g64,g64)
   movhp.64.b(v64,mem64)
   add.32.x(mem32,g32)

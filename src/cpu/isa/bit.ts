@@ -1,4 +1,4 @@
-/** BT BTS BTR BTC, BSF BSR, TZCNT LZCNT POPCNT, BSWAP (SDM Vol. 2). */
+/** BT BTS BTR BTC, BSF BSR, LZCNT POPCNT, BSWAP (SDM Vol. 2). */
 import type { Address, Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
@@ -66,20 +66,14 @@ const scan = (forward: boolean) => (s: Semantics) => {
 row('bsf', '0F BC /r', 'Gv,Ev', scan(true), { undefinedFlags: 0x895 })
 row('bsr', '0F BD /r', 'Gv,Ev', scan(false), { undefinedFlags: 0x895 })
 
-/** CF = source was 0, ZF = result is 0. */
-const count = (trailing: boolean) => (s: Semantics) => {
+// No TZCNT: without BMI1 its encoding is BSF's with a prefix that means nothing.
+row('lzcnt', 'F3 0F BD /r', 'Gv,Ev', (s) => {
   const source = s.read(1)
-  let n: Value
-  if (trailing) n = s.op(`${source.ty}.ctz`, [s.size === 16 ? s.or(source, 0x10000) : source])
-  else {
-    n = s.op(`${source.ty}.clz`, [source])
-    if (s.size === 16) n = s.sub(n, 16)
-  }
+  const zeros = s.op(`${source.ty}.clz`, [source])
+  const n = s.size === 16 ? s.sub(zeros, 16) : zeros
   s.setFlags(s.or(s.isZero(source), s.shl(s.isZero(n), 6)))
   s.write(0, n)
-}
-row('tzcnt', 'F3 0F BC /r', 'Gv,Ev', count(true), { undefinedFlags: 0x894 })
-row('lzcnt', 'F3 0F BD /r', 'Gv,Ev', count(false), { undefinedFlags: 0x894 })
+}, { undefinedFlags: 0x894 })
 
 row('popcnt', 'F3 0F B8 /r', 'Gv,Ev', (s) => {
   const source = s.read(1)
