@@ -40,7 +40,8 @@ export function parseTimeout(text: string): number {
 /** Number of vCPUs. */
 export function parseCpus(text: string): number {
   const count = /^\d+$/.test(text.trim()) ? Number(text) : 0
-  if (count < 1 || count > M.MAX_VCPUS) throw new InputError(`--cpus '${text}' is not a number from 1 to ${M.MAX_VCPUS}`)
+  if (count < 1 || count > M.MAX_VCPUS)
+    throw new InputError(`--cpus '${text}' is not a number from 1 to ${M.MAX_VCPUS}`)
   return count
 }
 

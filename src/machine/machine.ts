@@ -81,7 +81,8 @@ export class Machine {
       mmioWrite: (vcpu, address, size, value) => pc.mmio.write(address, size, value, vcpu),
       portIn: (_, port, size) => pc.ports.read(port, size),
       portOut: (_, port, size, value) => pc.ports.write(port, size, value),
-      rdmsr: (vcpu, index) => (isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : (msrs[vcpu] as NativeMsrs).read(index)),
+      rdmsr: (vcpu, index) =>
+        isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : (msrs[vcpu] as NativeMsrs).read(index),
       wrmsr: (vcpu, index, value) =>
         isApicMsr(index)
           ? pc.interrupts.wrmsr(vcpu, index, Number(value & 0xffffffffn), Number(value >> 32n))

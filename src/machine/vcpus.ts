@@ -84,7 +84,9 @@ export class Vcpus {
 
   /** No interrupt can ever reach a vCPU again: all have halted with interrupts off. */
   dead(): boolean {
-    return this.#core.vcpus.every((p, i) => this.#waiting[i] || (this.#halted[i] && !this.#awake(i) && !this.#interruptible(p)))
+    return this.#core.vcpus.every(
+      (p, i) => this.#waiting[i] || (this.#halted[i] && !this.#awake(i) && !this.#interruptible(p)),
+    )
   }
 
   /** Where the vCPU that ran last is, for messages. */
