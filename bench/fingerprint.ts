@@ -1,6 +1,7 @@
 /** Boots a kernel with the default initramfs, deterministic, and hashes the machine's state on the way. */
 import { readFileSync } from 'node:fs'
 import { loadKernel } from '../src/boot/kernel.ts'
+import type { Translate } from '../src/cpu/translator/translator.ts'
 import { buildInitramfs } from '../src/initramfs/build.ts'
 import { Machine } from '../src/machine/machine.ts'
 import { hashRam, hashRegisters } from '../src/machine/state-hash.ts'
@@ -24,11 +25,12 @@ export interface FingerprintOptions {
   readonly every?: number
   /** Millions of instructions between hashes of RAM. */
   readonly ramEvery: number
+  readonly translate?: Translate
 }
 
 /** The state at each million of instructions until the guest ends. */
 export async function fingerprint(options: FingerprintOptions): Promise<Checkpoint[]> {
-  const { kernel: name, memory, exec, instructions: limit, every = MILLION, ramEvery } = options
+  const { kernel: name, memory, exec, instructions: limit, every = MILLION, ramEvery, translate } = options
   const kernel = await loadKernel(isKernelPackage(name) ? await kernelFile(name) : name)
   const busybox = readFileSync(await busyboxFile(kernel.bits === 64 ? 'amd64' : 'i386'))
   const checkpoints: Checkpoint[] = []
@@ -38,6 +40,7 @@ export async function fingerprint(options: FingerprintOptions): Promise<Checkpoi
     cpu: 'inorder',
     platform: 'native',
     deterministic: true,
+    translate,
     serial: {},
     boot: { kernel, initrd: buildInitramfs({ busybox, exec }), cmdline: 'console=ttyS0 panic=-1' },
     observe: {

@@ -202,6 +202,10 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Ar
       c.op('i32.eqz').brIf(height + 1 - at.dispatch)
       c.get(target).get(P).mem('i32.load', S.BUDGET).i32(4).op('i32.shl').op('i32.add').set(x)
       c.get(target).set(r)
+      // An access may have asked for attention: the complete function of the next instruction looks.
+      c.get(P)
+        .mem('i32.load', S.LEAVE)
+        .brIf(height + 1 - at.slow)
       checkedAt(1)
       c.end()
       // Too little is left for a region: go on with the instruction itself.

@@ -1,8 +1,9 @@
 /**
  * Memory for translated code: an access that hits plain RAM through the TLB or after a walk gets its host address, any
- * other gets 0 and no trace of a fault; the interpreter then does the whole instruction.
+ * other gets 0 and no trace of a fault; the interpreter then does the whole instruction. So it does when the walk asked
+ * for attention: it wrote an accessed or dirty bit into a page of code.
  */
-import { EXC, MODE, MODE_LONG, PAGE_RAM } from './layout'
+import { EXC, LEAVE, MODE, MODE_LONG, PAGE_RAM } from './layout'
 import { isCanonical } from './access'
 import { codeMarks, hostAddress, pageKind } from './physical'
 import { alignmentChecked, currentBank } from './tlb'
@@ -24,7 +25,7 @@ export function tryRead(p: u32, linear: u64, size: u32): u32 {
     store<i32>(p, -1, EXC)
     return 0
   }
-  if (pageKind(frame >>> 12) != PAGE_RAM) return 0
+  if (pageKind(frame >>> 12) != PAGE_RAM || load<u32>(p, LEAVE) != 0) return 0
   return hostAddress(frame | (linear & 0xfff))
 }
 
@@ -35,6 +36,6 @@ export function tryWrite(p: u32, linear: u64, size: u32): u32 {
     store<i32>(p, -1, EXC)
     return 0
   }
-  if (pageKind(frame >>> 12) != PAGE_RAM || codeMarks(<u32>(frame >>> 12)) != 0) return 0
+  if (load<u32>(p, LEAVE) != 0 || pageKind(frame >>> 12) != PAGE_RAM || codeMarks(<u32>(frame >>> 12)) != 0) return 0
   return hostAddress(frame | (linear & 0xfff))
 }

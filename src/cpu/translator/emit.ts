@@ -170,11 +170,8 @@ export class RegionEmitter extends EffectEmitter {
   }
 
   #edge(from: Block, e: Edge): void {
-    if ('record' in e) {
-      if (e.redo) this.c.get(this.#local.budget).i32(1).op('i32.add').set(this.#local.budget)
-      this.#leaveAt(e.record)
-      return
-    }
+    if ('record' in e) return this.#leaveAt(e.record)
+    if ('offset' in e) return this.#jumpTo(() => this.#linearOf(e.offset))
     const to = e.block
     if (to.order <= from.order || to.merge) {
       this.#canonical()
@@ -239,7 +236,7 @@ export class RegionEmitter extends EffectEmitter {
     const producer = this.#producer
     this.open('if')
     this.c.get(budget).i32(this.#unspent).op('i32.add').set(budget)
-    this.#leaveAt(this.#instruction.at)
+    this.#leaveAt(this.#instruction.fields)
     this.close()
     this.#producer = producer
   }
@@ -419,10 +416,11 @@ export class RegionEmitter extends EffectEmitter {
 
   #afterInstruction(): void {
     const { offset, length } = this.#instruction
-    this.c
-      .get(this.#local.pageLinear)
-      .i64(BigInt(offset + length))
-      .op('i64.add')
+    this.#linearOf(offset + length)
+  }
+
+  #linearOf(offset: number): void {
+    this.c.get(this.#local.pageLinear).i64(BigInt(offset)).op('i64.add')
     if (this.#is32) this.c.i64(0xffffffffn).op('i64.and')
   }
 

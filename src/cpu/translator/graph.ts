@@ -28,7 +28,8 @@ export interface Instruction {
   decoded: Decoded
 }
 
-export type Edge = { block: Block } | { record: number; redo: boolean }
+/** `offset`: a place in the page that was not decoded yet. */
+export type Edge = { block: Block } | { record: number } | { offset: number }
 
 export interface Block {
   offset: number
@@ -122,13 +123,11 @@ function buildBlocks(
   at: (offset: number) => Instruction | number | undefined,
 ): Block {
   const blocks = new Map<number, Block>()
-  /** An edge to an offset; an undecoded place is decoded by the interpreter, which does `source` again. */
-  const edge = (offset: number, source: Instruction | undefined, after: number): Edge => {
-    const i = offset < 4096 ? at(offset) : undefined
-    if (i === undefined) return source ? { record: source.at, redo: true } : { record: after, redo: false }
-    if (typeof i === 'number') return { record: i, redo: false }
-    if (!i.decoded.translatable) return { record: i.at, redo: false }
-    return { block: block(offset) }
+  const edge = (offset: number): Edge => {
+    const i = at(offset)
+    if (i === undefined) return { offset }
+    if (typeof i === 'number') return { record: i }
+    return i.decoded.translatable ? { block: block(offset) } : { record: i.at }
   }
   const block = (offset: number): Block => {
     const made = blocks.get(offset)
@@ -150,12 +149,12 @@ function buildBlocks(
       b.instructions.push(i)
       here = i.offset + i.length
       const target = branchTarget(r, i)
-      if (target >= 0) b.taken = edge(target, i, 0)
+      if (target >= 0) b.taken = edge(target)
       if (i.decoded.ends) return b
-      // Not decoded: the record after this one is a pseudo record that says how to go on.
       const next = here < 4096 ? at(here) : undefined
       if (target >= 0 || leaders.has(here) || typeof next !== 'object' || !next.decoded.translatable) {
-        b.next = edge(here, target >= 0 && next === undefined && here < 4096 ? i : undefined, i.at + R.SIZE)
+        // At the page's end a pseudo record says how to go on.
+        b.next = here < 4096 ? edge(here) : { record: i.fields + R.SIZE }
         return b
       }
     }
@@ -235,7 +234,7 @@ function cutIrreducible(blocks: Block[]): boolean {
     for (const side of ['taken', 'next'] as const) {
       const e = b[side]
       if (!e || !('block' in e) || e.block.order > b.order || dominates(e.block, b)) continue
-      b[side] = { record: (e.block.instructions[0] as Instruction).at, redo: false }
+      b[side] = { record: (e.block.instructions[0] as Instruction).at }
       cut = true
     }
   return cut

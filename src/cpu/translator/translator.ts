@@ -18,6 +18,9 @@ import type { Ty } from '../wasm/opcodes.ts'
 import { RegionEmitter, type RegionImports } from './emit.ts'
 import { regionGraph, type Decoded, type Records } from './graph.ts'
 
+/** Whether to translate: hot code, or (for tests) whatever is seen, at once. */
+export type Translate = boolean | 'eager'
+
 /** Samples at a place before it is translated. */
 const THRESHOLD = 8
 const BATCH = 8
@@ -42,6 +45,8 @@ export class Translator {
   readonly #u16: Uint16Array
   readonly #u64: BigUint64Array
   readonly #memory: WebAssembly.Memory
+  readonly #threshold: number
+  readonly #batch: number
   readonly #interpreter: Interpreter
   readonly #origins: (number | undefined)[]
   readonly #decoded: (Decoded | undefined)[] = []
@@ -56,8 +61,10 @@ export class Translator {
   /** How much was translated. */
   readonly stats = { regions: 0, modules: 0, bytes: 0, milliseconds: 0 }
 
-  constructor(memory: WebAssembly.Memory, interpreter: Interpreter) {
+  constructor(memory: WebAssembly.Memory, interpreter: Interpreter, eager: boolean) {
     this.#memory = memory
+    this.#threshold = eager ? 1 : THRESHOLD
+    this.#batch = eager ? 1 : BATCH
     this.#i32 = new Int32Array(memory.buffer)
     this.#u16 = new Uint16Array(memory.buffer)
     this.#u64 = new BigUint64Array(memory.buffer)
@@ -87,7 +94,7 @@ export class Translator {
     if (!page) this.#samples.set(table, (page = new Map()))
     const count = (page.get(offset) ?? 0) + 1
     page.set(offset, count)
-    if (count === THRESHOLD) this.#translate(table, offset, !(mode & Mode.LONG))
+    if (count === this.#threshold) this.#translate(table, offset, !(mode & Mode.LONG))
   }
 
   /** A page's records are dropped. */
@@ -123,7 +130,7 @@ export class Translator {
       const code = new Code(REGION)
       new RegionEmitter(code, imports.of, records, is32).region(blocks)
       this.#pending.push({ table, offset, copy, code })
-      if (this.#pending.length >= BATCH) this.#install()
+      if (this.#pending.length >= this.#batch) this.#install()
     }
     this.stats.milliseconds += performance.now() - began
   }

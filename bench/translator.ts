@@ -1,0 +1,73 @@
+/**
+ * `node bench/translator.ts [ROUNDS] [--hot N]`: a boot and the bench's programs by the interpreter alone and with the
+ * translator, in turn and deterministic, so that both do the same; --hot lists the N busiest regions of the last run.
+ */
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { loadKernel } from '../src/boot/kernel.ts'
+import { buildInitramfs } from '../src/initramfs/build.ts'
+import { Machine } from '../src/machine/machine.ts'
+import { busyboxFile, DEFAULT_KERNEL, kernelFile } from '../src/packages/debian.ts'
+import { programs } from './guest.ts'
+import { median, table } from './measure.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { hot: { type: 'string', default: '0' } },
+})
+const rounds = Number(positionals[0] ?? 1)
+const kernel = await loadKernel(await kernelFile(DEFAULT_KERNEL))
+const program = { mode: 0o100755, bytes: readFileSync(programs()) }
+const initrd = buildInitramfs({
+  busybox: readFileSync(await busyboxFile('amd64')),
+  files: new Map([['/programs', program]]),
+  exec: '/programs >/dev/console',
+})
+
+/** Seconds of the boot and of each program. */
+async function run(translate: boolean): Promise<{ seconds: Map<string, number>; machine: Machine }> {
+  const seconds = new Map<string, number>()
+  let line = ''
+  let last = performance.now()
+  const machine = await Machine.create({
+    memory: 512 << 20,
+    cpu: 'inorder',
+    platform: 'native',
+    deterministic: true,
+    translate,
+    boot: { kernel, initrd, cmdline: 'console=ttyS0 quiet panic=-1' },
+    serial: {
+      com1(bytes) {
+        const lines = (line + Buffer.from(bytes).toString()).split('\n')
+        line = lines.pop()!
+        for (const text of lines) {
+          const now = performance.now()
+          const [word, name] = text.trim().split(' ')
+          if (word === 'begin' && seconds.size === 0) seconds.set('boot', (now - last) / 1000)
+          else if (word === 'end') seconds.set(name!, (now - last) / 1000)
+          if (word === 'begin' || word === 'end') last = now
+        }
+      },
+    },
+  })
+  last = performance.now()
+  await machine.run()
+  return { seconds, machine }
+}
+
+const times = { interpreter: new Map<string, number[]>(), translator: new Map<string, number[]>() }
+let machine: Machine | undefined
+for (let round = 0; round < rounds; round++)
+  for (const translate of [false, true]) {
+    const done = await run(translate)
+    machine = done.machine
+    const into = translate ? times.translator : times.interpreter
+    for (const [name, s] of done.seconds) into.set(name, [...(into.get(name) ?? []), s])
+  }
+const rows = [...times.interpreter].map(([name, list]) => {
+  const [one, other] = [median(list), median(times.translator.get(name)!)]
+  return [name, (one * 1000).toFixed(0), (other * 1000).toFixed(0), (one / other).toFixed(2)]
+})
+console.log(table([['milliseconds', 'interpreter', 'translator', 'gain'], ...rows]))
+const translator = machine!.core.translator!
+console.log(translator.stats)

@@ -1,0 +1,206 @@
+/**
+ * Random programs for the translator's tests: a loop of arithmetic, memory, stack, SSE and branches in one page, sometimes
+ * with a subroutine, sometimes writing over its own code. They run in the oracle's guest.
+ */
+import { littleEndian } from '../../../test/oracle/modrm.ts'
+import type { Case } from '../../../test/oracle/native.ts'
+import { integer, Random } from '../../../test/oracle/random.ts'
+import { Selector } from '../../../test/oracle/segments.ts'
+import { Space } from '../../../test/oracle/space.ts'
+import { fxsave } from '../../../test/oracle/state.ts'
+
+const RSP = 4
+const RSI = 6
+const RDI = 7
+const OFFSET = 0x100
+
+/** Writes instructions; branches are patched when their targets are known. */
+class Assembler {
+  readonly bytes: number[] = []
+  readonly random: Random
+  readonly long: boolean
+  readonly counter: number
+  constructor(random: Random, long: boolean) {
+    this.random = random
+    this.long = long
+    this.counter = long ? 15 : 5
+  }
+
+  /** A register that programs may change. */
+  register(): number {
+    const { random, long } = this
+    return long ? random.pick([0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14]) : random.below(4)
+  }
+
+  /** opcode with a register and an r/m operand: a register, or memory around RSI or RDI. */
+  rm(opcode: readonly number[], reg: number, size: number, memory = this.random.chance(45), prefix?: number): void {
+    const { random, long } = this
+    const rm = memory ? random.pick([RSI, RDI]) : this.register()
+    const indexed = memory && random.chance(20)
+    const wide = size === 64 ? 8 : 0
+    const rex = 0x40 | wide | (reg > 7 ? 4 : 0) | (rm > 7 ? 1 : 0)
+    if (prefix !== undefined) this.bytes.push(prefix)
+    if (size === 16) this.bytes.push(0x66)
+    if (long && (rex !== 0x40 || random.chance(5))) this.bytes.push(rex)
+    const low = (reg & 7) << 3
+    this.bytes.push(...opcode)
+    if (!memory) this.bytes.push(0xc0 | low | (rm & 7))
+    // No index is 100b; an index could be anything, so the other way to write plain bases is used.
+    else if (indexed) this.bytes.push(0x44 | low, 0x20 | rm, random.below(256))
+    else this.bytes.push(0x40 | low | rm, random.below(256))
+  }
+
+  immediate(bytes: number): void {
+    this.bytes.push(...littleEndian(integer(this.random), bytes))
+  }
+
+  size(): 8 | 16 | 32 | 64 {
+    return this.random.pick(this.long ? [8, 16, 32, 32, 64, 64] : [8, 16, 32, 32])
+  }
+
+  arithmetic(): void {
+    const { random } = this
+    const size = this.size()
+    const wide = size === 8 ? 0 : 1
+    const bytes = size === 8 ? 1 : size === 16 ? 2 : 4
+    switch (random.below(16)) {
+      case 0:
+      case 1:
+      case 2:
+        return this.rm([(random.below(8) << 3) | random.pick([0, 2]) | wide], this.register(), size)
+      case 3: {
+        this.rm([0x80 | wide], random.below(8), size)
+        return this.immediate(bytes)
+      }
+      case 4:
+        return this.rm([random.pick([0x88, 0x8a]) | wide], this.register(), size)
+      case 5: {
+        this.rm([0xc0 | wide], random.below(8), size)
+        return this.immediate(1)
+      }
+      case 6:
+        return this.rm([random.pick([0xd0, 0xd2]) | wide], random.below(8), size)
+      case 7:
+        return this.rm([0xfe | wide], random.below(2), size)
+      case 8:
+        return this.rm([0xf6 | wide], random.pick([2, 3, 4, 5]), size)
+      case 9: {
+        this.rm([0x0f, 0x90 | random.below(16)], 0, 8)
+        return
+      }
+      case 10:
+        return this.rm([0x0f, 0x40 | random.below(16)], this.register(), size === 8 ? 32 : size)
+      case 11:
+        return this.rm([0x0f, random.pick([0xb6, 0xb7, 0xbe, 0xbf])], this.register(), size === 8 ? 32 : size)
+      case 12:
+        return this.rm(
+          [0x0f, random.pick([0xaf, 0xa3, 0xab, 0xb3, 0xbb, 0xa5, 0xad, 0xbc, 0xbd])],
+          this.register(),
+          size === 8 ? 32 : size,
+          random.chance(45) && size !== 64 ? undefined : false,
+        )
+      case 13: {
+        this.rm([0x0f, 0xba], 4 + random.below(4), size === 8 ? 32 : size)
+        return this.immediate(1)
+      }
+      case 14:
+        return this.rm([0x0f, random.pick([0xb0, 0xc0]) | wide], this.register(), size)
+      default:
+        return void this.bytes.push(...random.pick([[0xf5], [0xf8], [0xf9], [0x98], [0x99], [0x9f], [0x9e]]))
+    }
+  }
+
+  vector(): void {
+    const { random } = this
+    const register = random.below(this.long ? 16 : 8)
+    if (random.chance(30)) return this.rm([0x0f, random.pick([0x6f, 0x7f])], register, 32, true, 0xf3)
+    if (random.chance(20)) return this.rm([0x0f, random.pick([0x6e, 0x7e])], register, 32, undefined, 0x66)
+    const opcode = random.pick([
+      0xef, 0xeb, 0xdb, 0xfc, 0xfd, 0xfe, 0xd4, 0xf8, 0xfa, 0x74, 0x76, 0x64, 0x60, 0x6c, 0xd5,
+    ])
+    const b = random.below(8)
+    this.bytes.push(0x66, 0x0f, opcode, 0xc0 | ((register & 7) << 3) | b)
+  }
+
+  stack(): void {
+    const push = this.register() & 7
+    const pop = this.register() & 3
+    if (this.random.chance(30)) this.bytes.push(0x9c)
+    else this.bytes.push(0x50 | (push === RSP ? 0 : push))
+    if (this.random.chance(50)) this.arithmetic()
+    this.bytes.push(0x58 | pop)
+  }
+
+  /** A conditional jump over what `body` writes. */
+  skip(body: () => void): void {
+    this.bytes.push(0x0f, 0x80 | this.random.below(16), 0, 0, 0, 0)
+    const from = this.bytes.length
+    body()
+    this.patch(from, this.bytes.length)
+  }
+
+  patch(from: number, to: number): void {
+    littleEndian(BigInt(to - from), 4).forEach((byte, i) => (this.bytes[from - 4 + i] = byte))
+  }
+
+  instruction(): void {
+    const kind = this.random.below(100)
+    if (kind < 72) this.arithmetic()
+    else if (kind < 82) this.vector()
+    else if (kind < 90) this.stack()
+    else this.skip(() => Array.from({ length: 1 + this.random.below(4) }, () => this.instruction()))
+  }
+
+  /** Count down and jump back to `to` unless it is the end. */
+  repeat(to: number): void {
+    if (this.long) this.bytes.push(0x41)
+    this.bytes.push(0xff, 0xc8 | (this.counter & 7), 0x0f, 0x85, 0, 0, 0, 0)
+    this.patch(this.bytes.length, to)
+  }
+}
+
+/** Program `seed`. */
+export function program(seed: string): Case {
+  const random = new Random(seed)
+  const long = random.chance(70)
+  const a = new Assembler(random, long)
+  const calls: number[] = []
+  const gpr = BigUint64Array.from({ length: 16 }, () => (long ? integer(random) : integer(random) & 0xffffffffn))
+  gpr[RSP] = BigInt(Space.DATA + 0x800)
+  gpr[RSI] = BigInt(Space.DATA + random.pick([0x200, 0xff0, 0x1000, 0x1f40]))
+  gpr[RDI] = BigInt(Space.DATA + random.pick([0x300, 0x400, 0xff8]))
+  gpr[a.counter] = BigInt(60 + random.below(200))
+  const top = a.bytes.length
+  for (let n = 3 + random.below(30); n > 0; n--) {
+    a.instruction()
+    if (!random.chance(6)) continue
+    a.bytes.push(0xe8, 0, 0, 0, 0)
+    calls.push(a.bytes.length)
+  }
+  if (random.chance(12)) {
+    // The immediate of an instruction of this loop changes in each turn.
+    const at = a.bytes.length + (long ? 8 : 6) + 1
+    a.bytes.push(0x89, ...(long ? [0x04 | (random.below(4) << 3), 0x25] : [0x05 | (random.below(4) << 3)]))
+    a.bytes.push(...littleEndian(BigInt(Space.CODE + OFFSET + at - (long ? 1 : 0)), 4), 0xb8)
+    a.immediate(4)
+  }
+  a.repeat(top)
+  a.bytes.push(0xcc)
+  const subroutine = a.bytes.length
+  for (let n = random.below(8); n > 0; n--) a.instruction()
+  a.bytes.push(0xc3)
+  for (const from of calls) a.patch(from, subroutine)
+  return {
+    mode: long ? 64 : 32,
+    selectors: [Selector.DATA, long ? Selector.CODE64 : Selector.CODE32, Selector.DATA, Selector.DATA, 0, 0],
+    code: Uint8Array.from(a.bytes),
+    offset: OFFSET,
+    gpr,
+    flags: 0x202 | (random.u32() & 0x8d5),
+    fsBase: 0n,
+    gsBase: 0n,
+    fxsave: fxsave(random, 'int'),
+    window: Space.DATA,
+    memory: new Uint8Array(0),
+  }
+}
