@@ -27,6 +27,11 @@ export function exclusion(row: Row): string | undefined {
   return excluded.find(([name]) => name.test(row.name))?.[1]
 }
 
+/** Rows that are #UD for user code, or mostly: control and debug registers that do not exist. */
+export function undefinedForUsers(row: Row): boolean {
+  return /^(ud[012]|clac|stac|mov_(to|from)_[CD]r)$/.test(row.name)
+}
+
 interface Exception {
   rows: RegExp
   /** Vectors with which the native case ends. */

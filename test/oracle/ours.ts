@@ -76,8 +76,7 @@ class Ours {
       const handler = this.#state.getBigUint64(S.RIP, true) - Kernel.HANDLERS
       if (handler >= 0n && handler < 0x1000n) return resultOf(this.#state, this.#ram, this.#changed())
     }
-    const result = resultOf(this.#state, this.#ram, this.#changed())
-    return { ...result, trap: TIMEOUT, rip: this.#state.getBigUint64(S.RIP, true) }
+    return { ...resultOf(this.#state, this.#ram, this.#changed()), trap: TIMEOUT }
   }
 
   #changed(): Map<number, bigint> {
