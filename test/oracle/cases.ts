@@ -44,14 +44,24 @@ function lanesOf(row: Row, random: Random): Lanes {
 }
 
 /** Gives an indirect jump or a return a place to go: in registers, or as a frame of any width in memory. */
-function aimAtCode(random: Random, c: Pick<Case, 'gpr' | 'selectors'>, memory: Uint8Array, at: number, inRegister: boolean): void {
+function aimAtCode(
+  random: Random,
+  c: Pick<Case, 'gpr' | 'selectors'>,
+  memory: Uint8Array,
+  at: number,
+  inRegister: boolean,
+): void {
   const target = (): bigint => BigInt(Space.CODE - baseOf(c.selectors[Seg.CS]!) + random.below(Space.CODE_SIZE))
   if (inRegister) for (let r = 0; r < 16; r++) if (r !== RSP) c.gpr[r] = target()
   const width = random.pick([2, 4, 8])
   const stack = BigInt(dataAddress(random, 8) - baseOf(c.selectors[Seg.SS]!))
   const selector = (usual: number): bigint => BigInt(random.chance(50) ? usual : pickSelector(random))
   const frame = [
-    target(), selector(c.selectors[Seg.CS]!), BigInt(random.u32() & 0x244fd5 | 2), stack, selector(c.selectors[Seg.SS]!),
+    target(),
+    selector(c.selectors[Seg.CS]!),
+    BigInt((random.u32() & 0x244fd5) | 2),
+    stack,
+    selector(c.selectors[Seg.SS]!),
   ]
   const view = new DataView(memory.buffer)
   frame.forEach((value, i) => {
@@ -87,7 +97,7 @@ function makeCase(row: Row, form: Form, random: Random): RowCase {
   const pointer = BigInt(origin) + (gpr[stack ? RSP : random.pick([RSP, RSP, 6, 7])]! & (mode === 16 ? 0xffffn : LOW32))
   const linear = Number((address ?? pointer) & LOW32)
   const size = /^fx?(rstor|save)/.test(row.name) ? 512 : 192
-  const window = Math.min(Math.max(linear - 64 & ~63, Space.DATA), Space.DATA + Space.DATA_SIZE - size)
+  const window = Math.min(Math.max((linear - 64) & ~63, Space.DATA), Space.DATA + Space.DATA_SIZE - size)
   const memory = new Uint8Array(size)
   if (random.chance(8)) memory.fill(random.below(256))
   else fill(random, memory, lanes)
@@ -105,8 +115,17 @@ function makeCase(row: Row, form: Form, random: Random): RowCase {
   return {
     address,
     case: {
-      mode, selectors, code: Uint8Array.from([...before, ...code]).subarray(0, Space.CODE_SIZE - offset), offset, gpr,
-      flags: flags(random, form.repeat), fsBase, gsBase, fxsave: fxsave(random, lanes), window, memory,
+      mode,
+      selectors,
+      code: Uint8Array.from([...before, ...code]).subarray(0, Space.CODE_SIZE - offset),
+      offset,
+      gpr,
+      flags: flags(random, form.repeat),
+      fsBase,
+      gsBase,
+      fxsave: fxsave(random, lanes),
+      window,
+      memory,
     },
   }
 }

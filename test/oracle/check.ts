@@ -14,7 +14,7 @@ export interface Report {
   row: Row
   mode: Mode
   cases: number
-  failures: { index: number, rowCase: RowCase, differences: Difference[] }[]
+  failures: { index: number; rowCase: RowCase; differences: Difference[] }[]
   /** The native processor knows the encoding: most cases are not #UD. */
   plausible: boolean
   /** Start of the sha256 of the canonical native (or, without a runner, our own) results of the first DIGEST_CASES cases. */
@@ -23,7 +23,11 @@ export interface Report {
 
 function digestOf(row: Row, cases: readonly RowCase[], results: readonly Result[]): string {
   const hash = createHash('sha256')
-  results.slice(0, DIGEST_CASES).forEach((result, i) => hash.update(canonical(cases[i]!.case, result, toleranceOf(row, cases[i]!.case.mode, result))))
+  results
+    .slice(0, DIGEST_CASES)
+    .forEach((result, i) =>
+      hash.update(canonical(cases[i]!.case, result, toleranceOf(row, cases[i]!.case.mode, result))),
+    )
   return hash.digest('hex').slice(0, 16)
 }
 
@@ -35,7 +39,11 @@ const BATCH = 8000
  * digest of the other is made.
  */
 export function* checkRows(
-  rows: readonly Row[], modes: readonly Mode[], count: number, native: string | undefined, ours: Run | undefined,
+  rows: readonly Row[],
+  modes: readonly Mode[],
+  count: number,
+  native: string | undefined,
+  ours: Run | undefined,
 ): Generator<Report> {
   let batch: Work[] = []
   let size = 0
@@ -53,7 +61,11 @@ export function* checkRows(
   yield* checkBatch(batch, native, ours)
 }
 
-interface Work { row: Row, mode: Mode, rowCases: RowCase[] }
+interface Work {
+  row: Row
+  mode: Mode
+  rowCases: RowCase[]
+}
 
 function* checkBatch(batch: readonly Work[], native: string | undefined, ours: Run | undefined): Generator<Report> {
   const all = batch.flatMap(({ rowCases }) => rowCases.map((c) => c.case))
@@ -77,7 +89,12 @@ function checkRow({ row, mode, rowCases }: Work, theirs: Result[] | undefined, o
   const undefinedOpcodes = theirs?.filter((r) => r.trap === 6).length ?? 0
   const plausible = undefinedOpcodes < rowCases.length * 0.4 || undefinedForUsers(row)
   return {
-    row, mode, cases: rowCases.length, failures, plausible, digest: digestOf(row, rowCases, theirs ?? own ?? []),
+    row,
+    mode,
+    cases: rowCases.length,
+    failures,
+    plausible,
+    digest: digestOf(row, rowCases, theirs ?? own ?? []),
   }
 }
 
@@ -85,6 +102,10 @@ function checkRow({ row, mode, rowCases }: Work, theirs: Result[] | undefined, o
 export function describeFailures(report: Report, limit: number): string {
   const { row, mode, cases, failures } = report
   const title = `${rowTitle(row)}, ${mode}-bit: ${failures.length} of ${cases} cases differ`
-  return [title, ...failures.slice(0, limit).map(({ index, rowCase, differences }) =>
-    explain(`case ${index}`, rowCase.case, rowCase.address, differences))].join('\n')
+  return [
+    title,
+    ...failures
+      .slice(0, limit)
+      .map(({ index, rowCase, differences }) => explain(`case ${index}`, rowCase.case, rowCase.address, differences)),
+  ].join('\n')
 }

@@ -26,18 +26,53 @@ export interface Difference {
 }
 
 export const generalRegisters = [
-  'rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
 ]
 const exceptionNames = new Map([
-  [0, '#DE'], [1, '#DB'], [3, 'end'], [4, '#OF'], [5, '#BR'], [6, '#UD'], [7, '#NM'], [8, '#DF'], [10, '#TS'],
-  [11, '#NP'], [12, '#SS'], [13, '#GP'], [14, '#PF'], [16, '#MF'], [17, '#AC'], [19, '#XM'], [TIMEOUT, 'endless'],
+  [0, '#DE'],
+  [1, '#DB'],
+  [3, 'end'],
+  [4, '#OF'],
+  [5, '#BR'],
+  [6, '#UD'],
+  [7, '#NM'],
+  [8, '#DF'],
+  [10, '#TS'],
+  [11, '#NP'],
+  [12, '#SS'],
+  [13, '#GP'],
+  [14, '#PF'],
+  [16, '#MF'],
+  [17, '#AC'],
+  [19, '#XM'],
+  [TIMEOUT, 'endless'],
 ])
 /** Saved as 1 by faults, in ways that differ between processors and are no part of an instruction's result. */
 const RF = 0x10000
 
 const fxsaveFields: (readonly [string, number, number])[] = [
-  ['fcw', Fxsave.FCW, 2], ['fsw', Fxsave.FSW, 2], ['ftw', Fxsave.FTW, 1], ['fop', Fxsave.FOP, 2],
-  ['fip', Fxsave.FIP, 8], ['fdp', Fxsave.FDP, 8], ['mxcsr', Fxsave.MXCSR, 4],
+  ['fcw', Fxsave.FCW, 2],
+  ['fsw', Fxsave.FSW, 2],
+  ['ftw', Fxsave.FTW, 1],
+  ['fop', Fxsave.FOP, 2],
+  ['fip', Fxsave.FIP, 8],
+  ['fdp', Fxsave.FDP, 8],
+  ['mxcsr', Fxsave.MXCSR, 4],
   ...Array.from({ length: 8 }, (_, i) => [`st${i}`, Fxsave.ST + i * 16, 10] as const),
   ...Array.from({ length: 16 }, (_, i) => [`xmm${i}`, Fxsave.XMM + i * 16, 16] as const),
 ]
@@ -47,20 +82,40 @@ function hex(value: bigint | number, digits: number): string {
 }
 
 function ten(image: Uint8Array, at: number): string {
-  return `${[...image.subarray(at + 8, at + 10)].reverse().map(b => hex(b, 2)).join('')}:${wide(image, at, 8)}`
+  return `${[...image.subarray(at + 8, at + 10)]
+    .reverse()
+    .map((b) => hex(b, 2))
+    .join('')}:${wide(image, at, 8)}`
 }
 
 function wide(image: Uint8Array, at: number, bytes: number): string {
-  return [...image.subarray(at, at + bytes)].reverse().map(b => hex(b, 2)).join('')
+  return [...image.subarray(at, at + bytes)]
+    .reverse()
+    .map((b) => hex(b, 2))
+    .join('')
 }
 
 const flagNames: [number, string][] = [
-  [1, 'CF'], [4, 'PF'], [0x10, 'AF'], [0x40, 'ZF'], [0x80, 'SF'], [0x100, 'TF'], [0x200, 'IF'], [0x400, 'DF'],
-  [0x800, 'OF'], [0x4000, 'NT'], [RF, 'RF'], [0x40000, 'AC'], [0x200000, 'ID'],
+  [1, 'CF'],
+  [4, 'PF'],
+  [0x10, 'AF'],
+  [0x40, 'ZF'],
+  [0x80, 'SF'],
+  [0x100, 'TF'],
+  [0x200, 'IF'],
+  [0x400, 'DF'],
+  [0x800, 'OF'],
+  [0x4000, 'NT'],
+  [RF, 'RF'],
+  [0x40000, 'AC'],
+  [0x200000, 'ID'],
 ]
 
 function flagsText(flags: number): string {
-  return `${hex(flags, 6)} ${flagNames.filter(([bit]) => flags & bit).map(([, name]) => name).join(' ')}`
+  return `${hex(flags, 6)} ${flagNames
+    .filter(([bit]) => flags & bit)
+    .map(([, name]) => name)
+    .join(' ')}`
 }
 
 function trapText(r: Result): string {
@@ -93,8 +148,7 @@ export function canonical(c: Case, r: Result, tolerance: Tolerance): Uint8Array 
   bytes.fill(0, 256 + Fxsave.MXCSR_MASK, 256 + Fxsave.ST)
   for (let i = 0; i < 8; i++) bytes.fill(0, 256 + Fxsave.ST + i * 16 + 10, 256 + Fxsave.ST + i * 16 + 16)
   view.setUint16(256 + Fxsave.FSW, view.getUint16(256 + Fxsave.FSW, true) & ~tolerance.fsw, true)
-  for (const [name, at, size] of fxsaveFields)
-    if (tolerance.ignore.has(name)) bytes.fill(0, 256 + at, 256 + at + size)
+  for (const [name, at, size] of fxsaveFields) if (tolerance.ignore.has(name)) bytes.fill(0, 256 + at, 256 + at + size)
   words.forEach(([offset, value], i) => {
     view.setBigUint64(256 + FXSAVE_USED + i * 16, BigInt(offset), true)
     view.setBigUint64(256 + FXSAVE_USED + i * 16 + 8, value, true)
@@ -124,8 +178,7 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
   const careless = tolerance.flags | RF
   if ((native.flags ^ ours.flags) & ~careless)
     add('flags', flagsText(c.flags), flagsText(native.flags & ~careless), flagsText(ours.flags & ~careless))
-  for (const base of ['fsBase', 'gsBase'] as const)
-    add(base, hex(c[base], 1), hex(native[base], 1), hex(ours[base], 1))
+  for (const base of ['fsBase', 'gsBase'] as const) add(base, hex(c[base], 1), hex(native[base], 1), hex(ours[base], 1))
   const selectors = (r: Result): string => [...r.selectors].map((s) => hex(s, 1)).join(' ')
   add('es cs ss ds fs gs', '', selectors(native), selectors(ours))
   compareFxsave(c, native, ours, tolerance, add)
@@ -140,10 +193,14 @@ export function compare(c: Case, native: Result, ours: Result, tolerance: Tolera
 }
 
 function compareFxsave(
-  c: Case, native: Result, ours: Result, tolerance: Tolerance,
+  c: Case,
+  native: Result,
+  ours: Result,
+  tolerance: Tolerance,
   add: (what: string, before: string, a: string, b: string) => void,
 ): void {
-  const a = native.fxsave, b = ours.fxsave
+  const a = native.fxsave,
+    b = ours.fxsave
   const same = (at: number, bytes: number): boolean => {
     for (let i = at; i < at + bytes; i++) if (a[i] !== b[i]) return false
     return true
@@ -151,7 +208,7 @@ function compareFxsave(
   for (const [what, at, bytes] of fxsaveFields) {
     if (same(at, bytes)) continue
     if (what === 'fsw') {
-      const fsw = (image: Uint8Array): string => hex((image[2]! | image[3]! << 8) & ~tolerance.fsw, 4)
+      const fsw = (image: Uint8Array): string => hex((image[2]! | (image[3]! << 8)) & ~tolerance.fsw, 4)
       add(what, fsw(c.fxsave), fsw(a), fsw(b))
     } else if (what.startsWith('st')) add(what, ten(c.fxsave, at), ten(a, at), ten(b, at))
     else add(what, wide(c.fxsave, at, bytes), wide(a, at, bytes), wide(b, at, bytes))
@@ -160,14 +217,17 @@ function compareFxsave(
 
 /** The code's bytes, with objdump's reading of them where there is an objdump. */
 function disassemble(c: Case): string {
-  const bytes = [...c.code].map(b => hex(b, 2)).join(' ')
+  const bytes = [...c.code].map((b) => hex(b, 2)).join(' ')
   const folder = mkdtempSync(join(tmpdir(), 'oracle-'))
   try {
     const file = join(folder, 'code')
     writeFileSync(file, c.code)
     const machine = c.mode === 64 ? 'i386:x86-64' : c.mode === 16 ? 'i8086' : 'i386'
-    const run = spawnSync('objdump', ['-D', '-b', 'binary', '-m', machine, '-Mintel', '--no-show-raw-insn',
-      `--adjust-vma=${ripOf(c)}`, file], { encoding: 'utf8' })
+    const run = spawnSync(
+      'objdump',
+      ['-D', '-b', 'binary', '-m', machine, '-Mintel', '--no-show-raw-insn', `--adjust-vma=${ripOf(c)}`, file],
+      { encoding: 'utf8' },
+    )
     const lines = [...(run.stdout ?? '').matchAll(/^ *[0-9a-f]+:\t(.*)$/gm)].map((match) => match[1])
     return `${bytes}   ${lines.join('; ').replace(/\s+/g, ' ')}`
   } finally {
@@ -183,8 +243,10 @@ export function explain(title: string, c: Case, address: bigint | undefined, dif
   const segments = c.selectors.map((s) => hex(s, 1)).join(' ')
   lines.push(`  in  ${inputs.join(' ')}`, `      flags=${flagsText(c.flags)}  es cs ss ds fs gs ${segments}`)
   const view = new DataView(c.fxsave.buffer, c.fxsave.byteOffset)
-  lines.push(`      fcw=${hex(view.getUint16(Fxsave.FCW, true), 4)} fsw=${hex(view.getUint16(Fxsave.FSW, true), 4)}` +
-    ` ftw=${hex(c.fxsave[Fxsave.FTW]!, 2)} mxcsr=${hex(view.getUint32(Fxsave.MXCSR, true), 4)}`)
+  lines.push(
+    `      fcw=${hex(view.getUint16(Fxsave.FCW, true), 4)} fsw=${hex(view.getUint16(Fxsave.FSW, true), 4)}` +
+      ` ftw=${hex(c.fxsave[Fxsave.FTW]!, 2)} mxcsr=${hex(view.getUint32(Fxsave.MXCSR, true), 4)}`,
+  )
   if (address !== undefined) {
     const at = Number(address) - c.window
     const inside = at >= 0 && at + 16 <= c.memory.length

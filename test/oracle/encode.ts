@@ -72,7 +72,7 @@ const overrides = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]
  * is aligned, because hosts slow down programs that lock across cache lines.
  */
 function target(random: Random, form: Form, locked: boolean, selector: number): bigint {
-  if (form.mode === 64 && random.chance(1)) return (random.u64() | 1n << 63n) & (locked ? -16n : -1n)
+  if (form.mode === 64 && random.chance(1)) return (random.u64() | (1n << 63n)) & (locked ? -16n : -1n)
   const nearEnd = (form.mode === 16 || form.mode === 's32') && random.chance(8)
   const address = nearEnd
     ? baseOf(selector) + endOf(selector) + 4 - random.below(24)
@@ -89,16 +89,22 @@ export function flagProducer(random: Random, mode: Mode): number[] {
   const wide = size === 8 ? 0 : 1
   const immediate = Math.min(size, 32) / 8
   const [opcode, digit, bytes] = random.pick([
-    [0x80 | wide, random.below(8), immediate], [0x80 | wide, random.below(8), immediate],
-    [0xfe | wide, random.below(2), 0], [0xf6 | wide, 2 + random.below(2), 0], [0xf6 | wide, 0, immediate],
+    [0x80 | wide, random.below(8), immediate],
+    [0x80 | wide, random.below(8), immediate],
+    [0xfe | wide, random.below(2), 0],
+    [0xf6 | wide, 2 + random.below(2), 0],
+    [0xf6 | wide, 0, immediate],
     [0xd0 | wide, random.below(8), 0],
   ] as const)
   const offset = random.below(Space.DATA_SIZE / 8) * 8
   const prefix = size === (mode === 16 ? 32 : 16) ? [0x66] : size === 64 ? [0x48] : []
   const place = BigInt(mode === 64 || mode === 32 ? Space.DATA + offset : offset)
-  const operand = mode === 64
-    ? [digit << 3 | 4, 0x25, ...littleEndian(place, 4)]
-    : mode === 16 ? [digit << 3 | 6, ...littleEndian(place, 2)] : [digit << 3 | 5, ...littleEndian(place, 4)]
+  const operand =
+    mode === 64
+      ? [(digit << 3) | 4, 0x25, ...littleEndian(place, 4)]
+      : mode === 16
+        ? [(digit << 3) | 6, ...littleEndian(place, 2)]
+        : [(digit << 3) | 5, ...littleEndian(place, 4)]
   return [...prefix, opcode, ...operand, ...littleEndian(integer(random), bytes)]
 }
 
@@ -133,15 +139,20 @@ export function encode(random: Random, form: Form, context: Context): Encoded {
     override = random.below(long ? 6 : segmented ? 6 : 4)
   if (override !== undefined) legacy.push(overrides[override]!)
   const free = long && override !== undefined && override >= Seg.FS
-  const segmentBase =
-    free ? (narrow || random.chance(60) ? BigInt(random.below(Space.DATA)) : BigInt.asIntN(47, random.u64())) : 0n
+  const segmentBase = free
+    ? narrow || random.chance(60)
+      ? BigInt(random.below(Space.DATA))
+      : BigInt.asIntN(47, random.u64())
+    : 0n
   if (form.repeat && random.chance(60)) legacy.push(random.pick([0xf2, 0xf3]))
   if (locked) legacy.push(0xf0)
   legacy.push(...form.mandatory)
   shuffle(random, legacy)
 
   const opcode = [...form.opcode]
-  let r = 0, x = 0, b = 0
+  let r = 0,
+    x = 0,
+    b = 0
   let modrm: number | undefined
   let tail: number[] = []
   let address: bigint | undefined
@@ -175,7 +186,7 @@ export function encode(random: Random, form: Form, context: Context): Encoded {
       if (!long) rm %= 8
       b = rm >> 3
       x = high(5)
-      modrm = 0xc0 | rm % 8
+      modrm = 0xc0 | (rm % 8)
     }
     modrm |= (reg % 8) << 3
   }
@@ -191,7 +202,7 @@ export function encode(random: Random, form: Form, context: Context): Encoded {
   if (width === 16 && !segmented) address = undefined
 
   const needRex = w | r | x | b
-  const rex = long && (needRex || random.chance(15)) ? [0x40 | w | r << 2 | x << 1 | b] : []
+  const rex = long && (needRex || random.chance(15)) ? [0x40 | w | (r << 2) | (x << 1) | b] : []
   const head = [...legacy, ...rex, ...opcode, ...(modrm === undefined ? [] : [modrm])]
   const relativeBytes = form.immediate === 'relative' ? form.immediates[0]! : 0
   const length = head.length + tail.length + immediates.length + relativeBytes
@@ -213,9 +224,8 @@ export function encode(random: Random, form: Form, context: Context): Encoded {
 function relative(random: Random, bytes: number, start: number, page: number, before: number, length: number): bigint {
   if (bytes > 1 && random.chance(10)) return BigInt.asIntN(8 * bytes, random.u64()) | 0x4000n
   for (;;) {
-    const displacement = bytes === 1
-      ? random.below(256) - 128
-      : page + random.below(Space.CODE_SIZE + 16) - start - length
+    const displacement =
+      bytes === 1 ? random.below(256) - 128 : page + random.below(Space.CODE_SIZE + 16) - start - length
     if (displacement < -length - before || displacement >= 0) return BigInt(displacement)
   }
 }

@@ -44,25 +44,34 @@ interface Exception {
 
 const exceptions: readonly Exception[] = [
   {
-    rows: /^call/, traps: [GP], ignore: ['memory'],
+    rows: /^call/,
+    traps: [GP],
+    ignore: ['memory'],
     why: 'Intel writes the return address before it checks the target; the SDM leaves the order open',
   },
   {
-    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, traps: [PF],
+    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/,
+    traps: [PF],
     ignore: ['cr2', 'error'],
     why: 'which of many bytes is accessed first is no part of the architecture',
   },
   {
-    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/, traps: [SS, GP, PF, AC],
-    segmented: true, ignore: ['trap', 'cr2', 'error', 'memory'],
+    rows: /^(retf|iret|pusha|popa|call_far|enter|fnstenv|fldenv|fnsave|frstor|fxsave|fxrstor)/,
+    traps: [SS, GP, PF, AC],
+    segmented: true,
+    ignore: ['trap', 'cr2', 'error', 'memory'],
     why: 'nor whether a page or the end of the segment is met first',
   },
   {
-    rows: /^popa/, traps: [PF], ignore: generalRegisters,
+    rows: /^popa/,
+    traps: [PF],
+    ignore: generalRegisters,
     why: 'nor is what has been loaded by then',
   },
   {
-    rows: /^(pusha|enter|fstp_f80|fbstp|fnstenv|fnsave|fxsave)/, traps: [PF], ignore: ['memory'],
+    rows: /^(pusha|enter|fstp_f80|fbstp|fnstenv|fnsave|fxsave)/,
+    traps: [PF],
+    ignore: ['memory'],
     why: 'nor what has been stored: these are several accesses',
   },
 ]
@@ -73,6 +82,7 @@ export function toleranceOf(row: Row, mode: Mode, native: Result): Tolerance {
   const ignore = new Set(
     exceptions
       .filter((e) => e.traps.includes(native.trap) && e.rows.test(row.name) && (!e.segmented || segmented))
-      .flatMap((e) => e.ignore))
+      .flatMap((e) => e.ignore),
+  )
   return { flags: row.options.undefinedFlags ?? 0, fsw: 0, ignore }
 }

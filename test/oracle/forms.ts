@@ -20,7 +20,8 @@ function immediates(row: Row, bits: number, mode: Mode): Pick<Form, 'immediate' 
   let kind: Form['immediate'] = 'value'
   for (const operand of row.operands)
     switch (operand.where) {
-      case 'I': case 'T':
+      case 'I':
+      case 'T':
         list.push(operandBytes(operand.size, bits))
         break
       case 'J':
@@ -69,14 +70,14 @@ export function formsOf(row: Row, mode: Mode): Form[] {
   return sizes.map((size): Form => {
     const fixed = row.rm !== undefined
     const opcode = [...maps[row.map], row.opcode & 0xff]
-    if (fixed) opcode.push(0xc0 | (row.digit ?? 0) << 3 | (row.rm ?? 0))
+    if (fixed) opcode.push(0xc0 | ((row.digit ?? 0) << 3) | (row.rm ?? 0))
     const bits = sized ? size : 32
     return {
       mode,
       mandatory: prefixes[row.prefix],
       opcode,
       plusRegister: row.plusR,
-      modrm: fixed || !row.modrm ? undefined : row.digit ?? 'r',
+      modrm: fixed || !row.modrm ? undefined : (row.digit ?? 'r'),
       rm: row.mod === 'mem' ? 'memory' : row.mod === 'reg' ? 'register' : 'any',
       regs: registersOf(inReg?.where, false),
       rms: registersOf(inModrm[0]?.where, true),

@@ -9,9 +9,21 @@ import { background, Space } from './space.ts'
 const HIGH = 0xffff800000000000n
 
 const Physical = {
-  PML4: 0x1000, PDPT: 0x2000, PD: 0x3000, DATA_PT: 0x4000, CODE_PT: 0x5000, HIGH_PDPT: 0x6000, HIGH_PD: 0x7000,
-  GDT: 0x8000, LDT: 0x8800, IDT: 0x9000, TSS: 0xa000, HANDLERS: 0xb000, STACK_TOP: 0xd000,
-  DATA: 0x10000, CODE: 0x20000,
+  PML4: 0x1000,
+  PDPT: 0x2000,
+  PD: 0x3000,
+  DATA_PT: 0x4000,
+  CODE_PT: 0x5000,
+  HIGH_PDPT: 0x6000,
+  HIGH_PD: 0x7000,
+  GDT: 0x8000,
+  LDT: 0x8800,
+  IDT: 0x9000,
+  TSS: 0xa000,
+  HANDLERS: 0xb000,
+  STACK_TOP: 0xd000,
+  DATA: 0x10000,
+  CODE: 0x20000,
 } as const
 
 export const GUEST_RAM = 0x400000
@@ -20,10 +32,16 @@ export const CODE_PAGES = Physical.CODE
 
 export const Kernel = {
   CR3: BigInt(Physical.PML4),
-  GDT: HIGH + BigInt(Physical.GDT), GDT_LIMIT: 0x7f,
-  LDT: HIGH + BigInt(Physical.LDT), LDT_SELECTOR: 0x50, LDT_LIMIT: ldt.length * 8 - 1,
-  IDT: HIGH + BigInt(Physical.IDT), IDT_LIMIT: 0xfff,
-  TSS: HIGH + BigInt(Physical.TSS), TSS_SELECTOR: 0x40, TSS_LIMIT: 0x67,
+  GDT: HIGH + BigInt(Physical.GDT),
+  GDT_LIMIT: 0x7f,
+  LDT: HIGH + BigInt(Physical.LDT),
+  LDT_SELECTOR: 0x50,
+  LDT_LIMIT: ldt.length * 8 - 1,
+  IDT: HIGH + BigInt(Physical.IDT),
+  IDT_LIMIT: 0xfff,
+  TSS: HIGH + BigInt(Physical.TSS),
+  TSS_SELECTOR: 0x40,
+  TSS_LIMIT: 0x67,
   /** 16 bytes for each vector: HLT. */
   HANDLERS: HIGH + BigInt(Physical.HANDLERS),
   STACK_TOP: HIGH + BigInt(Physical.STACK_TOP),
@@ -75,7 +93,7 @@ export function writeGuest(ram: DataView): void {
   ldt.forEach((value, i) => set(Physical.LDT + i * 8, value))
   descriptor(CPU_NUMBER_SELECTOR, CPU_NUMBER)
   const system = (selector: number, base: bigint, limit: number, type: bigint): void => {
-    descriptor(selector, BigInt(limit) | (base & 0xffffffn) << 16n | type << 40n | ((base >> 24n) & 0xffn) << 56n)
+    descriptor(selector, BigInt(limit) | ((base & 0xffffffn) << 16n) | (type << 40n) | (((base >> 24n) & 0xffn) << 56n))
     descriptor(selector + 8, base >> 32n)
   }
   system(Kernel.TSS_SELECTOR, Kernel.TSS, Kernel.TSS_LIMIT, 0x8bn)
@@ -87,7 +105,7 @@ export function writeGuest(ram: DataView): void {
     const handler = Kernel.HANDLERS + BigInt(vector * 16)
     const type = USER_VECTORS.has(vector) ? 0xeen : 0x8en
     const at = Physical.IDT + vector * 16
-    set(at, (handler & 0xffffn) | BigInt(KERNEL_CS) << 16n | type << 40n | ((handler >> 16n) & 0xffffn) << 48n)
+    set(at, (handler & 0xffffn) | (BigInt(KERNEL_CS) << 16n) | (type << 40n) | (((handler >> 16n) & 0xffffn) << 48n))
     set(at + 8, handler >> 32n)
     ram.setUint8(Physical.HANDLERS + vector * 16, 0xf4)
   }

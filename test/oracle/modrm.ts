@@ -20,7 +20,13 @@ export function littleEndian(value: bigint, bytes: number): number[] {
 }
 
 /** Encodes a memory operand at `offset`, for addresses of `width` bits in 64-bit or other code; changes `gpr` to fit. */
-export function memory(random: Random, offset: OffsetIn, width: 64 | 32 | 16, long: boolean, gpr: BigUint64Array): Memory {
+export function memory(
+  random: Random,
+  offset: OffsetIn,
+  width: 64 | 32 | 16,
+  long: boolean,
+  gpr: BigUint64Array,
+): Memory {
   if (width === 16) return memory16(random, offset, gpr)
   for (;;) {
     const found = memoryWide(random, offset, width, long, gpr)
@@ -33,7 +39,13 @@ function displacementBytes(mod: number, displacement: bigint): number[] {
 }
 
 /** One try; undefined if the random choices do not fit. */
-function memoryWide(random: Random, offset: OffsetIn, width: 64 | 32, long: boolean, gpr: BigUint64Array): Memory | undefined {
+function memoryWide(
+  random: Random,
+  offset: OffsetIn,
+  width: 64 | 32,
+  long: boolean,
+  gpr: BigUint64Array,
+): Memory | undefined {
   const mask = width === 64 ? (1n << 64n) - 1n : LOW32
   const set = (r: number, value: bigint): void => {
     // Outside the address width the register may hold anything.
@@ -44,8 +56,7 @@ function memoryWide(random: Random, offset: OffsetIn, width: 64 | 32, long: bool
   const absolute = width === 32 || (plain >= 0n && plain < 0x80000000n)
   if (absolute && random.chance(8)) {
     const ripRelative = long && random.chance(70)
-    if (ripRelative || !long)
-      return { modrm: RIP_RELATIVE, tail: littleEndian(plain, 4), x: 0, b: 0, ripRelative }
+    if (ripRelative || !long) return { modrm: RIP_RELATIVE, tail: littleEndian(plain, 4), x: 0, b: 0, ripRelative }
     return { modrm: 4, tail: [0x25, ...littleEndian(plain, 4)], x: 0, b: 0, ripRelative: false }
   }
   const count = long ? 16 : 8
@@ -57,10 +68,13 @@ function memoryWide(random: Random, offset: OffsetIn, width: 64 | 32, long: bool
     const step = BigInt.asIntN(16, random.u64()) << BigInt(scale)
     const displacement = BigInt.asIntN(32, BigInt.asIntN(32, plain) - step)
     set(index, (plain - displacement) >> BigInt(scale))
-    if ((((gpr[index]! & mask) << BigInt(scale)) + displacement & mask) !== (plain & mask)) return undefined
+    if (((((gpr[index]! & mask) << BigInt(scale)) + displacement) & mask) !== (plain & mask)) return undefined
     return {
-      modrm: 4, tail: [scale << 6 | (index % 8) << 3 | 5, ...littleEndian(displacement, 4)],
-      x: index >> 3, b: random.below(long ? 2 : 1), ripRelative: false,
+      modrm: 4,
+      tail: [(scale << 6) | ((index % 8) << 3) | 5, ...littleEndian(displacement, 4)],
+      x: index >> 3,
+      b: random.below(long ? 2 : 1),
+      ripRelative: false,
     }
   }
   const address = offset(base === 4 || base === 5)
@@ -69,7 +83,7 @@ function memoryWide(random: Random, offset: OffsetIn, width: 64 | 32, long: bool
   if (base % 8 !== 4 && random.chance(40)) {
     set(base, address - displacement)
     const tail = displacementBytes(mod, displacement)
-    return { modrm: mod << 6 | base % 8, tail, x: 0, b: base >> 3, ripRelative: false }
+    return { modrm: (mod << 6) | (base % 8), tail, x: 0, b: base >> 3, ripRelative: false }
   }
   if (index === 4) set(base, address - displacement)
   else if (index === base) {
@@ -85,8 +99,11 @@ function memoryWide(random: Random, offset: OffsetIn, width: 64 | 32, long: bool
     set(base, address - displacement - (gpr[index]! << BigInt(scale)))
   }
   return {
-    modrm: mod << 6 | 4, tail: [scale << 6 | (index % 8) << 3 | base % 8, ...displacementBytes(mod, displacement)],
-    x: index >> 3, b: base >> 3, ripRelative: false,
+    modrm: (mod << 6) | 4,
+    tail: [(scale << 6) | ((index % 8) << 3) | (base % 8), ...displacementBytes(mod, displacement)],
+    x: index >> 3,
+    b: base >> 3,
+    ripRelative: false,
   }
 }
 
@@ -105,5 +122,5 @@ function memory16(random: Random, offset: OffsetIn, gpr: BigUint64Array): Memory
   const displacement = mod === 0 ? 0n : mod === 1 ? BigInt(random.below(256) - 128) : random.u64() & 0xffffn
   if (index !== undefined) set(index, random.chance(50) ? BigInt(random.below(256)) : random.u64())
   set(base, offset(base === BP) - displacement - (index === undefined ? 0n : gpr[index]!))
-  return { modrm: mod << 6 | rm, tail: littleEndian(displacement, mod), x: 0, b: 0, ripRelative: false }
+  return { modrm: (mod << 6) | rm, tail: littleEndian(displacement, mod), x: 0, b: 0, ripRelative: false }
 }

@@ -148,8 +148,17 @@ export function referenceNative(): string | undefined {
   const path = buildNative()
   if (path === undefined) return undefined
   const nop: Case = {
-    mode: 64, selectors: [Selector.DATA, Selector.CODE64, Selector.DATA, Selector.DATA, 0, 0], code: Uint8Array.of(0x90), offset: 0, gpr: new BigUint64Array(16), flags: 0x202, fsBase: 0n, gsBase: 0n,
-    fxsave: new Uint8Array(512), window: Space.DATA, memory: new Uint8Array(0),
+    mode: 64,
+    selectors: [Selector.DATA, Selector.CODE64, Selector.DATA, Selector.DATA, 0, 0],
+    code: Uint8Array.of(0x90),
+    offset: 0,
+    gpr: new BigUint64Array(16),
+    flags: 0x202,
+    fsBase: 0n,
+    gsBase: 0n,
+    fxsave: new Uint8Array(512),
+    window: Space.DATA,
+    memory: new Uint8Array(0),
   }
   try {
     return runNative(path, [nop])[0]!.rip === BigInt(Space.CODE + 2) ? path : undefined

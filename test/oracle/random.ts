@@ -22,7 +22,7 @@ export class Random {
     this.counter = (this.counter + 1) | 0
     this.a = this.b ^ (this.b >>> 9)
     this.b = (this.c + (this.c << 3)) | 0
-    this.c = ((this.c << 21) | (this.c >>> 11)) + t | 0
+    this.c = (((this.c << 21) | (this.c >>> 11)) + t) | 0
     return t >>> 0
   }
 
@@ -52,7 +52,8 @@ export function integer(random: Random): bigint {
   const top = 1n << (bits - 1n)
   const junk = random.chance(50) ? (random.u64() << bits) & ALL : 0n
   switch (random.below(10)) {
-    case 0: case 1: {
+    case 0:
+    case 1: {
       const corner = random.pick([0n, 1n, 2n, -1n, -2n, top, top - 1n, top + 1n, top - 2n, 0x10n, 0x0fn])
       return (BigInt.asUintN(Number(bits), corner) | junk) & ALL
     }
@@ -75,19 +76,28 @@ export function integer(random: Random): bigint {
   }
 }
 
-interface Format { exponentBits: number, fractionBits: number }
+interface Format {
+  exponentBits: number
+  fractionBits: number
+}
 const single: Format = { exponentBits: 8, fractionBits: 23 }
 const double: Format = { exponentBits: 11, fractionBits: 52 }
 
 function fraction(random: Random, bits: number): bigint {
   const all = (1n << BigInt(bits)) - 1n
   switch (random.below(6)) {
-    case 0: return 0n
-    case 1: return all
-    case 2: return 1n << BigInt(random.below(bits))
-    case 3: return (all << BigInt(random.below(bits))) & all
-    case 4: return BigInt(random.below(4))
-    default: return random.u64() & all
+    case 0:
+      return 0n
+    case 1:
+      return all
+    case 2:
+      return 1n << BigInt(random.below(bits))
+    case 3:
+      return (all << BigInt(random.below(bits))) & all
+    case 4:
+      return BigInt(random.below(4))
+    default:
+      return random.u64() & all
   }
 }
 
@@ -95,21 +105,32 @@ function exponent(random: Random, bits: number, fractionBits: number): number {
   const max = (1 << bits) - 1
   const bias = max >> 1
   switch (random.below(8)) {
-    case 0: return 0
-    case 1: return max
-    case 2: return random.pick([1, 2, max - 1, max - 2])
-    case 3: return Math.min(max, bias + random.pick([15, 16, 31, 32, 62, 63, 64, fractionBits, fractionBits + 1]))
-    case 4: case 5: return bias + random.below(8) - 4
-    case 6: return (bias + random.below(2 * fractionBits) - fractionBits) & max
-    default: return random.below(max + 1)
+    case 0:
+      return 0
+    case 1:
+      return max
+    case 2:
+      return random.pick([1, 2, max - 1, max - 2])
+    case 3:
+      return Math.min(max, bias + random.pick([15, 16, 31, 32, 62, 63, 64, fractionBits, fractionBits + 1]))
+    case 4:
+    case 5:
+      return bias + random.below(8) - 4
+    case 6:
+      return (bias + random.below(2 * fractionBits) - fractionBits) & max
+    default:
+      return random.below(max + 1)
   }
 }
 
 function float(random: Random, format: Format): bigint {
   const { exponentBits, fractionBits } = format
   const sign = BigInt(random.below(2)) << BigInt(exponentBits + fractionBits)
-  return sign | BigInt(exponent(random, exponentBits, fractionBits)) << BigInt(fractionBits)
-    | fraction(random, fractionBits)
+  return (
+    sign |
+    (BigInt(exponent(random, exponentBits, fractionBits)) << BigInt(fractionBits)) |
+    fraction(random, fractionBits)
+  )
 }
 
 /** Bits of a single. */
@@ -132,7 +153,7 @@ export function float80(random: Random, view: DataView, at: number): void {
   const e = exponent(random, 15, 63)
   const explicit = random.chance(96) ? e !== 0 : e === 0
   view.setBigUint64(at, fraction(random, 63) | (explicit ? 1n << 63n : 0n), true)
-  view.setUint16(at + 8, e | random.below(2) << 15, true)
+  view.setUint16(at + 8, e | (random.below(2) << 15), true)
 }
 
 function writeInteger80(value: bigint, view: DataView, at: number): void {

@@ -11,8 +11,17 @@ export const allModes: readonly Mode[] = [64, 32, 's32', 16]
 
 /** Selectors: Linux's own, then the LDT's. */
 export const Selector = {
-  CODE32: 0x23, DATA: 0x2b, CODE64: 0x33,
-  LDT_CODE16: 0x07, LDT_CODE32: 0x0f, DATA16: 0x17, DATA32: 0x1f, DOWN16: 0x27, DOWN32: 0x2f, READ: 0x37, SMALL: 0x3f,
+  CODE32: 0x23,
+  DATA: 0x2b,
+  CODE64: 0x33,
+  LDT_CODE16: 0x07,
+  LDT_CODE32: 0x0f,
+  DATA16: 0x17,
+  DATA32: 0x1f,
+  DOWN16: 0x27,
+  DOWN32: 0x2f,
+  READ: 0x37,
+  SMALL: 0x3f,
   ABSENT: 0x47,
 } as const
 
@@ -29,8 +38,14 @@ const BIG = 4
 
 function descriptor(base: number, limit: number, access: number, flags: number): bigint {
   const b = BigInt(base)
-  return BigInt(limit & 0xffff) | (b & 0xffffffn) << 16n | BigInt(access) << 40n | BigInt(limit >> 16) << 48n
-    | BigInt(flags) << 52n | (b >> 24n) << 56n
+  return (
+    BigInt(limit & 0xffff) |
+    ((b & 0xffffffn) << 16n) |
+    (BigInt(access) << 40n) |
+    (BigInt(limit >> 16) << 48n) |
+    (BigInt(flags) << 52n) |
+    ((b >> 24n) << 56n)
+  )
 }
 
 const pages = Space.DATA_SIZE + Space.READ_ONLY_SIZE
@@ -48,7 +63,9 @@ export const ldt: readonly bigint[] = [
 ]
 
 const flat = new Map<number, bigint>([
-  [Selector.CODE32, 0x00cffb000000ffffn], [Selector.DATA, 0x00cff3000000ffffn], [Selector.CODE64, 0x00affb000000ffffn],
+  [Selector.CODE32, 0x00cffb000000ffffn],
+  [Selector.DATA, 0x00cff3000000ffffn],
+  [Selector.CODE64, 0x00affb000000ffffn],
 ])
 
 /** The descriptor that a selector of `Selector` names; undefined for a null one. */
@@ -58,13 +75,13 @@ export function descriptorOf(selector: number): bigint | undefined {
 
 export function baseOf(selector: number): number {
   const d = descriptorOf(selector) ?? 0n
-  return Number((d >> 16n) & 0xffffffn | (d >> 56n) << 24n)
+  return Number(((d >> 16n) & 0xffffffn) | ((d >> 56n) << 24n))
 }
 
 /** First offset after the segment (before it, in one that expands down). */
 export function endOf(selector: number): number {
   const d = descriptorOf(selector) ?? 0n
-  const limit = Number(d & 0xffffn | ((d >> 48n) & 0xfn) << 16n)
+  const limit = Number((d & 0xffffn) | (((d >> 48n) & 0xfn) << 16n))
   return (d >> 55n) & 1n ? (limit + 1) * 4096 : limit + 1
 }
 

@@ -9,5 +9,7 @@ export const Space = {
 } as const
 
 /** Byte image of the writable and the read-only pages before a case's own window is laid over it. */
-export const background: Uint8Array = Uint8Array.from({ length: Space.DATA_SIZE + Space.READ_ONLY_SIZE },
-  (_, i) => i * 0x9d + (i >> 8) * 7)
+export const background: Uint8Array = Uint8Array.from(
+  { length: Space.DATA_SIZE + Space.READ_ONLY_SIZE },
+  (_, i) => i * 0x9d + (i >> 8) * 7,
+)

@@ -6,7 +6,17 @@ import { Space } from './space.ts'
 export type Lanes = 'f32' | 'f64' | 'int' | 'f80'
 
 export const Fxsave = {
-  FCW: 0, FSW: 2, FTW: 4, FOP: 6, FIP: 8, FDP: 16, MXCSR: 24, MXCSR_MASK: 28, ST: 32, XMM: 160, SIZE: 512,
+  FCW: 0,
+  FSW: 2,
+  FTW: 4,
+  FOP: 6,
+  FIP: 8,
+  FDP: 16,
+  MXCSR: 24,
+  MXCSR_MASK: 28,
+  ST: 32,
+  XMM: 160,
+  SIZE: 512,
 } as const
 
 const X87_EXCEPTIONS = 0x3f
@@ -49,19 +59,21 @@ function packed(random: Random): bigint {
 
 /** CF PF AF ZF SF OF at random, DF where it counts, and sometimes AC: Linux sets CR0.AM. */
 export function flags(random: Random, direction: boolean): number {
-  return 0x202 | (random.u32() & 0x8d5) | (direction && random.chance(30) ? 0x400 : 0) | (random.chance(2) ? 0x40000 : 0)
+  return (
+    0x202 | (random.u32() & 0x8d5) | (direction && random.chance(30) ? 0x400 : 0) | (random.chance(2) ? 0x40000 : 0)
+  )
 }
 
 function x87(random: Random, image: Uint8Array, view: DataView): void {
   const precision = random.pick([0, 2, 3, 3, 3])
   const masks = random.chance(70) ? X87_EXCEPTIONS : random.below(64)
-  const control = 0x40 | masks | precision << 8 | random.below(4) << 10
+  const control = 0x40 | masks | (precision << 8) | (random.below(4) << 10)
   const raised = random.chance(70) ? 0 : random.below(64)
   const stackFault = raised & 1 && random.chance(50) ? 0x40 : 0
   const summary = raised & ~masks ? 0x8080 : 0
   const conditions = random.u32() & 0x4700
   view.setUint16(Fxsave.FCW, control, true)
-  view.setUint16(Fxsave.FSW, raised | stackFault | summary | conditions | random.below(8) << 11, true)
+  view.setUint16(Fxsave.FSW, raised | stackFault | summary | conditions | (random.below(8) << 11), true)
   image[Fxsave.FTW] = random.chance(50) ? 0xff : random.u32() | random.u32()
   view.setUint16(Fxsave.FOP, random.below(0x800), true)
   view.setBigUint64(Fxsave.FIP, BigInt(Space.CODE + random.below(4096)), true)
@@ -75,8 +87,8 @@ export function fxsave(random: Random, lanes: Lanes): Uint8Array {
   const view = new DataView(image.buffer)
   x87(random, image, view)
   if (lanes === 'int' && random.chance(70)) mmx(random, image, view)
-  const modes = random.chance(50) ? 0 : random.below(4) << 13 | (random.u32() & 0x8040)
-  const masks = random.chance(80) ? 0x1f80 : (random.u32() & 0x1f80)
+  const modes = random.chance(50) ? 0 : (random.below(4) << 13) | (random.u32() & 0x8040)
+  const masks = random.chance(80) ? 0x1f80 : random.u32() & 0x1f80
   view.setUint32(Fxsave.MXCSR, modes | masks | (random.chance(30) ? random.below(64) : 0), true)
   fill(random, image.subarray(Fxsave.XMM, Fxsave.XMM + 256), lanes === 'f80' ? 'int' : lanes)
   return image

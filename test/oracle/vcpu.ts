@@ -12,7 +12,7 @@ const EFER = 0xd01n // NXE LMA LME SCE
 
 /** A descriptor's attributes as SEG_ATTR has them. */
 function attributes(descriptor: bigint): number {
-  return Number((descriptor >> 40n) & 0xffn) | Number((descriptor >> 52n) & 0xfn) << 8
+  return Number((descriptor >> 40n) & 0xffn) | (Number((descriptor >> 52n) & 0xfn) << 8)
 }
 
 /** Control registers, tables and everything else that stays the same for all cases. */
@@ -40,8 +40,8 @@ export function setSystem(state: DataView): void {
 
 /** Limit in bytes, as SEG_LIMIT has it. */
 function limitOf(descriptor: bigint): number {
-  const limit = Number(descriptor & 0xffffn | ((descriptor >> 48n) & 0xfn) << 16n)
-  return (descriptor >> 55n) & 1n ? limit << 12 | 0xfff : limit
+  const limit = Number((descriptor & 0xffffn) | (((descriptor >> 48n) & 0xfn) << 16n))
+  return (descriptor >> 55n) & 1n ? (limit << 12) | 0xfff : limit
 }
 
 function setSegment(state: DataView, segment: number, selector: number, base: bigint): void {
@@ -65,7 +65,8 @@ export function setCase(state: DataView, c: Case): void {
   state.setInt32(S.CPL, 3, true)
   const bases = [undefined, undefined, undefined, undefined, c.fsBase, c.gsBase]
   c.selectors.forEach((selector, segment) =>
-    setSegment(state, segment, selector, selector === 0 ? bases[segment] ?? 0n : BigInt(baseOf(selector))))
+    setSegment(state, segment, selector, selector === 0 ? (bases[segment] ?? 0n) : BigInt(baseOf(selector))),
+  )
 
   const image = new DataView(c.fxsave.buffer, c.fxsave.byteOffset)
   const status = image.getUint16(Fxsave.FSW, true)
@@ -127,11 +128,21 @@ export function resultOf(state: DataView, ram: DataView, changed: Map<number, bi
     return value < 4 ? 0 : value
   }
   return {
-    gpr, trap, changed, cr2,
+    gpr,
+    trap,
+    changed,
+    cr2,
     error: trap === PAGE_FAULT && cr2 >= LINUX_USER_END ? error | 1 : error,
     flags: Number(frame(2)),
     rip: frame(0),
-    selectors: Uint16Array.of(selector(Seg.ES), Number(frame(1)), Number(frame(4)), selector(Seg.DS), selector(Seg.FS), selector(Seg.GS)),
+    selectors: Uint16Array.of(
+      selector(Seg.ES),
+      Number(frame(1)),
+      Number(frame(4)),
+      selector(Seg.DS),
+      selector(Seg.FS),
+      selector(Seg.GS),
+    ),
     fsBase: state.getBigUint64(S.SEG_BASE + Seg.FS * 8, true),
     gsBase: state.getBigUint64(S.SEG_BASE + Seg.GS * 8, true),
     fxsave: fxsaveOf(state),
