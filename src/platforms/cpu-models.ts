@@ -2,7 +2,8 @@
  * Processor models: what CPUID says. It is truthful: a feature is listed when the core has it.
  *
  * The default names an in-order family 6 processor, which this one is: it does not speculate, so a kernel has nothing
- * to mitigate (SDM Vol. 3A; Linux's cpu_vuln_whitelist). ARCH_CAPABILITIES says the same for kernels that go by it.
+ * to mitigate (SDM Vol. 3A; Linux's cpu_vuln_whitelist). ARCH_CAPABILITIES says the same for kernels that go by it, and
+ * the extended leaves 8 and 0x21 say it for the AMD model, as far as AMD has bits for it (AMD64 APM Vol. 3, E.4).
  * Time: leaf 0x15 gives a 25 MHz crystal (the local APIC's clock) and a TSC of 1 GHz, leaf 0x16 the same in MHz, so
  * that nothing needs calibrating.
  */
@@ -57,10 +58,18 @@ const LEAF7_ECX = bits(2, 22)
 const LEAF7_EDX = bits(4)
 const EXTENDED_ECX = bits(0, 5, 8)
 const EXTENDED_EDX = bits(11, 20, 26, 27, 29)
+/** Those bits of leaf 1 EDX that AMD repeats in the extended leaf 1. */
+const AMD_REPEATED_EDX = 0x0183f3ff
+/** SSB_NO, BTC_NO */
+const AMD_LEAF8_EBX = bits(26, 29)
+/** LFENCE always serialises, null selectors clear the base, automatic IBRS, no SMM_CTL, SRSO_NO */
+const AMD_LEAF21_EAX = bits(2, 6, 8, 9, 29)
+/** TSA_SQ_NO, TSA_L1_NO */
+const AMD_LEAF21_ECX = bits(1, 2)
 
 const OSXSAVE = 1 << 27
-const MAX_LEAF = 0x16
-const MAX_EXTENDED = 0x80000008
+const MAX_LEAF = { GenuineIntel: 0x16, AuthenticAMD: 0xd } as const
+const MAX_EXTENDED = { GenuineIntel: 0x80000008, AuthenticAMD: 0x80000021 } as const
 
 /** What CPUID needs to know of the vCPU that executes it. */
 export interface CpuidState {
@@ -89,15 +98,17 @@ function text(value: string): number[] {
 /** CPUID of a model. An unknown basic leaf answers like the highest one on Intel, zeros on AMD. */
 export function cpuid(m: CpuModel, leaf: number, subleaf: number, state: CpuidState): CpuidResult {
   const intel = m.vendor === 'GenuineIntel'
-  if (leaf > MAX_LEAF && (leaf < 0x80000000 || leaf > MAX_EXTENDED)) {
+  const maxLeaf = MAX_LEAF[m.vendor]
+  const maxExtended = MAX_EXTENDED[m.vendor]
+  if (leaf > maxLeaf && (leaf < 0x80000000 || leaf > maxExtended)) {
     if (!intel) return [0, 0, 0, 0]
-    leaf = MAX_LEAF
+    leaf = maxLeaf
   }
   const shift = Math.ceil(Math.log2(state.vcpus))
   switch (leaf) {
     case 0: {
       const [b = 0, d = 0, c = 0] = text(m.vendor)
-      return [MAX_LEAF, b, c, d]
+      return [maxLeaf, b, c, d]
     }
     case 1: {
       const siblings = state.vcpus > 1 ? state.vcpus : 0
@@ -125,27 +136,34 @@ export function cpuid(m: CpuModel, leaf: number, subleaf: number, state: CpuidSt
       if (subleaf === 0) return [3, 576, 576, 0]
       return subleaf === 1 ? [1, 0, 0, 0] : [0, 0, 0, 0]
     case 0x15:
-      return intel ? [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0] : [0, 0, 0, 0]
+      return [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0]
     case 0x16:
-      return intel ? [TSC_HZ / 1e6, TSC_HZ / 1e6, CRYSTAL_HZ / 1e6, 0] : [0, 0, 0, 0]
+      return [TSC_HZ / 1e6, TSC_HZ / 1e6, CRYSTAL_HZ / 1e6, 0]
     case 0x80000000: {
       const [b = 0, d = 0, c = 0] = intel ? [0, 0, 0] : text(m.vendor)
-      return [MAX_EXTENDED | 0, b, c, d]
+      return [maxExtended | 0, b, c, d]
     }
     case 0x80000001:
-      return [intel ? 0 : signature(m), 0, EXTENDED_ECX, EXTENDED_EDX]
+      if (intel) return [0, 0, EXTENDED_ECX, EXTENDED_EDX]
+      return [signature(m), 0, EXTENDED_ECX, EXTENDED_EDX | (cpuid(m, 1, 0, state)[3] & AMD_REPEATED_EDX)]
     case 0x80000002:
     case 0x80000003:
     case 0x80000004: {
       const words = text(m.brand.padEnd(48, '\0')).slice((leaf - 0x80000002) * 4)
       return [words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0]
     }
+    case 0x80000005: // L1: KiB << 24 | ways << 16 | lines a tag << 8 | line, for data and code
+      return intel
+        ? [0, 0, 0, 0]
+        : [0, 0, (32 << 24) | (8 << 16) | (1 << 8) | 64, (32 << 24) | (8 << 16) | (1 << 8) | 64]
     case 0x80000006:
       return [0, 0, (1024 << 16) | (8 << 12) | 64, 0]
     case 0x80000007:
       return [0, 0, 0, 1 << 8] // invariant TSC
     case 0x80000008:
-      return [39 | (48 << 8), 0, intel ? 0 : state.vcpus - 1, 0]
+      return intel ? [39 | (48 << 8), 0, 0, 0] : [39 | (48 << 8), AMD_LEAF8_EBX, state.vcpus - 1, 0]
+    case 0x80000021:
+      return [AMD_LEAF21_EAX, 0, AMD_LEAF21_ECX, 0]
     default:
       return [0, 0, 0, 0]
   }

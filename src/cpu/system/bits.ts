@@ -52,6 +52,7 @@ export const EFER_SCE: u64 = 1
 export const EFER_LME: u64 = 1 << 8
 export const EFER_LMA: u64 = 1 << 10
 export const EFER_NXE: u64 = 1 << 11
+export const EFER_AIBRSE: u64 = 1 << 21 // AMD: automatic IBRS
 
 export const DE: i32 = 0
 export const DB: i32 = 1

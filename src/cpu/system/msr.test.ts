@@ -80,6 +80,15 @@ describe('MSRs of the core', () => {
     expect(read(EFER)).toBe(0x100n)
   })
 
+  test('EFER of AMD: automatic IBRS too', () => {
+    m.enter('64')
+    m.set32('AMD', 1)
+    expect(write(EFER, 0x200501n)).toBe('')
+    expect(read(EFER)).toBe(0x200501n)
+    expect(write(EFER, 0x100501n)).toBe('13(0)')
+    m.set32('AMD', 0)
+  })
+
   test('time stamp counter and its adjustment', () => {
     m.enter('64')
     m.core.host['tsc'] = () => 2 ** 40 + 5

@@ -1,9 +1,9 @@
 /** RDMSR and WRMSR (SDM Vol. 4). The MSRs that the core works with are here; the host answers for the rest. */
 import {
-  CPL, CR0, CSTAR, EFER, FMASK, HOST_HI, HOST_LO, KERNEL_GS_BASE, LSTAR, PAT, RAX, RCX, RDX, SEG_BASE, STAR,
+  AMD, CPL, CR0, CSTAR, EFER, FMASK, HOST_HI, HOST_LO, KERNEL_GS_BASE, LSTAR, PAT, RAX, RCX, RDX, SEG_BASE, STAR,
   SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, TSC_AUX, TSC_OFFSET,
 } from './layout'
-import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, GP, SEG_FS, SEG_GS } from './bits'
+import { CR0_PG, EFER_AIBRSE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, GP, SEG_FS, SEG_GS } from './bits'
 import { hostRdmsr, hostTsc, hostWrmsr } from './host'
 import { isCanonical } from './access'
 import { flushAll } from './tlb'
@@ -118,7 +118,9 @@ function isPat(value: u64): bool {
 /** LMA is read-only; LME may not change while paging is on. */
 function writeEfer(p: u32, value: u64): i32 {
   const old = load<u64>(p, EFER)
-  if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) return fault(p, GP, 0)
+  let known = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE
+  if (load<u32>(p, AMD) != 0) known |= EFER_AIBRSE
+  if (value & ~known) return fault(p, GP, 0)
   const next = (value & ~EFER_LMA) | (old & EFER_LMA)
   if (((next ^ old) & EFER_LME) != 0 && (load<u64>(p, CR0) & CR0_PG) != 0) return fault(p, GP, 0)
   store<u64>(p, next, EFER)
