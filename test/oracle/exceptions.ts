@@ -70,7 +70,7 @@ const exceptions: readonly Exception[] = [
   },
   {
     rows: /^(pusha|enter|fstp_f80|fbstp|fnstenv|fnsave|fxsave)/,
-    traps: [PF],
+    traps: [SS, GP, PF],
     ignore: ['memory'],
     why: 'nor what has been stored: these are several accesses',
   },

@@ -81,7 +81,7 @@ export function formsOf(row: Row, mode: Mode): Form[] {
       rm: row.mod === 'mem' ? 'memory' : row.mod === 'reg' ? 'register' : 'any',
       regs: registersOf(inReg?.where, false),
       rms: registersOf(inModrm[0]?.where, true),
-      size: row.rexW ? 64 : sized && (size === 64 || size === 32 || (size === 16 && wide)) ? size : undefined,
+      size: row.rexW ? 64 : sized && (size === 64 || wide) ? (size as 16 | 32 | 64) : undefined,
       default64: options.d64 === true || options.f64 === true,
       addressSize: options.address,
       ignored66: ignored66(row, size, wide, mode),

@@ -163,19 +163,19 @@ static void handler(int signal, siginfo_t *info, void *context) {
   (void)info;
   ucontext_t *uc = context;
   if (!running) {
-    if (signal == SIGALRM) return;
+    if (signal == SIGPROF) return;
     main_segments = take_segments();
     memcpy(main_gregs, uc->uc_mcontext.gregs, sizeof main_gregs);
     memcpy(main_fpu, uc->uc_mcontext.fpregs, fpu_size);
     running = 1;
     current = 0;
   } else {
-    if (signal == SIGALRM) {
+    if (signal == SIGPROF) {
       if (ticks_case != current) ticks = 0;
       ticks_case = current;
       if (++ticks < 4) return;
     }
-    finish(uc, signal == SIGALRM ? TIMEOUT : (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO], take_segments());
+    finish(uc, signal == SIGPROF ? TIMEOUT : (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO], take_segments());
     current++;
   }
   if (current < count)
@@ -266,15 +266,15 @@ int main(void) {
   if (sigaltstack(&alternate, NULL)) fail("sigaltstack");
   struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
   sigfillset(&action.sa_mask);
-  const int signals[] = { SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGALRM };
+  const int signals[] = { SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGPROF };
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
     if (sigaction(signals[i], &action, NULL)) fail("sigaction");
-  struct itimerval tick = { { 0, 50000 }, { 0, 50000 } };
-  if (setitimer(ITIMER_REAL, &tick, NULL)) fail("setitimer");
+  struct itimerval tick = { { 0, 20000 }, { 0, 20000 } };
+  if (setitimer(ITIMER_PROF, &tick, NULL)) fail("setitimer");
   fpu_size = 576; /* legacy area and header: enough for what main itself uses */
   if (count) __asm__ volatile("int3" : : : "memory");
   struct itimerval none = { { 0, 0 }, { 0, 0 } };
-  setitimer(ITIMER_REAL, &none, NULL);
+  setitimer(ITIMER_PROF, &none, NULL);
   for (uint8_t *p = start; p < out;) {
     ssize_t n = write(1, p, (size_t)(out - p));
     if (n <= 0) fail("write");
