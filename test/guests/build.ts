@@ -1,0 +1,46 @@
+/** Builds the test kernels of guests/ with the system's C compiler, into the cache. */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { cacheFolder } from '../../src/cache.ts'
+
+const folder = join(import.meta.dirname, '../../guests')
+const lib = join(folder, 'lib')
+
+/** The test kernels by name; 32-bit ones end in 32, the others in 64. */
+export const guests = readdirSync(folder)
+  .filter((name) => name.endsWith('.c'))
+  .map((name) => name.slice(0, -2))
+
+const flags = (
+  '-O1 -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector -fcf-protection=none ' +
+  '-fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-toplevel-reorder -mgeneral-regs-only -Wall -Werror -Wl,--build-id=none ' +
+  '-Wl,-z,noexecstack -Wl,--no-warn-rwx-segments'
+).split(' ')
+
+/** Path of the built kernel: an ELF file with a PVH entry. */
+export function buildGuest(name: string): string {
+  const bits = name.endsWith('32') ? '32' : '64'
+  const sources = [join(folder, `${name}.c`), join(lib, `start${bits}.S`), join(lib, 'guest.c')]
+  if (bits === '64') sources.push(join(lib, 'long.c'))
+  else sources.push(join(lib, 'protected.c'))
+  const options = [
+    `-m${bits}`,
+    '-I',
+    lib,
+    '-T',
+    join(lib, 'guest.ld'),
+    ...flags,
+    ...(bits === '64' ? ['-mno-red-zone'] : []),
+  ]
+  const hash = createHash('sha256').update(options.join(' '))
+  for (const path of [...sources, join(lib, 'guest.h'), join(lib, 'guest.ld')]) hash.update(readFileSync(path))
+  const path = join(cacheFolder(), `guest-${name}-${hash.digest('hex').slice(0, 16)}`)
+  if (existsSync(path)) return path
+  const temporary = `${path}.${process.pid}`
+  const { status, stderr, error } = spawnSync('gcc', [...options, '-o', temporary, ...sources], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`gcc ${name}: ${error?.message ?? stderr}`)
+  renameSync(temporary, path)
+  return path
+}
