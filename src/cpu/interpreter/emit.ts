@@ -518,7 +518,11 @@ export class HandlerEmitter extends EffectEmitter {
     const c = this.c
     if (this.#form === 't') {
       if (!this.#aimed) this.#aimSegmented(undefined)
-      c.get(P).get((this.#aimed as Target).linear as number).mem('i64.store', S.RIP).i32(0).return()
+      c.get(P)
+        .get((this.#aimed as Target).linear as number)
+        .mem('i64.store', S.RIP)
+        .i32(0)
+        .return()
       return
     }
     if (this.#aimed) this.#goto(this.#aimed)
@@ -530,7 +534,13 @@ export class HandlerEmitter extends EffectEmitter {
     const c = this.c
     const offset = this.pool.take('i64')
     this.#ripAfter()
-    c.get(this.#r).mem('i64.load32_s', R.DISP).op('i64.add').get(this.#r).mem('i64.load32_u', R.IMM).op('i64.and').set(offset)
+    c.get(this.#r)
+      .mem('i64.load32_s', R.DISP)
+      .op('i64.add')
+      .get(this.#r)
+      .mem('i64.load32_u', R.IMM)
+      .op('i64.and')
+      .set(offset)
     this.#checkLimit(offset, when)
     this.#aimed = { record: -1, linear: offset }
   }
@@ -539,7 +549,10 @@ export class HandlerEmitter extends EffectEmitter {
   #checkLimit(offset: number, when: Value | undefined): void {
     const c = this.c
     this.#functionOnly('a check against CS')
-    c.get(offset).get(P).mem('i64.load32_u', S.SEG_LIMIT + 4).op('i64.gt_u')
+    c.get(offset)
+      .get(P)
+      .mem('i64.load32_u', S.SEG_LIMIT + 4)
+      .op('i64.gt_u')
     if (when) {
       this.use(when)
       c.op('i32.and')

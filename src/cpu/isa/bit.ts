@@ -67,13 +67,19 @@ row('bsf', '0F BC /r', 'Gv,Ev', scan(true), { undefinedFlags: 0x895 })
 row('bsr', '0F BD /r', 'Gv,Ev', scan(false), { undefinedFlags: 0x895 })
 
 // No TZCNT: without BMI1 its encoding is BSF's with a prefix that means nothing.
-row('lzcnt', 'F3 0F BD /r', 'Gv,Ev', (s) => {
-  const source = s.read(1)
-  const zeros = s.op(`${source.ty}.clz`, [source])
-  const n = s.size === 16 ? s.sub(zeros, 16) : zeros
-  s.setFlags(s.or(s.isZero(source), s.shl(s.isZero(n), 6)))
-  s.write(0, n)
-}, { undefinedFlags: 0x894 })
+row(
+  'lzcnt',
+  'F3 0F BD /r',
+  'Gv,Ev',
+  (s) => {
+    const source = s.read(1)
+    const zeros = s.op(`${source.ty}.clz`, [source])
+    const n = s.size === 16 ? s.sub(zeros, 16) : zeros
+    s.setFlags(s.or(s.isZero(source), s.shl(s.isZero(n), 6)))
+    s.write(0, n)
+  },
+  { undefinedFlags: 0x894 },
+)
 
 row('popcnt', 'F3 0F B8 /r', 'Gv,Ev', (s) => {
   const source = s.read(1)

@@ -394,7 +394,13 @@ export class Semantics {
   linear(address: Address, bytes: number, write = false, aligned = false): Value {
     if (address.kind === 'flat') return address.value
     const segment = address.segment === undefined ? this.segment() : this.k32(address.segment)
-    const linear = this.compute('segLinear', segment, address.value, this.k32(bytes), this.k32((write ? 1 : 0) | (aligned ? 2 : 0)))
+    const linear = this.compute(
+      'segLinear',
+      segment,
+      address.value,
+      this.k32(bytes),
+      this.k32((write ? 1 : 0) | (aligned ? 2 : 0)),
+    )
     this.failed(this.bin('ge_s', this.state(S.EXC), 0))
     return linear
   }

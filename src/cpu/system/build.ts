@@ -39,16 +39,13 @@ export async function buildSystem(): Promise<Uint8Array<ArrayBuffer>> {
   process.stderr.write('paravirt: compiling the processor (once for each version)\n')
   const asc = (await import('assemblyscript/asc')).default
   let output: Uint8Array<ArrayBuffer> | undefined
-  const { error, stderr } = await asc.main(
-    OPTIONS.split(' '),
-    {
-      readFile: (name: string) => files.get(name.replace(/^\.\//, '')) ?? null,
-      writeFile: (name: string, contents: Uint8Array | string) => {
-        if (name.endsWith('.wasm') && typeof contents !== 'string') output = new Uint8Array(contents)
-      },
-      listFiles: () => [...files.keys()],
+  const { error, stderr } = await asc.main(OPTIONS.split(' '), {
+    readFile: (name: string) => files.get(name.replace(/^\.\//, '')) ?? null,
+    writeFile: (name: string, contents: Uint8Array | string) => {
+      if (name.endsWith('.wasm') && typeof contents !== 'string') output = new Uint8Array(contents)
     },
-  )
+    listFiles: () => [...files.keys()],
+  })
   if (error || !output) throw new Error(`AssemblyScript: ${error?.message ?? 'no output'}\n${stderr.toString()}`)
   writeWhole(cached, output)
   return output

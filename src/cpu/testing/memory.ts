@@ -119,8 +119,6 @@ export function setState(core: TestCore, values: Partial<Record<keyof typeof S, 
 export const PRESENT = 1n
 export const WRITABLE = 2n
 export const USER = 4n
-const ACCESSED = 0x20n
-const DIRTY = 0x40n
 export const LARGE = 0x80n
 export const GLOBAL = 0x100n
 
