@@ -114,6 +114,8 @@ export class Core {
     host: CoreHost
     interpreter?: Interpreter | undefined
     translate?: Translate | undefined
+    /** Nothing happens at a time that depends on the host. */
+    deterministic?: boolean | undefined
   }): Promise<Core> {
     const { ramBytes, host } = options
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
@@ -129,7 +131,11 @@ export class Core {
       WebAssembly.compile(built.bytes),
     ])
     let streams: Streams
-    const translator = new Translator(memory, built, options.translate === 'eager')
+    const { translate = false, deterministic = false } = options
+    const translator = new Translator(memory, built, {
+      eager: translate === 'eager',
+      asynchronous: !deterministic && translate !== 'eager',
+    })
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
     const register = (p: number, offset: number) => (p + offset) >> 2
     const setRegister = (p: number, offset: number, value: number) => {
@@ -196,7 +202,7 @@ export class Core {
       })
     ).exports as unknown as InterpreterExports
     streams = new Streams(memory, built, system, () => vcpus)
-    if (options.translate) {
+    if (translate) {
       translator.connect(streams, system as unknown as WebAssembly.ModuleImports, interpreter)
       streams.onDrop = translator
     }
@@ -211,7 +217,7 @@ export class Core {
       vcpus,
       streams,
       system,
-      translator: options.translate ? translator : undefined,
+      translator: translate ? translator : undefined,
       interpreter,
       host,
     })

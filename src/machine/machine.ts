@@ -111,6 +111,7 @@ export class Machine {
       host,
       interpreter: options.interpreter,
       translate: options.translate,
+      deterministic: options.deterministic,
     })
     state.vcpus = new Vcpus({ core, signature: signature(model), onBootInit: () => state.stop({ kind: 'reset' }) })
     pc = createPc({

@@ -6,10 +6,11 @@
  * for the interpreter at the instruction's record, before that instruction has changed anything.
  */
 import type { Access, Address, Effect, Slot, Value } from '../isa/ir.ts'
-import { accessOf, EffectEmitter, loadOp, storeOp } from '../isa/emitter.ts'
+import { accessOf, EffectEmitter, loadOp, LocalPool, storeOp } from '../isa/emitter.ts'
 import { FlagsKind, NO_SEGMENT, R, S } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
-import type { Ty } from '../wasm/opcodes.ts'
+import { Pseudo } from '../interpreter/pseudo.ts'
+import { REGION_MARGIN } from '../interpreter/records.ts'
 import type { Block, Edge, Instruction, Records } from './graph.ts'
 
 const P = 0
@@ -18,27 +19,31 @@ const JUMP_EXIT = 2
 
 /** Functions that regions import. */
 export interface RegionImports {
-  condition: readonly number[]
+  condition(code: number): number
   procedure(name: string): number
+  /** Type of a region and the table of regions, for tail calls. */
+  readonly regionType: number
+  readonly regionTable: number
 }
 
-/** The flags' producer as far as it is known here; undefined: the canonical locals hold it. */
+/** The flags' producer as far as it is known here; undefined: the local of the kind holds it. The others always do. */
 interface Producer {
   kind: number
   bytes: number
-  res: number
-  b: number | undefined
-  operands: [Value, Value] | undefined
+  /** The locals with the operands of a comparison. */
+  operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
 }
 
 export class RegionEmitter extends EffectEmitter {
   readonly #imports: RegionImports
+  /** Locals of one instruction. */
+  readonly #temporaries: LocalPool
   readonly #records: Records
   readonly #is32: boolean
   readonly #registers: (number | undefined)[] = []
   readonly #written = new Set<number>()
   readonly #local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> &
-    Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB', number>
+    Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** Open labels, innermost last: the block that a br to them reaches. */
   readonly #labels: { block: Block; height: number; loop: boolean }[] = []
   #producer: Producer | undefined
@@ -47,9 +52,12 @@ export class RegionEmitter extends EffectEmitter {
   /** Instructions of this block not yet begun, this one included: what an exit gives back. */
   #unspent = 0
   #condition: Value | undefined
+  #target: Value | undefined
 
   constructor(code: Code, imports: RegionImports, records: Records, is32: boolean) {
-    super(code, { take: (ty: Ty) => code.local(ty) }, 0)
+    const pool = new LocalPool(code)
+    super(code, pool, 0)
+    this.#temporaries = pool
     this.#imports = imports
     this.#records = records
     this.#is32 = is32
@@ -64,6 +72,10 @@ export class RegionEmitter extends EffectEmitter {
       exitLinear: code.local('i64'),
       flagsRes: code.local('i64'),
       flagsB: code.local('i64'),
+      a32: code.local('i32'),
+      b32: code.local('i32'),
+      a64: code.local('i64'),
+      b64: code.local('i64'),
     }
   }
 
@@ -78,7 +90,7 @@ export class RegionEmitter extends EffectEmitter {
     this.#jumpExit()
     this.close()
     this.#writeBack()
-    c.get(this.#local.exitRecord)
+    this.#goOn(this.#local.exitRecord)
     const body = c.bytes
     c.bytes = []
     this.#prologue()
@@ -115,6 +127,18 @@ export class RegionEmitter extends EffectEmitter {
     c.get(P).get(l.budget).op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
   }
 
+  /** Go on at a record: straight in its region if it begins one, else it is what the region returns. */
+  #goOn(record: number): void {
+    const c = this.c
+    c.get(record).mem('i32.load16_u', R.HANDLER).i32(Pseudo.region).op('i32.eq')
+    c.get(this.#local.budget).i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
+    this.open('if')
+    c.get(P).get(record).mem('i32.load', R.DISP)
+    c.returnCallIndirect(this.#imports.regionType, this.#imports.regionTable)
+    this.close()
+    c.get(record)
+  }
+
   /** Go on at a linear address: its record if the execute TLB knows it. */
   #jumpExit(): void {
     const c = this.c
@@ -136,7 +160,8 @@ export class RegionEmitter extends EffectEmitter {
       .tee(record)
     this.open('if')
     c.get(P).get(linear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
-    c.get(record).return()
+    this.#goOn(record)
+    c.return()
     this.close()
     this.close()
     c.get(P).get(linear).mem('i64.store', S.RIP).i32(0).return()
@@ -195,9 +220,11 @@ export class RegionEmitter extends EffectEmitter {
     this.#instruction = b.instructions[0] as Instruction
     this.#bail()
     this.#condition = undefined
+    this.#target = undefined
     b.instructions.forEach((i, n) => {
       this.#instruction = i
       this.#unspent = count - n
+      this.#temporaries.reset()
       this.emit(i.decoded.effects)
     })
     const last = b.instructions.at(-1) as Instruction
@@ -214,7 +241,25 @@ export class RegionEmitter extends EffectEmitter {
       } else return this.#edge(b, b.taken)
     }
     if (b.next) this.#edge(b, b.next)
+    else if (this.#target) this.#return(b, this.#target)
     else if (!last.decoded.ends) throw new Error('a block has no end')
+  }
+
+  /** A computed jump: to where the region's own calls return, or out. */
+  #return(b: Block, target: Value): void {
+    const local = this.#local.exitLinear
+    this.use(target)
+    this.c.set(local)
+    for (const to of b.returns) {
+      const producer = this.#producer
+      this.#linearOf(to.offset)
+      this.c.get(local).op('i64.eq')
+      this.open('if')
+      this.#edge(b, { block: to })
+      this.close()
+      this.#producer = producer
+    }
+    this.#jumpTo(() => this.c.get(local))
   }
 
   /** The condition of the branch that ended the block, if it has one. */
@@ -377,7 +422,9 @@ export class RegionEmitter extends EffectEmitter {
         return this.#branch(e.when)
       case 'jump':
         this.#checkTarget(e.target)
-        return this.#jumpTo(() => this.use(e.target))
+        if (this.#nested) return this.#jumpTo(() => this.use(e.target))
+        this.#target = e.target
+        return
       default:
         throw new Error(`${e.kind} cannot be translated`)
     }
@@ -484,24 +531,30 @@ export class RegionEmitter extends EffectEmitter {
       }
       return
     }
-    const keep = (v: Value): number => {
-      const local = this.pool.take('i64')
-      this.use(v)
-      c.set(local)
-      return local
+    const operands = subtraction(e)
+    const kept =
+      operands && (operands[0].ty === 'i32' ? { ty: 'i32', a: l.a32, b: l.b32 } : { ty: 'i64', a: l.a64, b: l.b64 })
+    if (operands && kept) {
+      this.use(operands[0])
+      this.use(operands[1])
+      c.set(kept.b).set(kept.a)
     }
-    this.#producer = { kind: e.flags, bytes: e.bytes, res: keep(e.res), b: e.b && keep(e.b), operands: subtraction(e) }
+    this.use(e.res)
+    if (e.b) {
+      this.use(e.b)
+      c.set(l.flagsB)
+    }
+    c.set(l.flagsRes)
+    this.#producer = { kind: e.flags, bytes: e.bytes, operands: kept as Producer['operands'] }
   }
 
-  /** Make the canonical locals hold the flags' producer. */
+  /** Make the local of the kind hold the flags' producer. */
   #canonical(): void {
     const c = this.c
     const l = this.#local
     const f = this.#producer
     if (!f) return
     c.i32((f.kind << 2) | Math.log2(f.bytes)).set(l.flagsKind)
-    c.get(f.res).set(l.flagsRes)
-    if (f.b !== undefined) c.get(f.b).set(l.flagsB)
     this.#producer = undefined
   }
 
@@ -521,7 +574,7 @@ export class RegionEmitter extends EffectEmitter {
     const c = this.c
     if (!this.#directCondition(code & ~1)) {
       this.#storeFlags()
-      c.get(P).call(this.#imports.condition[code >> 1] as number)
+      c.get(P).call(this.#imports.condition(code & ~1))
     }
     if (code & 1) c.op('i32.eqz')
   }
@@ -532,13 +585,13 @@ export class RegionEmitter extends EffectEmitter {
     const f = this.#producer
     if (!f) return false
     const zero = (compare: string) => {
-      c.get(f.res).i64(0n).op(`i64.${compare}`)
+      c.get(this.#local.flagsRes).i64(0n).op(`i64.${compare}`)
       return true
     }
     if (f.kind === FlagsKind.EXPLICIT) {
       const bit = ({ 0: 0x800n, 2: 1n, 4: 0x40n, 6: 0x41n, 8: 0x80n, 10: 4n } as Record<number, bigint>)[code]
       if (bit === undefined) return false
-      c.get(f.res).i64(bit).op('i64.and').i64(0n).op('i64.ne')
+      c.get(this.#local.flagsRes).i64(bit).op('i64.and').i64(0n).op('i64.ne')
       return true
     }
     if (code === 4) return zero('eq')
@@ -556,29 +609,23 @@ export class RegionEmitter extends EffectEmitter {
     const compare = ({ 2: 'lt_u', 6: 'le_u', 12: 'lt_s', 14: 'le_s' } as Record<number, string>)[code]
     if (f.kind === FlagsKind.SUB && compare) {
       if (f.operands) {
-        this.use(f.operands[0])
-        this.use(f.operands[1])
-        c.op(`${f.operands[0].ty}.${compare}`)
+        const { ty, a, b } = f.operands
+        c.get(a).get(b).op(`${ty}.${compare}`)
       } else {
         const shift = BigInt(64 - 8 * f.bytes)
         const top = () => {
           if (shift) c.i64(shift).op('i64.shl')
         }
-        c.get(f.res)
-          .get(f.b as number)
-          .op('i64.add')
+        c.get(this.#local.flagsRes).get(this.#local.flagsB).op('i64.add')
         top()
-        c.get(f.b as number)
+        c.get(this.#local.flagsB)
         top()
         c.op(`i64.${compare}`)
       }
       return true
     }
     if (code === 2 && (f.kind === FlagsKind.RES || f.kind === FlagsKind.INC || f.kind === FlagsKind.DEC)) {
-      c.get(f.b as number)
-        .op('i32.wrap_i64')
-        .i32(1)
-        .op('i32.and')
+      c.get(this.#local.flagsB).op('i32.wrap_i64').i32(1).op('i32.and')
       return true
     }
     return false

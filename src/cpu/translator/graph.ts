@@ -16,6 +16,10 @@ export interface Decoded {
   translatable: boolean
   /** Control never reaches the next record. */
   ends: boolean
+  /** Ends with a jump to a computed place: a return, mostly. */
+  jumps: boolean
+  /** Pushes the address of the next instruction: a call, if it branches. */
+  calls: boolean
 }
 
 export interface Instruction {
@@ -38,6 +42,8 @@ export interface Block {
   taken?: Edge
   /** Where control goes otherwise; absent if the last instruction leaves. */
   next?: Edge
+  /** Where a computed jump may go in the region: after its calls. */
+  returns: Block[]
   order: number
   dominator: Block | undefined
   children: Block[]
@@ -47,6 +53,8 @@ export interface Block {
 }
 
 const MAX_INSTRUCTIONS = 400
+/** Places after calls that a return is compared with. */
+const MAX_RETURNS = 4
 
 /** Reads records of one page. */
 export interface Records {
@@ -91,6 +99,7 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
     return known.get(offset)
   }
   const leaders = new Set([entry])
+  const sites = new Set<number>()
   const work = [entry]
   const seen = new Set<number>()
   while (work.length) {
@@ -105,6 +114,12 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
         leaders.add(target)
         work.push(target)
       }
+      const after = offset + i.length
+      if (target >= 0 && i.decoded.calls && after < 4096 && sites.size < MAX_RETURNS) {
+        leaders.add(after)
+        sites.add(after)
+        work.push(after)
+      }
       if (i.decoded.ends) break
       offset += i.length
       if (target >= 0) leaders.add(offset)
@@ -113,13 +128,14 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
   }
   const first = at(entry)
   if (typeof first !== 'object' || !first.decoded.translatable) return undefined
-  return order(buildBlocks(r, entry, leaders, at))
+  return order(buildBlocks(r, entry, leaders, sites, at))
 }
 
 function buildBlocks(
   r: Records,
   entry: number,
   leaders: ReadonlySet<number>,
+  sites: ReadonlySet<number>,
   at: (offset: number) => Instruction | number | undefined,
 ): Block {
   const blocks = new Map<number, Block>()
@@ -135,6 +151,7 @@ function buildBlocks(
     const b: Block = {
       offset,
       instructions: [],
+      returns: [],
       order: -1,
       dominator: undefined,
       children: [],
@@ -150,6 +167,11 @@ function buildBlocks(
       here = i.offset + i.length
       const target = branchTarget(r, i)
       if (target >= 0) b.taken = edge(target)
+      if (i.decoded.jumps && !i.decoded.calls)
+        for (const site of sites) {
+          const e = edge(site)
+          if ('block' in e) b.returns.push(e.block)
+        }
       if (i.decoded.ends) return b
       const next = here < 4096 ? at(here) : undefined
       if (target >= 0 || leaders.has(here) || typeof next !== 'object' || !next.decoded.translatable) {
@@ -163,7 +185,7 @@ function buildBlocks(
 }
 
 function successors(b: Block): Block[] {
-  return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : []))
+  return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : [])).concat(b.returns)
 }
 
 /** Reverse postorder, dominators (Cooper, Harvey, Kennedy), loops and merges; edges that are irreducible become exits. */
@@ -230,12 +252,34 @@ function dominates(a: Block, b: Block): boolean {
 /** Turn edges back to a block that does not dominate their source into exits; true if there was one. */
 function cutIrreducible(blocks: Block[]): boolean {
   let cut = false
-  for (const b of blocks)
+  for (const b of blocks) {
     for (const side of ['taken', 'next'] as const) {
       const e = b[side]
       if (!e || !('block' in e) || e.block.order > b.order || dominates(e.block, b)) continue
       b[side] = { record: (e.block.instructions[0] as Instruction).at }
       cut = true
     }
+    const kept = b.returns.filter((to) => to.order > b.order || dominates(to, b))
+    if (kept.length < b.returns.length) cut = true
+    b.returns = kept
+  }
   return cut
+}
+
+/** The first offset of the straight line that leads to `offset`, as far as it is decoded. */
+export function lineStart(r: Records, offset: number): number {
+  const targets = new Set<number>()
+  const before = new Map<number, Instruction>()
+  for (let at = 0; at < 4096; at++) {
+    const i = instructionAt(r, at)
+    if (typeof i !== 'object' || i.offset !== at) continue
+    const target = branchTarget(r, i)
+    if (target >= 0) targets.add(target)
+    if (!i.decoded.ends && target < 0 && i.decoded.translatable) before.set(at + i.length, i)
+  }
+  for (;;) {
+    const previous = before.get(offset)
+    if (!previous || targets.has(offset)) return offset
+    offset = previous.offset
+  }
 }

@@ -36,12 +36,25 @@ export class Code {
 
   i32(value: number): this {
     this.bytes.push(0x41)
-    return this.#signed(BigInt(value | 0))
+    return this.#signed32(value | 0)
   }
 
   i64(value: bigint): this {
     this.bytes.push(0x42)
+    if (value >= -0x80000000n && value <= 0x7fffffffn) return this.#signed32(Number(value))
     return this.#signed(BigInt.asIntN(64, value))
+  }
+
+  #signed32(value: number): this {
+    for (;;) {
+      const low = value & 0x7f
+      value >>= 7
+      if ((value === 0 && !(low & 0x40)) || (value === -1 && low & 0x40)) {
+        this.bytes.push(low)
+        return this
+      }
+      this.bytes.push(low | 0x80)
+    }
   }
 
   #signed(value: bigint): this {
@@ -73,7 +86,7 @@ export class Code {
 
   /** A numeric or vector instruction; `lanes` are its immediate bytes. */
   op(name: string, lanes?: readonly number[]): this {
-    this.bytes.push(...opcode(name).bytes)
+    for (const byte of opcode(name).bytes) this.bytes.push(byte)
     if (lanes) this.bytes.push(...lanes)
     return this
   }
@@ -82,7 +95,8 @@ export class Code {
   mem(name: string, offset: number): this {
     const bytes = memoryOp[name]
     if (!bytes) throw new Error(`no such memory instruction: ${name}`)
-    this.bytes.push(...bytes, 0)
+    for (const byte of bytes) this.bytes.push(byte)
+    this.bytes.push(0)
     return this.u32(offset)
   }
 
@@ -112,6 +126,11 @@ export class Code {
   }
   callIndirect(type: number, table: number): this {
     this.bytes.push(0x11)
+    this.u32(type)
+    return this.u32(table)
+  }
+  returnCallIndirect(type: number, table: number): this {
+    this.bytes.push(0x13)
     this.u32(type)
     return this.u32(table)
   }

@@ -3,15 +3,15 @@
  * the end of every slice. PROGRAMS=N runs more of them.
  */
 import { expect, test } from 'vitest'
-import { CODE_PAGES, DATA_PAGES, GUEST_RAM, Kernel, writeGuest } from '../../../test/oracle/guest.ts'
-import type { Case } from '../../../test/oracle/native.ts'
-import { Random } from '../../../test/oracle/random.ts'
-import { background, Space } from '../../../test/oracle/space.ts'
-import { setCase, setSystem } from '../../../test/oracle/vcpu.ts'
-import { hashRegisters } from '../../machine/state-hash.ts'
-import { Core, type CoreHost } from '../core.ts'
-import { M, S } from '../layout.ts'
-import { program } from './programs.testing.ts'
+import { CODE_PAGES, DATA_PAGES, GUEST_RAM, writeGuest } from '../oracle/guest.ts'
+import type { Case } from '../oracle/native.ts'
+import { Random } from '../oracle/random.ts'
+import { background, Space } from '../oracle/space.ts'
+import { setCase, setSystem } from '../oracle/vcpu.ts'
+import { hashRegisters } from '../../src/machine/state-hash.ts'
+import { Core, type CoreHost } from '../../src/cpu/core.ts'
+import { M, S } from '../../src/cpu/layout.ts'
+import { program } from './programs.ts'
 
 const PROGRAMS = Number(process.env['PROGRAMS'] ?? 150)
 /** Instructions after which a program has ended. */

@@ -2,12 +2,12 @@
  * Random programs for the translator's tests: a loop of arithmetic, memory, stack, SSE and branches in one page, sometimes
  * with a subroutine, sometimes writing over its own code. They run in the oracle's guest.
  */
-import { littleEndian } from '../../../test/oracle/modrm.ts'
-import type { Case } from '../../../test/oracle/native.ts'
-import { integer, Random } from '../../../test/oracle/random.ts'
-import { Selector } from '../../../test/oracle/segments.ts'
-import { Space } from '../../../test/oracle/space.ts'
-import { fxsave } from '../../../test/oracle/state.ts'
+import { littleEndian } from '../oracle/modrm.ts'
+import type { Case } from '../oracle/native.ts'
+import { integer, Random } from '../oracle/random.ts'
+import { Selector } from '../oracle/segments.ts'
+import { Space } from '../oracle/space.ts'
+import { fxsave } from '../oracle/state.ts'
 
 const RSP = 4
 const RSI = 6

@@ -1,0 +1,25 @@
+/** Where a page's code was seen: counts for each 64-byte line, and which region has the code of an offset. */
+
+const LINE_SHIFT = 6
+
+export class PageSamples<Region> {
+  readonly #counts = new Map<number, number>()
+  readonly #owners = new Map<number, Region>()
+
+  /** Count a sample of an offset, in its line or (exactly) by itself; how many there were. */
+  count(offset: number, exactly: boolean): number {
+    const key = exactly ? offset : (offset >> LINE_SHIFT) * 2 + (this.#owners.has(offset) ? 1 : 0)
+    const count = (this.#counts.get(key) ?? 0) + 1
+    this.#counts.set(key, count)
+    return count
+  }
+
+  owner(offset: number): Region | undefined {
+    return this.#owners.get(offset)
+  }
+
+  /** A region has the code at these offsets; whoever had it first keeps it. */
+  own(offsets: readonly number[], region: Region): void {
+    for (const offset of offsets) if (!this.#owners.has(offset)) this.#owners.set(offset, region)
+  }
+}
