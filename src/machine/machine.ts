@@ -70,7 +70,6 @@ export class Machine {
     })
     const boot = layoutBoot({ ...options.boot, ...firmware, memory: options.memory })
     const state = new RunState()
-    const clock = options.deterministic ? new CountedClock(() => state.vcpus?.count() ?? 0) : new RealClock()
     const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
     const msrs = Array.from({ length: count }, () => new NativeMsrs(model))
     let core: Core
@@ -113,6 +112,8 @@ export class Machine {
       translate: options.translate,
       deterministic: options.deterministic,
     })
+    // Power-on is now: building the core is not the guest's time.
+    const clock = options.deterministic ? new CountedClock(() => state.vcpus.count()) : new RealClock()
     state.vcpus = new Vcpus({ core, signature: signature(model), onBootInit: () => state.stop({ kind: 'reset' }) })
     pc = createPc({
       clock,
