@@ -199,7 +199,7 @@ export function program(seed: string): Case {
     flags: 0x202 | (random.u32() & 0x8d5),
     fsBase: 0n,
     gsBase: 0n,
-    fxsave: fxsave(random, 'int'),
+    fxsave: fxsave(random, random.pick(['int', 'f32', 'f64'])),
     window: Space.DATA,
     memory: new Uint8Array(0),
   }

@@ -6,7 +6,8 @@ import type { Form, Variant } from '../isa/variants.ts'
 /** Procedures without side effects. */
 const pure = new Set(['getFlags', 'mulHigh', 'mulHighSigned', 'crc32'])
 
-function fast(effects: readonly Effect[]): boolean {
+/** Needs no procedure that does something. */
+export function fast(effects: readonly Effect[]): boolean {
   return effects.every((e) => {
     if (e.kind === 'call') return pure.has(e.procedure)
     if (e.kind === 'if') return fast(e.then) && fast(e.else)

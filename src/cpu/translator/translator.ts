@@ -13,6 +13,7 @@ import { canTranslate } from '../interpreter/inline.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
 import { Mode, R, S, Tlb } from '../layout.ts'
 import { Code, ModuleWriter } from '../wasm/module.ts'
+import { withBails } from './bails.ts'
 import { RegionEmitter } from './emit.ts'
 import { lineStart, regionGraph, type Decoded, type Records } from './graph.ts'
 import { regionImports } from './imports.ts'
@@ -227,7 +228,7 @@ export class Translator {
       const form = forms[Math.floor(variant / modes.length) % forms.length] as (typeof forms)[number]
       const size = [0, 16, 32, 64][Math.floor(variant / modes.length / forms.length)] as number
       const real = row.sizes.includes(size) ? size : (row.sizes[0] as number)
-      const { effects } = recordVariant(row, real, form, mode)
+      const effects = withBails(recordVariant(row, real, form, mode).effects)
       known = {
         effects,
         form,

@@ -1,0 +1,28 @@
+/**
+ * Recordings as a region has them: an arm of an `if` that needs a procedure leaves for the interpreter instead, which
+ * does the whole instruction. That is right where nothing was committed before.
+ */
+import { fast } from '../interpreter/inline.ts'
+import type { Effect } from '../isa/ir.ts'
+
+const BAIL: readonly Effect[] = [{ kind: 'fault', when: undefined, vector: 0, error: undefined }]
+
+const commits = (e: Effect): boolean =>
+  e.kind === 'set' ||
+  e.kind === 'store' ||
+  e.kind === 'flags' ||
+  (e.kind === 'if' && [...e.then, ...e.else].some(commits))
+
+/** The effects with their slow arms replaced. */
+export function withBails(effects: readonly Effect[]): readonly Effect[] {
+  const result: Effect[] = []
+  for (const e of effects) {
+    if (e.kind !== 'if' || fast([e]) || result.some(commits)) result.push(e)
+    else {
+      const [then, otherwise] = [withBails(e.then), withBails(e.else)]
+      if (!fast(then) && !fast(otherwise)) result.push(e)
+      else result.push({ ...e, then: fast(then) ? then : BAIL, else: fast(otherwise) ? otherwise : BAIL })
+    }
+  }
+  return result
+}
