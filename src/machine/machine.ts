@@ -16,6 +16,7 @@ import { NativeMsrs } from '../platforms/native/msrs.ts'
 import { CountedClock, RealClock } from './clock.ts'
 import { enter } from './entry.ts'
 import { createPc, type Pc } from './pc.ts'
+import { hostRandom, repeatedRandom } from './random.ts'
 import { SerialOutput } from './serial-output.ts'
 import type { ExitReason, MachineOptions, MachineStats, SerialPort } from './types.ts'
 import { Vcpus } from './vcpus.ts'
@@ -74,7 +75,7 @@ export class Machine {
     const msrs = Array.from({ length: count }, () => new NativeMsrs(model))
     let core: Core
     let pc: Pc
-    let seed = 0x9e3779b9
+    const random = options.deterministic ? repeatedRandom() : hostRandom()
     const host: CoreHost = {
       mmioRead: (vcpu, address, size) => pc.mmio.read(address, size, vcpu),
       mmioWrite: (vcpu, address, size, value) => pc.mmio.write(address, size, value, vcpu),
@@ -95,11 +96,7 @@ export class Machine {
       tsc: () => clock.now(),
       readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
       writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
-      random: () => {
-        if (!options.deterministic) return (Math.random() * 2 ** 32) | 0
-        seed = (Math.imul(seed ^ (seed >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
-        return seed ^ (seed >>> 13)
-      },
+      random,
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
     core = await Core.create({
