@@ -15,6 +15,7 @@ import { dataAddress, fill, flags, fxsave, registers, type Lanes } from './state
 /** Change it to get other cases everywhere. */
 const SEED = 'paravirt 1'
 const LOW32 = 0xffffffffn
+const LONGEST_CODE = 32
 
 export interface RowCase {
   case: Case
@@ -43,15 +44,22 @@ function lanesOf(row: Row, random: Random): Lanes {
   return 'int'
 }
 
-/** Gives an indirect jump or a return a place to go: in registers, or as a frame of any width in memory. */
+/**
+ * Gives an indirect jump or a return a place to go, outside the case's own code: in registers, or as a frame of any
+ * width in memory.
+ */
 function aimAtCode(
   random: Random,
-  c: Pick<Case, 'gpr' | 'selectors'>,
+  c: Pick<Case, 'gpr' | 'selectors' | 'offset'>,
   memory: Uint8Array,
   at: number,
   inRegister: boolean,
 ): void {
-  const target = (): bigint => BigInt(Space.CODE - baseOf(c.selectors[Seg.CS]!) + random.below(Space.CODE_SIZE))
+  const target = (): bigint => {
+    const place = random.below(Space.CODE_SIZE)
+    if (place >= c.offset && place < c.offset + LONGEST_CODE) return target()
+    return BigInt(Space.CODE - baseOf(c.selectors[Seg.CS]!) + place)
+  }
   if (inRegister) for (let r = 0; r < 16; r++) if (r !== RSP) c.gpr[r] = target()
   const width = random.pick([2, 4, 8])
   const stack = BigInt(dataAddress(random, 8) - baseOf(c.selectors[Seg.SS]!))
@@ -103,7 +111,7 @@ function makeCase(row: Row, form: Form, random: Random): RowCase {
   else fill(random, memory, lanes)
   const at = linear - window
   if (/^(jmp|call|ret|iret)/.test(row.name) && random.chance(80))
-    aimAtCode(random, { gpr, selectors }, memory, at, address === undefined)
+    aimAtCode(random, { gpr, selectors, offset }, memory, at, address === undefined)
   else if (/^(mov_to_seg|pop_[a-z]s|l[a-z]s$|lar|lsl|ver|arpl)/.test(row.name) && random.chance(80))
     plantSelectors(random, gpr, address !== undefined, memory, at)
   else if (random.chance(12) && at >= 0 && at + 16 <= size) {
