@@ -25,8 +25,9 @@ const ROM_ADDRESS = 0xf0000
 const ARITHMETIC = 0x8d5
 /** RF stays set for one instruction after an IRET; without instruction breakpoints we need not keep it. */
 const NOT_COMPARED = 0x10000
-/** Without the accessed bit, which QEMU sets in memory only. */
+/** Without the accessed bit, which QEMU sets in memory only, as it does a TSS's busy bit. */
 const ATTRIBUTES = 0xffe
+const BUSY = 2
 const STRING = /^(movs|stos|lods|cmps|scas|ins|outs)b?_/
 
 const undefinedFlags = new Map<string, number>()
@@ -222,6 +223,7 @@ export class Ours {
     // What a null selector leaves in the hidden part is the processor's own business.
     if (attributes & Attr.NULL) return
     check(`${name} limit`, this.#word(S.SEG_LIMIT + 4 * i) >>> 0, theirs.limit)
-    check(`${name} attributes`, attributes & ATTRIBUTES, theirs.attributes & ATTRIBUTES)
+    const mask = i === TR ? ATTRIBUTES & ~BUSY : ATTRIBUTES
+    check(`${name} attributes`, attributes & mask, theirs.attributes & mask)
   }
 }

@@ -20,17 +20,17 @@ export interface Outcome {
   readonly exit: ExitReason['kind']
 }
 
-export async function runHere(kernel: Kernel): Promise<Outcome> {
+/** `slice`: look at the machine so often, in instructions; each slice ends in single ones. */
+export async function runHere(kernel: Kernel, slice?: number): Promise<Outcome> {
   let text = ''
-  const serial = { com1: (bytes: Uint8Array) => (text += Buffer.from(bytes).toString('latin1')) }
-  const boot = { kernel, cmdline }
   const machine = await Machine.create({
     memory: MEMORY,
     cpu: 'inorder',
     platform: 'native',
     deterministic: true,
-    serial,
-    boot,
+    serial: { com1: (bytes) => (text += Buffer.from(bytes).toString('latin1')) },
+    boot: { kernel, cmdline },
+    ...(slice === undefined ? {} : { observe: { every: slice, at() {} } }),
   })
   const { kind } = await machine.run(AbortSignal.timeout(SECONDS * 1000))
   return { lines: linesOf(text), exit: kind }

@@ -132,13 +132,14 @@ export function cli(p: u32): i32 {
   return 0
 }
 
+/** The next instruction is executed by itself: the run loop must know when the shadow has passed. */
 export function sti(p: u32): i32 {
   if (load<u32>(p, CPL) > ioPrivilege(p)) return refuse(p)
   const old = load<u32>(p, SYSFLAGS)
   if ((old & FLAG_IF) == 0) {
     store<u32>(p, old | FLAG_IF, SYSFLAGS)
     store<u32>(p, 1, SHADOW)
-    if (load<u32>(p, IRQ_PENDING) != 0) needEvent(p)
+    needEvent(p)
   }
   return 0
 }

@@ -6,8 +6,8 @@
  */
 import {
   ATTR_DB, ATTR_DPL, ATTR_G, ATTR_L, ATTR_NULL, ATTR_P, ATTR_S, CPL, CR0, DESC_BASE, EFER, EXC, GDTR_BASE,
-  GDTR_LIMIT, LDTR_BASE, LEAVE, LEAVE_CODE, MODE, MODE_B, MODE_D, MODE_FLAT, MODE_LONG, SEG_ATTR, SEG_BASE, SEG_LIMIT,
-  SEG_SELECTOR, SHADOW,
+  GDTR_LIMIT, LDTR_BASE, LEAVE, LEAVE_CODE, LEAVE_EVENT, MODE, MODE_B, MODE_D, MODE_FLAT, MODE_LONG, SEG_ATTR,
+  SEG_BASE, SEG_LIMIT, SEG_SELECTOR, SHADOW,
 } from './layout'
 import { CR0_PE, EFER_LMA, GP, NP, SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_LDTR, SEG_SS, SS } from './bits'
 import { raise } from './faults'
@@ -210,10 +210,16 @@ export function updateMode(p: u32): void {
   store<u32>(p, load<u32>(p, LEAVE) | LEAVE_CODE, LEAVE)
 }
 
-/** MOV and POP to ES, SS, DS, FS or GS. A load of SS inhibits interrupts and #DB until after the next instruction. */
+/**
+ * MOV and POP to ES, SS, DS, FS or GS. A load of SS inhibits interrupts and #DB until after the next instruction, which
+ * the run loop therefore executes by itself.
+ */
 export function loadSegment(p: u32, seg: u32, selector: u32): i32 {
   if (loadSegmentFar(p, seg, selector)) return 1
-  if (seg == SEG_SS) store<u32>(p, 2, SHADOW)
+  if (seg == SEG_SS) {
+    store<u32>(p, 2, SHADOW)
+    store<u32>(p, load<u32>(p, LEAVE) | LEAVE_EVENT, LEAVE)
+  }
   return 0
 }
 
