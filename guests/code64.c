@@ -170,7 +170,8 @@ static void restarted(void) {
     for (int ring = 0; ring <= 3; ring += 3) {
       /* Pages 64 to 79: sources from 10000 on, targets from 20000 on, of which only the first is there. */
       for (int page = 64; page < 80; page++) {
-        for (int j = 0; j < 4096; j++) ((volatile u8 *)(SPARE + 0x40000 + page * 4096ul))[j] = page < 72 ? j * 7 + page : 0;
+        for (int j = 0; j < 512; j++)
+          ((volatile u64 *)(SPARE + 0x40000 + page * 4096ul))[j] = page < 72 ? 0x0701050203060408 * (j + page) : 0;
         map(page, SPARE + 0x40000 + page * 4096ul, page % 8 == 0 ? P | W | U : 0);
       }
       start(cases[i].code, ring);

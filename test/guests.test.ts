@@ -12,7 +12,7 @@ import { runHere, runInTcg } from './guests/run.ts'
 const has = (command: string) => spawnSync(command, ['--version']).status === 0
 
 describe.runIf(has('gcc') && has('qemu-system-x86_64'))('test kernels', () => {
-  test.for(guests)('%s', async (name) => {
+  test.for(guests)('%s', { timeout: 300_000 }, async (name) => {
     const kernel = await loadKernel(buildGuest(name), name)
     const [here, stepped, tcg] = await Promise.all([runHere(kernel), runHere(kernel, 1), runInTcg(kernel)])
     expect(stepped, 'one instruction a slice').toEqual(here)

@@ -6,6 +6,7 @@
 #define ARITHMETIC 0x8d5
 
 struct frame in, out;
+u32 in_data;
 word out_cr2;
 u16 out_ds, out_es, out_fs, out_gs, out_handler_ss;
 word out_handler_flags, out_frame;
@@ -84,8 +85,10 @@ void trap(struct frame *frame) {
   word cr2;
   asm volatile("mov %%cr2, %0" : "=r"(cr2));
   out_cr2 = cr2;
+#ifdef __x86_64__
   asm volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3; mov %%ss, %4"
                : "=rm"(out_ds), "=rm"(out_es), "=rm"(out_fs), "=rm"(out_gs), "=rm"(out_handler_ss));
+#endif
   asm volatile("pushf; pop %0" : "=r"(out_handler_flags));
   out_frame = (word)&frame->ip;
   if (hook && hook(frame)) return;
@@ -98,10 +101,14 @@ static void start(const void *code, u16 cs, u16 ss, u8 *stack) {
   hook = 0;
 }
 
-void kernel(const void *code) { start(code, KERNEL_CS, KERNEL_DS, kernel_stack); }
+void kernel(const void *code) {
+  start(code, KERNEL_CS, KERNEL_DS, kernel_stack);
+  in_data = KERNEL_DS;
+}
 
 void user(const void *code) {
   start(code, sizeof(word) == 8 ? USER_CS64 : USER_CS32, USER_DS, user_stack);
+  in_data = USER_DS;
 }
 
 static int has_error(word vector) { return (0x60227d00u >> vector & 1) && vector < 32; }

@@ -35,6 +35,8 @@ struct frame {
 
 /* What a piece of code starts with. */
 extern struct frame in;
+/* DS and ES; in 64-bit mode they are what the test kernel has. */
+extern u32 in_data;
 /* How it ended. */
 extern struct frame out;
 extern word out_cr2;

@@ -5,7 +5,7 @@
  * page (its bytes changed) is clearing its index table; its records stay as garbage until the arena is full, when
  * everything is dropped at once.
  */
-import { M, R, S, Tlb } from '../layout.ts'
+import { M, Mode, R, S, Tlb } from '../layout.ts'
 import type { Interpreter } from '../interpreter/build.ts'
 import { Pseudo } from '../interpreter/pseudo.ts'
 import { MAX_STRAIGHT } from '../interpreter/records.ts'
@@ -192,6 +192,11 @@ export class Streams {
       if (this.#ends[d.handler]) break
       if (offset >= 4096) {
         this.#pseudo(Pseudo.nextPage, 4095, 0, offset - 4096)
+        break
+      }
+      if ((mode & (Mode.LONG | Mode.FLAT)) === 0) {
+        // The limit of CS, which may be another one next time, is checked where an instruction is looked up.
+        this.#pseudo(Pseudo.lookup, offset, 0, 0)
         break
       }
     }
