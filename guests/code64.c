@@ -159,7 +159,7 @@ static void restarted(void) {
   } cases[] = {
       {"REP MOVS", copy_bytes, 9000, 0x10100, 0x20333},     {"REP MOVS down", copy_down, 9000, 0x13100, 0x23333},
       {"REP MOVS, overlapping", copy_bytes, 5000, 0x10100, 0x10103},
-      {"REP STOS", fill_words, 3000, 0, 0x20ffe},           {"REPE CMPS", compare_bytes, 8000, 0x10fff, 0x21fff},
+      {"REP STOS", fill_words, 3000, 0, 0x20ffe},           {"REPE CMPS", compare_bytes, 8000, 0x10fff, 0x20fff},
       {"REPNE SCAS", scan_bytes, 9000, 0, 0x10ff0},         {"REP INS", read_port, 5000, 0, 0x20ffd},
       {"REP OUTS", write_port, 5000, 0x10ffd, 0},           {"ADD", add_across, 0, 0x10ffd, 0},
       {"MOVUPS", store_across, 0, 0x10ff9, 0},              {"PUSH", push_across, 0, 0x21004, 0},
