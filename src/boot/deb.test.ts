@@ -50,8 +50,21 @@ describe.runIf(spawnSync('dpkg-deb', ['--version']).status === 0)('packages made
     expect((await loadKernel(build('xz'))).entries.pvh).toBe(0x1000850)
   })
 
+  test('one after another, read to the end or not', { timeout: 30_000 }, async () => {
+    const deb = build('xz')
+    for (let i = 0; i < 300; i++) {
+      for await (const { path } of debFiles(deb, 'test')) if (i % 2 === 0 && path === '/boot') break
+    }
+    expect(await Array.fromAsync(debFiles(deb, 'test'))).not.toEqual([])
+  })
+
   test('damaged packages', async () => {
     const deb = build('xz')
+    // Only the check at the end of the stream tells.
+    const changed = new Uint8Array(deb)
+    const footer = Buffer.from(deb).lastIndexOf('YZ')
+    changed[footer - 6]! ^= 1
+    await expect(Array.fromAsync(debFiles(changed, 'test'))).rejects.toThrow(/damaged package/)
     await expect(loadKernel(deb.subarray(0, -100))).rejects.toThrow(/damaged package \(truncated\)/)
     await expect(loadKernel(deb.subarray(0, 100))).rejects.toThrow(/damaged package/)
     const damaged = new Uint8Array(deb)

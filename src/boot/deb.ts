@@ -66,7 +66,18 @@ const fileTypes: Readonly<Record<string, number>> = {
 }
 
 async function* tarFiles(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<DebFile> {
-  const take = reader(pieces)
+  const iterator = pieces[Symbol.asyncIterator]()
+  try {
+    yield* members(iterator)
+    // What follows is padding; the end of the stream tells whether all of it was right.
+    while (!(await iterator.next()).done);
+  } finally {
+    await iterator.return?.()
+  }
+}
+
+async function* members(iterator: AsyncIterator<Uint8Array>): AsyncGenerator<DebFile> {
+  const take = reader(iterator)
   let longName: string | undefined
   let longLink: string | undefined
   for (;;) {
@@ -111,8 +122,7 @@ async function* tarFiles(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<DebF
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes).replace(/\0[^]*$/, '')
 
 /** Takes exactly so many bytes at a time from a stream of pieces. */
-function reader(pieces: AsyncIterable<Uint8Array>): (length: number) => Promise<Uint8Array> {
-  const iterator = pieces[Symbol.asyncIterator]()
+function reader(iterator: AsyncIterator<Uint8Array>): (length: number) => Promise<Uint8Array> {
   let rest: Uint8Array = new Uint8Array(0)
   return async (length) => {
     const result = new Uint8Array(length)

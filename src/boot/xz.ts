@@ -7,6 +7,7 @@ import {
   LZMA_DATA_ERROR,
   LZMA_FINISH,
   LZMA_FORMAT_ERROR,
+  LZMA_MEM_ERROR,
   LZMA_MEMLIMIT_ERROR,
   LZMA_OK,
   LZMA_RUN,
@@ -19,6 +20,7 @@ const CHUNK = 1 << 18
 const messages: Readonly<Record<number, string>> = {
   [LZMA_DATA_ERROR]: 'damaged XZ data',
   [LZMA_FORMAT_ERROR]: 'not XZ data',
+  [LZMA_MEM_ERROR]: 'XZ data that needs too much memory',
   [LZMA_MEMLIMIT_ERROR]: 'XZ data that needs too much memory',
 }
 
