@@ -12,6 +12,7 @@ u16 out_ds, out_es, out_fs, out_gs, out_handler_ss;
 word out_handler_flags, out_frame;
 int show;
 int (*hook)(struct frame *);
+void (*runner)(struct frame *);
 _Noreturn void run_end(void);
 
 static void put(char c) { outb(COM1, c); }
@@ -99,6 +100,7 @@ void trap(struct frame *frame) {
 static void start(const void *code, u16 cs, u16 ss, u8 *stack) {
   in = (struct frame){.ip = (word)code, .cs = cs, .ss = ss, .sp = (word)stack, .flags = 2};
   hook = 0;
+  runner = run;
 }
 
 void kernel(const void *code) {
@@ -125,7 +127,7 @@ static void put_end(void) {
   static const char *const names[] = {"ax", "cx", "dx", "bx", 0,     "bp",  "si",  "di",
                                       "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
   print("v=%x", out.vector);
-  if (has_error(out.vector)) print(" e=%x", out.error);
+  if (has_error(out.vector) && runner == run) print(" e=%x", out.error);
   if (out.vector == 14) print(" cr2=%p", out_cr2);
   put_relative("ip", out.ip, in.ip);
   if (out.sp != in.sp) put_relative("sp", out.sp, in.sp);
@@ -140,7 +142,7 @@ static void put_end(void) {
 }
 
 void go(const char *name, ...) {
-  run(&in);
+  runner(&in);
   print("\n");
   va_list list;
   va_start(list, name);

@@ -68,6 +68,15 @@ void user(const void *code);
 /* Runs it; begins a line with the name and what became of it. What is printed next is added to the line. */
 void go(const char *name, ...);
 void run(struct frame *);
+/* What `go` runs it with: `run`, or something else after `real`. */
+extern void (*runner)(struct frame *);
+#ifndef __x86_64__
+/* `in` for 16-bit code in real mode, at 1000:0. Exceptions have no error codes there. */
+void real(const void *code);
+#define REAL_SS 0x2000
+#define REAL_DS 0x3000
+#define REAL_ES 0x4000
+#endif
 
 /* %s, %x and %p (words), %d; %p names places in the test kernel. */
 void print(const char *format, ...);

@@ -24,7 +24,7 @@ export function buildGuest(name: string): string {
   const bits = name.endsWith('32') ? '32' : '64'
   const sources = [join(folder, `${name}.c`), join(lib, `start${bits}.S`), join(lib, 'guest.c')]
   if (bits === '64') sources.push(join(lib, 'long.c'))
-  else sources.push(join(lib, 'protected.c'))
+  else sources.push(join(lib, 'protected.c'), join(lib, 'real.S'), join(lib, 'real.c'))
   const options = [
     `-m${bits}`,
     '-I',
