@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Kernel } from '../../src/boot/kernel.ts'
 import { layoutBoot } from '../../src/boot/layout.ts'
 import { Machine } from '../../src/machine/machine.ts'
-import type { ExitReason } from '../../src/machine/types.ts'
+import type { ExitReason, MachineOptions } from '../../src/machine/types.ts'
 import { cpuModel } from '../../src/platforms/cpu-models.ts'
 import { qemuCpu } from '../qemu/cpu.ts'
 import { bootArguments } from '../qemu/entry.ts'
@@ -20,8 +20,10 @@ export interface Outcome {
   readonly exit: ExitReason['kind']
 }
 
-/** `slice`: look at the machine so often, in instructions; each slice ends in single ones. */
-export async function runHere(kernel: Kernel, slice?: number): Promise<Outcome> {
+export async function runHere(
+  kernel: Kernel,
+  options: Pick<MachineOptions, 'observe' | 'translate'> = {},
+): Promise<Outcome> {
   let text = ''
   const machine = await Machine.create({
     memory: MEMORY,
@@ -30,7 +32,7 @@ export async function runHere(kernel: Kernel, slice?: number): Promise<Outcome> 
     deterministic: true,
     serial: { com1: (bytes) => (text += Buffer.from(bytes).toString('latin1')) },
     boot: { kernel, cmdline },
-    ...(slice === undefined ? {} : { observe: { every: slice, at() {} } }),
+    ...options,
   })
   const { kind } = await machine.run(AbortSignal.timeout(SECONDS * 1000))
   return { lines: linesOf(text), exit: kind }
