@@ -266,6 +266,31 @@ CODE(movs_code, "movsl");
 CODE(lods_rep, "rep lodsl");
 CODE(enter_code, "enter $0, $0");
 
+CODE(sse_divide, "ldmxcsr (%rsi)\nxorps %xmm0, %xmm0\nmov $1, %eax\ncvtsi2ss %eax, %xmm1\ndivss %xmm0, %xmm1\nstmxcsr 4(%rsi)\nmov 4(%rsi), %ebx");
+CODE(x87_divide, "fninit\nfldcw (%rsi)\nfld1\nfldz\nfdivrp\nfnstsw %ax\nnop\nfwait\nnop");
+CODE(x87_divide_store, "fninit\nfldcw (%rsi)\nfld1\nfldz\nfdivrp\nfst 8(%rsi)");
+CODE(x87_no_wait, "fninit\nfldcw (%rsi)\nfld1\nfldz\nfdivrp\nfnstcw 8(%rsi)\nfnclex\nfwait");
+CODE(mmx_after, "fninit\nfldcw (%rsi)\nfld1\nfldz\nfdivrp\npxor %mm0, %mm0");
+
+/* Unmasked floating-point exceptions. */
+static void fpu_exceptions(void) {
+  word cr4 = read_cr4();
+  for (int on = 0; on < 2; on++) {
+    write_cr4(on ? cr4 : cr4 & ~0x400ul); /* OSXMMEXCPT */
+    for (int ring = 0; ring <= 3; ring += 3) {
+      start(sse_divide, ring), *(u32 *)PAGE(8) = 0x1d80, go("SSE division by zero, OSXMMEXCPT %d, ring %d", on, ring);
+      start(sse_divide, ring), *(u32 *)PAGE(8) = 0x1f80, go("SSE division by zero, masked, OSXMMEXCPT %d, ring %d", on, ring);
+    }
+  }
+  write_cr4(cr4);
+  static const u8 *const codes[] = {x87_divide, x87_divide_store, x87_no_wait, mmx_after};
+  for (int code = 0; code < 4; code++)
+    for (int masked = 0; masked < 2; masked++) {
+      start(codes[code], 3), *(u16 *)PAGE(8) = masked ? 0x37f : 0x37b, go("x87 division by zero, code %d, masked %d", code, masked);
+      asm volatile("fninit");
+    }
+}
+
 static void alignment(void) {
   write_cr0(read_cr0() | CR0_AM);
   for (int i = 0; i < 4096; i++) ((volatile u8 *)PAGE(8))[i] = i;
@@ -335,6 +360,7 @@ int main(void) {
   debug_registers();
   ports();
   fpu();
+  fpu_exceptions();
   alignment();
   tables();
   fatal();
