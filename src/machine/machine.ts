@@ -106,7 +106,7 @@ export class Machine {
       amd: model.vendor === 'AuthenticAMD',
       host,
       interpreter: options.interpreter,
-      translate: options.translate,
+      translate: options.translate ?? true,
       deterministic: options.deterministic,
     })
     // Power-on is now: building the core is not the guest's time.

@@ -27,7 +27,7 @@ export interface MachineOptions {
   readonly deterministic?: boolean
   /** Look at a deterministic machine whenever it has executed another `every` instructions. */
   readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
-  /** Translate hot code to WebAssembly. */
+  /** Translate hot code to WebAssembly; default true. */
   readonly translate?: Translate
   /** Another build of the interpreter than the default (bench/handlers.ts). */
   readonly interpreter?: Interpreter
