@@ -3,7 +3,7 @@ import { REGION } from '../interpreter/build.ts'
 import { procedures } from '../isa/procedures.ts'
 import type { ModuleWriter } from '../wasm/module.ts'
 import type { Ty } from '../wasm/opcodes.ts'
-import type { RegionImports } from './emit.ts'
+import type { RegionImports } from './state.ts'
 
 function signature(name: string): { params: readonly Ty[]; results: readonly Ty[] } {
   if (name === 'tryRead' || name === 'tryWrite') return { params: ['i32', 'i64', 'i32'], results: ['i32'] }

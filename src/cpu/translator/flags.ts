@@ -1,0 +1,155 @@
+/**
+ * Arithmetic flags in a region: the operands of their last producer in locals, and what is known of it here. Conditions
+ * are made from them directly where that is short.
+ */
+import type { Effect, Value } from '../isa/ir.ts'
+import { FlagsKind, S } from '../layout.ts'
+import { P, RegionState } from './state.ts'
+
+/** The flags' producer as far as it is known here; undefined: the local of the kind holds it. The others always do. */
+interface Producer {
+  kind: number
+  bytes: number
+  /** The locals with the operands of a comparison. */
+  operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
+}
+
+export abstract class RegionFlags extends RegionState {
+  protected producer: Producer | undefined
+
+  protected flagsEffect(e: Extract<Effect, { kind: 'flags' }>): void {
+    const c = this.c
+    const l = this.local
+    if (this.nested) {
+      c.i32((e.flags << 2) | Math.log2(e.bytes)).set(l.flagsKind)
+      this.use(e.res)
+      c.set(l.flagsRes)
+      if (e.b) {
+        this.use(e.b)
+        c.set(l.flagsB)
+      }
+      return
+    }
+    const operands = subtraction(e)
+    const kept =
+      operands && (operands[0].ty === 'i32' ? { ty: 'i32', a: l.a32, b: l.b32 } : { ty: 'i64', a: l.a64, b: l.b64 })
+    if (operands && kept) {
+      this.use(operands[0])
+      this.use(operands[1])
+      c.set(kept.b).set(kept.a)
+    }
+    this.use(e.res)
+    if (e.b) {
+      this.use(e.b)
+      c.set(l.flagsB)
+    }
+    c.set(l.flagsRes)
+    this.producer = { kind: e.flags, bytes: e.bytes, operands: kept as Producer['operands'] }
+  }
+
+  /** Make the local of the kind hold the flags' producer. */
+  protected canonical(): void {
+    const c = this.c
+    const l = this.local
+    const f = this.producer
+    if (!f) return
+    c.i32((f.kind << 2) | Math.log2(f.bytes)).set(l.flagsKind)
+    this.producer = undefined
+  }
+
+  /** Put the flags into the state block, for a function that reads them there. */
+  protected storeFlags(): void {
+    const c = this.c
+    const l = this.local
+    const f = this.producer
+    this.canonical()
+    this.producer = f
+    c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
+    c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
+    c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
+  }
+
+  protected conditionValue(code: number): void {
+    const c = this.c
+    if (!this.#directCondition(code & ~1)) {
+      this.storeFlags()
+      c.get(P).call(this.imports.condition(code & ~1))
+    }
+    if (code & 1) c.op('i32.eqz')
+  }
+
+  /** The condition from the known producer, if there is a short way: true when it is on the stack. */
+  #directCondition(code: number): boolean {
+    const c = this.c
+    const f = this.producer
+    if (!f) return false
+    const zero = (compare: string) => {
+      c.get(this.local.flagsRes).i64(0n).op(`i64.${compare}`)
+      return true
+    }
+    if (f.kind === FlagsKind.EXPLICIT) {
+      const bit = ({ 0: 0x800n, 2: 1n, 4: 0x40n, 6: 0x41n, 8: 0x80n, 10: 4n } as Record<number, bigint>)[code]
+      if (bit === undefined) return false
+      c.get(this.local.flagsRes).i64(bit).op('i64.and').i64(0n).op('i64.ne')
+      return true
+    }
+    if (code === 4) return zero('eq')
+    if (code === 8) return zero('lt_s')
+    if (f.kind === FlagsKind.LOGIC) {
+      if (code === 0 || code === 2) {
+        c.i32(0)
+        return true
+      }
+      if (code === 6) return zero('eq')
+      if (code === 12) return zero('lt_s')
+      if (code === 14) return zero('le_s')
+      return false
+    }
+    const compare = ({ 2: 'lt_u', 6: 'le_u', 12: 'lt_s', 14: 'le_s' } as Record<number, string>)[code]
+    if (f.kind === FlagsKind.SUB && compare) {
+      if (f.operands) {
+        const { ty, a, b } = f.operands
+        c.get(a).get(b).op(`${ty}.${compare}`)
+      } else {
+        const shift = BigInt(64 - 8 * f.bytes)
+        const top = () => {
+          if (shift) c.i64(shift).op('i64.shl')
+        }
+        c.get(this.local.flagsRes).get(this.local.flagsB).op('i64.add')
+        top()
+        c.get(this.local.flagsB)
+        top()
+        c.op(`i64.${compare}`)
+      }
+      return true
+    }
+    if (code === 2 && (f.kind === FlagsKind.RES || f.kind === FlagsKind.INC || f.kind === FlagsKind.DEC)) {
+      c.get(this.local.flagsB).op('i32.wrap_i64').i32(1).op('i32.and')
+      return true
+    }
+    return false
+  }
+
+  protected nestedIf(e: Extract<Effect, { kind: 'if' }>): void {
+    if (touchesFlags(e.then) || touchesFlags(e.else)) this.canonical()
+    this.nested++
+    this.if(e)
+    this.nested--
+  }
+}
+
+function touchesFlags(effects: readonly Effect[]): boolean {
+  return effects.some((e) => e.kind === 'flags' || (e.kind === 'if' && (touchesFlags(e.then) || touchesFlags(e.else))))
+}
+
+/** The operands of a 32- or 64-bit comparison, so that conditions compare them directly. */
+function subtraction(e: Extract<Effect, { kind: 'flags' }>): [Value, Value] | undefined {
+  if (e.flags !== FlagsKind.SUB || e.bytes < 4) return undefined
+  let d = e.res.definition
+  if (e.bytes === 4) {
+    if (d.kind !== 'pure' || d.op !== 'i64.extend_i32_s') return undefined
+    d = (d.args[0] as Value).definition
+  }
+  if (d.kind !== 'pure' || d.op !== (e.bytes === 4 ? 'i32.sub' : 'i64.sub')) return undefined
+  return [d.args[0] as Value, d.args[1] as Value]
+}

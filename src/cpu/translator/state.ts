@@ -1,0 +1,174 @@
+/**
+ * What a region's code knows at each place: which locals hold the guest's registers, and where the fields of the
+ * instruction's record are. The layers above add flags, memory, and control.
+ */
+import type { Access, Slot, Value } from '../isa/ir.ts'
+import { EffectEmitter, loadOp, LocalPool, storeOp } from '../isa/emitter.ts'
+import { NO_SEGMENT, R, S } from '../layout.ts'
+import type { Code } from '../wasm/module.ts'
+import type { Instruction, Records } from './graph.ts'
+
+/** The state block's parameter. */
+export const P = 0
+
+/** Functions that regions import. */
+export interface RegionImports {
+  condition(code: number): number
+  procedure(name: string): number
+  /** Type of a region and the table of regions, for tail calls. */
+  readonly regionType: number
+  readonly regionTable: number
+}
+
+export abstract class RegionState extends EffectEmitter {
+  protected readonly imports: RegionImports
+  /** Locals of one instruction. */
+  protected readonly temporaries: LocalPool
+  protected readonly records: Records
+  protected readonly is32: boolean
+  protected readonly registers: (number | undefined)[] = []
+  protected readonly written = new Set<number>()
+  protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> &
+    Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
+  /** Nesting of conditional effects within the instruction. */
+  protected nested = 0
+  protected instruction!: Instruction
+
+  constructor(code: Code, imports: RegionImports, records: Records, is32: boolean) {
+    const pool = new LocalPool(code)
+    super(code, pool, 0)
+    this.temporaries = pool
+    this.imports = imports
+    this.records = records
+    this.is32 = is32
+    this.local = {
+      budget: code.local('i32'),
+      exitRecord: code.local('i32'),
+      tlbRead: code.local('i32'),
+      tlbWrite: code.local('i32'),
+      flagsKind: code.local('i32'),
+      pageLinear: code.local('i64'),
+      gen: code.local('i64'),
+      exitLinear: code.local('i64'),
+      flagsRes: code.local('i64'),
+      flagsB: code.local('i64'),
+      a32: code.local('i32'),
+      b32: code.local('i32'),
+      a64: code.local('i64'),
+      b64: code.local('i64'),
+    }
+  }
+
+  /** Leave for the interpreter at this instruction if the value on the stack is non-zero. */
+  protected abstract bail(): void
+
+  protected register(n: number): number {
+    return (this.registers[n] ??= this.c.local('i64'))
+  }
+
+  /** The byte offset from p that a slot names here. */
+  protected slotOffset(slot: Slot): number {
+    if (!slot.field) return slot.offset
+    const at = { A: R.A, B: R.B, C: R.BASE, X: R.INDEX }[slot.field]
+    return slot.offset + this.recordByte(at)
+  }
+
+  protected recordByte(at: number): number {
+    const word = this.records.i32[(this.instruction.fields + at) >> 2] as number
+    return (word >>> ((at & 3) * 8)) & 0xff
+  }
+
+  protected getSlot(slot: Slot, access: Access): void {
+    const c = this.c
+    if (slot.offset === -2) return void c.get(P)
+    if (slot.offset === -1)
+      return void c.i32(this.recordByte({ A: R.A, B: R.B, C: R.BASE, X: R.INDEX }[slot.field ?? 'A']))
+    const offset = this.slotOffset(slot)
+    if (offset >= S.ZERO) return void c.get(P).mem(loadOp(access), offset)
+    c.get(this.register(offset >> 3))
+    if (access === 64) return
+    c.op('i32.wrap_i64')
+    if (offset & 7) c.i32(8).op('i32.shr_u')
+    if (access === 8) c.i32(0xff).op('i32.and')
+    if (access === 16) c.i32(0xffff).op('i32.and')
+  }
+
+  protected setSlot(slot: Slot, access: Access, value: Value): void {
+    const c = this.c
+    const offset = this.slotOffset(slot)
+    if (offset >= S.ZERO) {
+      c.get(P)
+      this.use(value)
+      return void c.mem(storeOp(access, value.ty), offset)
+    }
+    const n = offset >> 3
+    const register = this.register(n)
+    this.written.add(n)
+    if (access === 64) {
+      this.use(value)
+      return void c.set(register)
+    }
+    const mask = access === 8 ? 0xffn : 0xffffn
+    const shift = BigInt((offset & 7) * 8)
+    c.get(register)
+      .i64(~(mask << shift))
+      .op('i64.and')
+    this.use(value)
+    if (value.ty === 'i32') c.op('i64.extend_i32_u')
+    c.i64(mask).op('i64.and')
+    if (shift) c.i64(shift).op('i64.shl')
+    c.op('i64.or').set(register)
+  }
+
+  protected tlbPart(part: number): void {
+    if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
+    else this.c.get(part === S.TLB_READ ? this.local.tlbRead : this.local.tlbWrite)
+  }
+  protected generation(): void {
+    this.c.get(this.local.gen)
+  }
+  protected procedure(name: string): number {
+    return this.imports.procedure(name)
+  }
+
+  protected addressOf(): void {
+    const c = this.c
+    const base = this.recordByte(R.BASE)
+    const index = this.recordByte(R.INDEX)
+    const disp = BigInt(this.records.i32[(this.instruction.fields + R.DISP) >> 2] as number)
+    const form = this.instruction.decoded.form
+    const slot = (offset: number) => {
+      if (offset === S.PAGE_LINEAR) c.get(this.local.pageLinear)
+      else c.get(this.register(offset >> 3))
+    }
+    const plain = form === 'b' ? base : base & 0xf8
+    let empty = true
+    if (plain !== S.ZERO) {
+      slot(plain)
+      empty = false
+    }
+    if (form !== 'b' && (index & 0xf8) !== S.ZERO) {
+      slot(index & 0xf8)
+      if (index & 3) c.i64(BigInt(index & 3)).op('i64.shl')
+      if (!empty) c.op('i64.add')
+      empty = false
+    }
+    if (empty) c.i64(disp)
+    else if (disp) c.i64(disp).op('i64.add')
+    if (form === 'd') c.i64(0xffffffffn).op('i64.and')
+    if (form === 'x' && (base & 7) !== NO_SEGMENT)
+      c.get(P)
+        .mem('i64.load', S.SEG_BASE + (base & 7) * 8)
+        .op('i64.add')
+  }
+
+  protected afterInstruction(): void {
+    const { offset, length } = this.instruction
+    this.linearOf(offset + length)
+  }
+
+  protected linearOf(offset: number): void {
+    this.c.get(this.local.pageLinear).i64(BigInt(offset)).op('i64.add')
+    if (this.is32) this.c.i64(0xffffffffn).op('i64.and')
+  }
+}
