@@ -31,6 +31,7 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--cpus <N>', 'virtual processors, which take turns', '1')
     .option('--cpu <MODEL>', 'processor model')
     .option('--on <PLATFORM>', 'what the machine pretends to be', 'native')
+    .option('--features <LIST>', "changes to the platform's features, as pv-eoi,no-steal-time")
     .option('--exec <COMMAND>', 'run a command in the default initramfs, print its output, exit with its code')
     .option('--timeout <SECONDS>', 'give up after this time')
     .option('--stats', 'print instructions, time and memory to stderr at the end')

@@ -45,6 +45,14 @@ export function parseCpus(text: string): number {
   return count
 }
 
+/** `a,no-b`: changes to a platform's features. */
+export function parseFeatures(text: string, platform: string, features: readonly string[]): string[] {
+  const changes = text.split(',').map((change) => change.trim())
+  if (features.length === 0) throw new InputError(`--features: ${platform} has none to choose`)
+  for (const change of changes) parseName(`feature of ${platform}`, change.replace(/^no-/, ''), features)
+  return changes
+}
+
 /** One of `names`. */
 export function parseName<Name extends string>(what: string, text: string, names: readonly Name[]): Name {
   const found = names.find((name) => name === text)

@@ -12,10 +12,10 @@ import { buildInitramfs } from '../initramfs/build.ts'
 import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
 import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
-import { cpuModels } from '../platforms/cpu-models.ts'
-import { platforms } from '../platforms/index.ts'
+import { cpuModels } from '../cpu/models.ts'
+import { definitions, platforms } from '../platforms/index.ts'
 import { kernelCommandLine } from './command-line.ts'
-import { parseCpus, parseMemory, parseName, parseTimeout } from './options.ts'
+import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
 
 /** As commander gives them: texts, or absent. */
@@ -26,6 +26,7 @@ export interface RunOptions {
   readonly cpus: string
   readonly cpu?: string
   readonly on: string
+  readonly features?: string
   readonly exec?: string
   readonly timeout?: string
   readonly stats?: true
@@ -37,6 +38,10 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   const memory = parseMemory(options.memory)
   const cpus = parseCpus(options.cpus)
   const platform = parseName('platform', options.on, platforms)
+  const features =
+    options.features === undefined
+      ? []
+      : parseFeatures(options.features, platform, Object.keys(definitions[platform].features))
   const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
   if (exec !== undefined && initrd !== undefined)
@@ -49,8 +54,14 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     initrd: given ?? (await defaultInitramfs(kernel, exec)),
     cmdline: kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() }),
   }
-  const start = (serial: MachineOptions['serial']) => Machine.create({ memory, cpus, platform, cpu, boot, serial })
+  const start = (serial: MachineOptions['serial']) =>
+    Machine.create({ memory, cpus, platform, features, cpu, boot, serial, onReport: report })
   return supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
+}
+
+/** The guest's last words go where errors go. */
+function report(lines: readonly string[]): void {
+  for (const line of lines) process.stderr.write(`${line}\n`)
 }
 
 /** A file, or where there is none a Debian package of this name. */

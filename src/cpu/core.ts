@@ -48,6 +48,7 @@ export interface SystemExports {
   notifyMarked(page: number): void
   dropExec(p: number): void
   flushAll(p: number): void
+  flushPage(p: number, linear: bigint): void
   raise(p: number, vector: number, error: number): void
   raiseNoError(p: number, vector: number): void
   updateMode(p: number): void
@@ -228,7 +229,10 @@ export class Core {
     if (address < 0 || address + bytes.length > this.ramBytes)
       throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + bytes.length}`)
     for (let page = address >>> 12; page <= (address + bytes.length - 1) >>> 12; page++)
-      if (this.u64[(M.CODE_MARKS >> 3) + page] !== 0n) this.streams.codeWritten(page)
+      if (this.u64[(M.CODE_MARKS >> 3) + page] !== 0n) {
+        this.streams.codeWritten(page)
+        for (const p of this.vcpus) this.#leave(p, Leave.CODE)
+      }
     this.u8.set(bytes, M.RAM + address)
   }
 
@@ -241,15 +245,19 @@ export class Core {
 
   /** Make a vCPU look at its interrupts at the next instruction boundary. */
   kick(vcpu: number): void {
-    const at = ((this.vcpus[vcpu] as number) + S.LEAVE) >> 2
-    this.i32[at] = (this.i32[at] as number) | Leave.EVENT
+    this.#leave(this.vcpus[vcpu] as number, Leave.EVENT)
+  }
+
+  #leave(p: number, why: number): void {
+    const at = (p + S.LEAVE) >> 2
+    this.i32[at] = (this.i32[at] as number) | why
   }
 
   /** Make the running slice of a vCPU end at the next instruction boundary with `exit`. */
   stop(vcpu: number, exit: number): void {
     const p = this.vcpus[vcpu] as number
     this.i32[(p + S.EXIT) >> 2] = exit
-    this.i32[(p + S.LEAVE) >> 2] = (this.i32[(p + S.LEAVE) >> 2] as number) | Leave.HOST
+    this.#leave(p, Leave.HOST)
   }
 
   /** Instructions left of the slice that is running; exact whenever the core calls its host. */

@@ -11,9 +11,12 @@ import { layoutBoot } from '../boot/layout.ts'
 import { Core, type CoreHost } from '../cpu/core.ts'
 import { Exit, MAXPHYADDR, S } from '../cpu/layout.ts'
 import { isApicMsr } from '../devices/lapic/registers.ts'
-import { cpuid, cpuModel, signature, type CpuidState } from '../platforms/cpu-models.ts'
-import { NativeMsrs } from '../platforms/native/msrs.ts'
+import { cpuid, cpuModel, signature, type CpuidState } from '../cpu/models.ts'
+import { Observer } from '../paravirt/observe.ts'
+import { chosenFeatures, type Platform, type PlatformDefinition } from '../paravirt/platform.ts'
+import { definitions } from '../platforms/index.ts'
 import { CountedClock, RealClock } from './clock.ts'
+import { machineEffects } from './effects.ts'
 import { enter } from './entry.ts'
 import { createPc, type Pc } from './pc.ts'
 import { hostRandom, repeatedRandom } from './random.ts'
@@ -32,6 +35,8 @@ const SERIAL_PORTS: readonly SerialPort[] = ['com1', 'com2', 'com3', 'com4']
 export class Machine {
   readonly serial: readonly { send(bytes: Uint8Array): void }[]
   readonly core: Core
+  /** What the guest asks of its hypervisor. */
+  readonly requests: Observer
   readonly #clock: RealClock | CountedClock
   readonly #outputs: readonly SerialOutput[]
   readonly #state: RunState
@@ -43,9 +48,11 @@ export class Machine {
     pc: Pc,
     outputs: readonly SerialOutput[],
     state: RunState,
+    requests: Observer,
     observe: MachineOptions['observe'],
   ) {
     this.core = core
+    this.requests = requests
     this.#clock = clock
     this.#outputs = outputs
     this.#state = state
@@ -72,27 +79,26 @@ export class Machine {
     const boot = layoutBoot({ ...options.boot, ...firmware, memory: options.memory })
     const state = new RunState()
     const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
-    const msrs = Array.from({ length: count }, () => new NativeMsrs(model))
     let core: Core
     let pc: Pc
+    let platform: Platform
     const random = options.deterministic ? repeatedRandom() : hostRandom()
     const host: CoreHost = {
       mmioRead: (vcpu, address, size) => pc.mmio.read(address, size, vcpu),
       mmioWrite: (vcpu, address, size, value) => pc.mmio.write(address, size, value, vcpu),
       portIn: (_, port, size) => pc.ports.read(port, size),
       portOut: (_, port, size, value) => pc.ports.write(port, size, value),
-      rdmsr: (vcpu, index) =>
-        isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : (msrs[vcpu] as NativeMsrs).read(index),
+      rdmsr: (vcpu, index) => (isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : platform.rdmsr(vcpu, index)),
       wrmsr: (vcpu, index, value) =>
         isApicMsr(index)
           ? pc.interrupts.wrmsr(vcpu, index, Number(value & 0xffffffffn), Number(value >> 32n))
-          : (msrs[vcpu] as NativeMsrs).write(index, value),
+          : platform.wrmsr(vcpu, index, value),
       cpuid: (vcpu, leaf, subleaf) => {
         const cr4 = core.u64[((core.vcpus[vcpu] as number) + S.CR4) >> 3] as bigint
         const cpu: CpuidState = { apicId: vcpu, vcpus: count, osxsave: (cr4 & CR4_OSXSAVE) !== 0n, apicEnabled: true }
-        return cpuid(model, leaf, subleaf, cpu)
+        return platform.cpuid(vcpu, leaf, subleaf, cpuid(model, leaf, subleaf, cpu))
       },
-      hypercall: () => false,
+      hypercall: (vcpu, kind) => platform.hypercall(vcpu, kind === 0 ? 'vmcall' : 'vmmcall'),
       tsc: () => clock.now(),
       readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
       writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
@@ -111,20 +117,42 @@ export class Machine {
     })
     // Power-on is now: building the core is not the guest's time.
     const clock = options.deterministic ? new CountedClock(() => state.vcpus.count()) : new RealClock()
-    state.vcpus = new Vcpus({ core, signature: signature(model), onBootInit: () => state.stop({ kind: 'reset' }) })
+    const epoch = options.deterministic ? DETERMINISTIC_EPOCH : Date.now()
+    const observer = new Observer(() => clock.now())
+    const definition: PlatformDefinition = definitions[options.platform]
+    platform = definition.create({
+      effects: machineEffects({
+        parts: () => ({ core, clock, interrupts: pc.interrupts, vcpus: state.vcpus }),
+        cpus: count,
+        memory: options.memory,
+        epoch,
+        onReset: () => state.stop({ kind: 'reset' }),
+        onReport: (lines) => options.onReport?.(lines),
+      }),
+      model,
+      features: chosenFeatures(definition, options.features ?? []),
+      observer,
+    })
+    state.vcpus = new Vcpus({
+      core,
+      now: () => clock.now(),
+      watcher: platform,
+      signature: signature(model),
+      onBootInit: () => state.stop({ kind: 'reset' }),
+    })
     pc = createPc({
       clock,
       cpus: state.vcpus.apicCpus(),
       physicalBits: MAXPHYADDR,
       x2apic: true,
-      epoch: options.deterministic ? DETERMINISTIC_EPOCH : Date.now(),
+      epoch,
       serial: outputs.map((output) => (byte) => output.push(byte)),
       onReset: () => state.stop({ kind: 'reset' }),
       onPowerOff: () => state.stop({ kind: 'power-off' }),
     })
     clock.onEarlier = () => state.vcpus.interrupt()
     enter(core, 0, boot)
-    return new Machine(core, clock, pc, outputs, state, options.observe)
+    return new Machine(core, clock, pc, outputs, state, observer, options.observe)
   }
 
   stats(): MachineStats {

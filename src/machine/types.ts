@@ -2,7 +2,7 @@
 import type { BootOptions } from '../boot/layout.ts'
 import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
-import type { CpuModelName } from '../platforms/cpu-models.ts'
+import type { CpuModelName } from '../cpu/models.ts'
 import type { Translate } from '../cpu/translator/translator.ts'
 import type { PlatformName } from '../platforms/index.ts'
 
@@ -19,6 +19,10 @@ export interface MachineOptions {
   readonly memory: number
   readonly cpu: CpuModelName
   readonly platform: PlatformName
+  /** Changes to the platform's features: `name` is on, `no-name` off. */
+  readonly features?: readonly string[]
+  /** The guest's last words, where it can tell them to its hypervisor. */
+  readonly onReport?: (lines: readonly string[]) => void
   /** vCPUs, which take turns; default 1. */
   readonly cpus?: number
   readonly serial: SerialSinks

@@ -11,8 +11,18 @@ const FLAG_IF = 0x200
 const TURN = 50_000
 const BOOT = 0
 
+/** Who wants to know of turns: the platform. */
+export interface TurnWatcher {
+  enter?(vcpu: number): void
+  leave?(vcpu: number, halted: boolean): void
+  init?(vcpu: number): void
+}
+
 export interface VcpusOptions {
   readonly core: Core
+  /** Nanoseconds since power-on. */
+  readonly now: () => number
+  readonly watcher: TurnWatcher
   /** CPUID 1 EAX, which INIT leaves in EDX. */
   readonly signature: number
   /** INIT reached the boot processor: without firmware that is a reset. */
@@ -26,7 +36,16 @@ export class Vcpus {
   readonly #waiting: boolean[]
   readonly #halted: boolean[]
   readonly #initPending: boolean[]
+  /** The next HLT is none, or this one ends, whatever IF says. */
+  readonly #woken: boolean[]
+  /** Halted until an interrupt waits, whatever IF says. */
+  readonly #blocked: boolean[]
+  /** Since when a vCPU could have run; Infinity: it could not, or does. */
+  readonly #ready: number[]
+  readonly #stolen: number[]
   #last = 0
+  /** Whose turn is next, if it can run. */
+  #favoured = -1
   /** The vCPU whose slice runs, -1 between slices. */
   #current = -1
   #done = 0
@@ -39,6 +58,10 @@ export class Vcpus {
     this.#waiting = core.vcpus.map((_, i) => i !== BOOT)
     this.#halted = core.vcpus.map(() => false)
     this.#initPending = core.vcpus.map(() => false)
+    this.#woken = core.vcpus.map(() => false)
+    this.#blocked = core.vcpus.map(() => false)
+    this.#ready = core.vcpus.map(() => Infinity)
+    this.#stolen = core.vcpus.map(() => 0)
     const several = core.vcpus.length > 1 ? 1 : 0
     for (const p of core.vcpus) core.i32[(p + S.PAUSE_EXITS) >> 2] = several
   }
@@ -51,25 +74,72 @@ export class Vcpus {
   /** Run the next vCPU that can for at most `budget` instructions; returns its exit, or undefined if none can. */
   slice(budget: number): number | undefined {
     const n = this.#core.vcpus.length
+    const turn = n > 1 ? Math.min(budget, TURN) : budget
+    const favoured = this.#favoured
+    this.#favoured = -1
+    if (favoured >= 0 && this.#runnable(favoured)) return this.#run(favoured, turn)
     for (let i = 1; i <= n; i++) {
       const vcpu = (this.#last + i) % n
-      if (this.#waiting[vcpu] || (this.#halted[vcpu] && !this.#awake(vcpu))) continue
-      this.#last = vcpu
-      return this.#run(vcpu, n > 1 ? Math.min(budget, TURN) : budget)
+      if (this.#runnable(vcpu)) return this.#run(vcpu, turn)
     }
     return undefined
   }
 
+  #runnable(vcpu: number): boolean {
+    return !this.#waiting[vcpu] && (!this.#halted[vcpu] || this.#awake(vcpu))
+  }
+
   #run(vcpu: number, budget: number): number {
+    const { now, watcher } = this.#options
+    this.#last = vcpu
+    if (this.#halted[vcpu]) this.#woken[vcpu] = false
     this.#halted[vcpu] = false
+    this.#blocked[vcpu] = false
+    this.#stolen[vcpu] = this.stolen(vcpu)
+    this.#ready[vcpu] = Infinity
+    watcher.enter?.(vcpu)
     this.#slice = budget
     this.#current = vcpu
     const exit = this.#core.runSlice(vcpu, budget)
     this.#done += budget - this.#core.budgetLeft(vcpu)
     this.#current = -1
-    if (exit === Exit.HALT) this.#halted[vcpu] = true
+    if (exit === Exit.HALT) {
+      this.#halted[vcpu] = !this.#woken[vcpu]
+      this.#woken[vcpu] = false
+    }
     if (this.#initPending[vcpu]) this.#init(vcpu)
+    const halted = this.#halted[vcpu] as boolean
+    watcher.leave?.(vcpu, halted)
+    if (!this.#waiting[vcpu] && (!halted || this.#awake(vcpu))) this.#ready[vcpu] = now()
     return exit
+  }
+
+  /** How long a vCPU could have run but did not, in nanoseconds. */
+  stolen(vcpu: number): number {
+    return (this.#stolen[vcpu] as number) + Math.max(0, this.#options.now() - (this.#ready[vcpu] as number))
+  }
+
+  /** End HLT whatever IF says; without one, the next is none. */
+  wake(vcpu: number): void {
+    this.#woken[vcpu] = true
+    this.#becameReady(vcpu)
+  }
+
+  /** Halt the running vCPU until an interrupt waits, even with IF = 0. */
+  block(vcpu: number): void {
+    this.#blocked[vcpu] = true
+    this.#core.stop(vcpu, Exit.HALT)
+  }
+
+  /** End this turn; the next is `vcpu`'s, if it can run. */
+  yieldTo(vcpu: number): void {
+    this.#favoured = vcpu
+    this.interrupt()
+  }
+
+  #becameReady(vcpu: number): void {
+    if (this.#halted[vcpu] && this.#ready[vcpu] === Infinity && this.#awake(vcpu))
+      this.#ready[vcpu] = this.#options.now()
   }
 
   /** End the running slice at the next instruction boundary. */
@@ -85,7 +155,8 @@ export class Vcpus {
   /** No interrupt can ever reach a vCPU again: all have halted with interrupts off. */
   dead(): boolean {
     return this.#core.vcpus.every(
-      (p, i) => this.#waiting[i] || (this.#halted[i] && !this.#awake(i) && !this.#interruptible(p)),
+      (p, i) =>
+        this.#waiting[i] || (this.#halted[i] && !this.#awake(i) && !this.#interruptible(p) && !this.#blocked[i]),
     )
   }
 
@@ -106,6 +177,7 @@ export class Vcpus {
   /** An interrupt would end HLT now. */
   #awake(vcpu: number): boolean {
     const p = this.#core.vcpus[vcpu] as number
+    if (this.#woken[vcpu] || (this.#blocked[vcpu] && this.#word(p, S.IRQ_PENDING) !== 0)) return true
     return (
       (this.#word(p, S.IRQ_PENDING) !== 0 && this.#interruptible(p)) ||
       (this.#word(p, S.NMI_PENDING) !== 0 && this.#word(p, S.NMI_BLOCKED) === 0)
@@ -117,7 +189,11 @@ export class Vcpus {
     if (vcpu === BOOT) return this.#options.onBootInit()
     this.#core.system.initVcpu(this.#core.vcpus[vcpu] as number, this.#options.signature)
     this.#halted[vcpu] = false
+    this.#woken[vcpu] = false
+    this.#blocked[vcpu] = false
+    this.#ready[vcpu] = Infinity
     this.#waiting[vcpu] = true
+    this.#options.watcher.init?.(vcpu)
   }
 
   /** What each local APIC needs of its vCPU. */
@@ -127,6 +203,7 @@ export class Vcpus {
       setInterruptPending: (pending) => {
         core.i32[(p + S.IRQ_PENDING) >> 2] = pending ? 1 : 0
         if (pending && this.#interruptible(p)) core.kick(vcpu)
+        if (pending) this.#becameReady(vcpu)
       },
       nmi: () => {
         core.i32[(p + S.NMI_PENDING) >> 2] = 1
@@ -141,6 +218,7 @@ export class Vcpus {
         if (!this.#waiting[vcpu]) return
         core.system.startVcpu(p, vector)
         this.#waiting[vcpu] = false
+        this.#ready[vcpu] = this.#options.now()
       },
       tscOffset: () => Number(BigInt.asIntN(64, core.u64[(p + S.TSC_OFFSET) >> 3] as bigint)),
     }))

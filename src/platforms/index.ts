@@ -1,3 +1,8 @@
 /** The platforms that a machine can be run on. */
-export const platforms = ['native'] as const
-export type PlatformName = (typeof platforms)[number]
+import type { PlatformDefinition } from '../paravirt/platform.ts'
+import { native } from './native/index.ts'
+
+export const definitions = { native } as const satisfies Readonly<Record<string, PlatformDefinition>>
+export type PlatformName = keyof typeof definitions
+/** Their names; the first is the default. */
+export const platforms = Object.keys(definitions) as PlatformName[]

@@ -7,7 +7,7 @@ import type { Kernel } from '../../src/boot/kernel.ts'
 import { layoutBoot } from '../../src/boot/layout.ts'
 import { Machine } from '../../src/machine/machine.ts'
 import type { ExitReason, MachineOptions } from '../../src/machine/types.ts'
-import { cpuModel } from '../../src/platforms/cpu-models.ts'
+import { cpuModel } from '../../src/cpu/models.ts'
 import { qemuCpu } from '../qemu/cpu.ts'
 import { bootArguments } from '../qemu/entry.ts'
 

@@ -1,6 +1,6 @@
 /** QEMU's -cpu for a processor model of ours: as many of its features as TCG has, none that it does not have. */
-import { cpuid, signature } from '../../src/platforms/cpu-models.ts'
-import type { CpuModel } from '../../src/platforms/cpu-models.ts'
+import { cpuid, signature } from '../../src/cpu/models.ts'
+import type { CpuModel } from '../../src/cpu/models.ts'
 
 /** QEMU's names of CPUID bits, by leaf, subleaf and register (0 EAX to 3 EDX). */
 const features: readonly (readonly [leaf: number, subleaf: number, register: number, names: string])[] = [

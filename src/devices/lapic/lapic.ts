@@ -51,6 +51,12 @@ export interface ApicBus {
   acknowledgePic(): number
 }
 
+/** The guest may leave out an EOI: KVM's PV EOI, Hyper-V's APIC assist. See `paravirt/effects.ts`. */
+export interface Assist {
+  offer(): boolean
+  withdraw(): boolean
+}
+
 export class Lapic {
   readonly id: number
   readonly timer: LapicTimer
@@ -80,6 +86,11 @@ export class Lapic {
   /** An ExtINT message (from an I/O APIC or another processor) waits for its INTA cycle. */
   #extIntMessage = false
   #pending = false
+  #assist: Assist | undefined
+  /** The interrupt in service needs no EOI, as the guest was told. */
+  #offered = false
+  /** Vectors that wait and will not be in service once they are delivered. */
+  readonly #autoEoi = new Uint32Array(8)
 
   constructor(id: number, clock: Clock, cpu: ApicCpu, bus: ApicBus) {
     this.id = id
@@ -117,6 +128,8 @@ export class Lapic {
     this.icrHigh = 0
     this.#errors = 0
     this.#extIntMessage = false
+    this.#autoEoi.fill(0)
+    this.#offered = false
     this.timer.reset()
     this.update()
   }
@@ -163,15 +176,23 @@ export class Lapic {
     }
   }
 
-  #accept(vector: number, level: boolean): void {
-    if ((this.svr & SVR_ENABLE) === 0) return
+  /** A platform's own fixed, edge-triggered interrupt; with `autoEoi` it needs no EOI. */
+  post(vector: number, autoEoi: boolean): void {
+    this.#accept(vector, false, autoEoi)
+  }
+
+  #accept(vector: number, level: boolean, autoEoi = false): void {
+    if (!this.enabled || (this.svr & SVR_ENABLE) === 0) return
     if (vector < 16) {
       this.error(ApicError.RECEIVE_ILLEGAL)
       return
     }
+    this.settle()
     const word = vector >> 5
     const bit = 1 << (vector & 31)
     this.irr[word] |= bit
+    if (autoEoi) this.#autoEoi[word] |= bit
+    else this.#autoEoi[word] &= ~bit
     if (level) this.tmr[word] |= bit
     else this.tmr[word] &= ~bit
     this.update()
@@ -191,10 +212,18 @@ export class Lapic {
 
   /** The processor takes its interrupt: the vector, or -1 if there is none any more. */
   acknowledge(): number {
+    this.settle()
     const vector = this.#deliverable()
     if (vector >= 0) {
-      this.irr[vector >> 5] &= ~(1 << (vector & 31))
-      this.isr[vector >> 5] |= 1 << (vector & 31)
+      const word = vector >> 5
+      const bit = 1 << (vector & 31)
+      this.irr[word] &= ~bit
+      if (this.#autoEoi[word] & bit) this.#autoEoi[word] &= ~bit
+      else {
+        this.isr[word] |= bit
+        // Nobody else learns of this EOI, and nothing waits for it.
+        if (this.#assist && !(this.tmr[word] & bit) && highest(this.irr) < 0) this.#offered = this.#assist.offer()
+      }
       this.update()
       return vector
     }
@@ -205,7 +234,21 @@ export class Lapic {
     return external
   }
 
+  /** How the guest may leave out EOIs from now on. */
+  setAssist(assist: Assist | undefined): void {
+    this.settle()
+    this.#assist = assist
+  }
+
+  /** Before anybody looks: do the EOI that the guest left out, or take the offer back. */
+  settle(): void {
+    if (!this.#offered) return
+    this.#offered = false
+    if (this.#assist?.withdraw()) this.endOfInterrupt()
+  }
+
   endOfInterrupt(): void {
+    this.settle()
     const vector = highest(this.isr)
     if (vector < 0) return
     const word = vector >> 5
@@ -223,6 +266,7 @@ export class Lapic {
   }
 
   writeTpr(value: number): void {
+    this.settle()
     this.tpr = value & 0xff
     this.update()
   }

@@ -54,6 +54,7 @@ const X2APIC_RESERVED: Readonly<Record<number, number>> = {
 
 /** A register common to both modes; undefined: there is none to read. */
 function readRegister(apic: Lapic, register: number): number | undefined {
+  apic.settle()
   if (register >= ISR && register < ISR + 8) return apic.isr[register - ISR]
   if (register >= TMR && register < TMR + 8) return apic.tmr[register - TMR]
   if (register >= IRR && register < IRR + 8) return apic.irr[register - IRR]

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ARCH_CAPABILITIES, cpuModel } from '../cpu-models.ts'
+import { ARCH_CAPABILITIES, cpuModel } from '../../cpu/models.ts'
 import { NativeMsrs } from './msrs.ts'
 
 const intel = () => new NativeMsrs(cpuModel('inorder'))

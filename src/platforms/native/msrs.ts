@@ -2,7 +2,7 @@
  * MSRs of a bare machine that neither the core nor the local APIC holds: MTRRs, machine check, feature control words
  * (SDM Vol. 4 table 2-2; AMD64 APM Vol. 2 appendix A). A reserved bit or an unknown MSR is #GP(0).
  */
-import { ARCH_CAPABILITIES, type CpuModel } from '../cpu-models.ts'
+import { ARCH_CAPABILITIES, type CpuModel } from '../../cpu/models.ts'
 
 const PLATFORM_ID = 0x17
 const BIOS_UPDT_TRIG = 0x79

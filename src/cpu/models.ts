@@ -46,8 +46,9 @@ export function cpuModel(name: CpuModelName): CpuModel {
 }
 
 /** TSC frequency: the virtual clock's nanoseconds. */
-const TSC_HZ = 1_000_000_000
-const CRYSTAL_HZ = 25_000_000
+export const TSC_HZ = 1_000_000_000
+/** The local APICs' clock. */
+export const CRYSTAL_HZ = 25_000_000
 
 /** Bits by their CPUID names; SDM Vol. 2A CPUID, tables 3-10, 3-11. */
 const bits = (...list: number[]): number => list.reduce((sum, bit) => sum | (1 << bit), 0)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { cpuid, cpuModel, signature } from './cpu-models.ts'
-import type { CpuidState } from './cpu-models.ts'
+import { cpuid, cpuModel, signature } from './models.ts'
+import type { CpuidState } from './models.ts'
 
 const state: CpuidState = { apicId: 0, vcpus: 1, osxsave: false, apicEnabled: true }
 const intel = cpuModel('inorder')

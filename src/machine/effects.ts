@@ -1,0 +1,118 @@
+/** The effects for real: over the core, the PC and the vCPUs' turns. */
+import { CRYSTAL_HZ, TSC_HZ } from '../cpu/models.ts'
+import type { Core } from '../cpu/core.ts'
+import { Mode, PageAttr, M, S } from '../cpu/layout.ts'
+import type { Effects, Register } from '../paravirt/effects.ts'
+import { registers } from '../paravirt/effects.ts'
+import type { Clock } from './clock.ts'
+import type { Interrupts } from './interrupts.ts'
+import type { Vcpus } from './vcpus.ts'
+
+export interface EffectsOptions {
+  /** The parts, once they exist. */
+  readonly parts: () => { core: Core; clock: Clock; interrupts: Interrupts; vcpus: Vcpus }
+  readonly cpus: number
+  readonly memory: number
+  /** Unix time at power-on, in milliseconds. */
+  readonly epoch: number
+  readonly onReset: () => void
+  readonly onReport: (lines: readonly string[]) => void
+}
+
+const CR0_PE = 1n
+const PAGE = 4096
+
+export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }: EffectsOptions): Effects {
+  const state = (vcpu: number) => parts().core.vcpus[vcpu] as number
+  const word = (vcpu: number, offset: number) => parts().core.i32[(state(vcpu) + offset) >> 2] as number
+  const wide = (vcpu: number, offset: number) => parts().core.u64[(state(vcpu) + offset) >> 3] as bigint
+  const slot = (name: Register) => S.RAX + 8 * registers.indexOf(name)
+  const inRam = (address: bigint, length: number) =>
+    address >= 0n && length >= 0 && address + BigInt(length) <= BigInt(memory)
+  const covered = new Map<number, Uint8Array>()
+  return {
+    cpu: {
+      count: cpus,
+      register: (vcpu, name) => wide(vcpu, slot(name)),
+      setRegister: (vcpu, name, value) => {
+        parts().core.u64[(state(vcpu) + slot(name)) >> 3] = BigInt.asUintN(64, value)
+      },
+      low: (vcpu, name) => word(vcpu, slot(name)) >>> 0,
+      xmm: (vcpu, index) => {
+        const at = state(vcpu) + S.VEC0 + 16 * index
+        return parts().core.u8.slice(at, at + 16)
+      },
+      privilege: (vcpu) => word(vcpu, S.CPL),
+      protectedMode: (vcpu) => (wide(vcpu, S.CR0) & CR0_PE) !== 0n,
+      wide: (vcpu) => (word(vcpu, S.MODE) & Mode.LONG) !== 0,
+    },
+    memory: {
+      pages: memory / PAGE,
+      read: (address, length) => (inRam(address, length) ? parts().core.ram(Number(address), length) : undefined),
+      write: (address, bytes) => {
+        if (!inRam(address, bytes.length)) return false
+        parts().core.writeRam(Number(address), bytes)
+        return true
+      },
+      overlay: (page, bytes) => {
+        const { core } = parts()
+        const under = covered.get(page)
+        if (bytes && !under) covered.set(page, core.ram(page * PAGE, PAGE).slice())
+        if (!bytes && !under) return
+        core.writeRam(page * PAGE, bytes ?? (under as Uint8Array))
+        core.u8[M.PAGE_ATTR + page] = bytes ? PageAttr.ROM : PageAttr.RAM
+        if (!bytes) covered.delete(page)
+        // Translations say whether a page can be written.
+        for (const p of core.vcpus) core.system.flushAll(p)
+      },
+    },
+    irq: {
+      post: (vcpu, vector, autoEoi = false) => parts().interrupts.lapics[vcpu].post(vector, autoEoi),
+      nmi: (vcpu) => parts().interrupts.lapics[vcpu].deliver(NMI, 0, false),
+      assist: (vcpu, assist) => parts().interrupts.lapics[vcpu].setAssist(assist),
+      eoi: (vcpu) => parts().interrupts.lapics[vcpu].endOfInterrupt(),
+      tpr: (vcpu) => parts().interrupts.lapics[vcpu].tpr,
+      setTpr: (vcpu, value) => parts().interrupts.lapics[vcpu].writeTpr(value),
+      icr: (vcpu) => {
+        const { icrHigh, icrLow } = parts().interrupts.lapics[vcpu]
+        return (BigInt(icrHigh >>> 0) << 32n) | BigInt(icrLow >>> 0)
+      },
+      setIcr: (vcpu, value) => {
+        const lapic = parts().interrupts.lapics[vcpu]
+        lapic.icrHigh = Number(value >> 32n)
+        lapic.icrLow = Number(value & 0xffffffffn) | 0
+        lapic.send(lapic.icrLow, lapic.x2apic ? lapic.icrHigh : lapic.icrHigh >>> 24)
+      },
+    },
+    mmu: {
+      root: (vcpu) => wide(vcpu, S.CR3),
+      flush: (vcpu, addresses) => {
+        const { system } = parts().core
+        if (!addresses) return system.flushAll(state(vcpu))
+        for (const address of addresses) system.flushPage(state(vcpu), address)
+      },
+    },
+    time: {
+      now: () => parts().clock.now(),
+      wallClock: () => BigInt(epoch) * 1_000_000n + BigInt(parts().clock.now()),
+      tscHz: TSC_HZ,
+      tsc: (vcpu) => BigInt.asUintN(64, BigInt(parts().clock.now()) + wide(vcpu, S.TSC_OFFSET)),
+      apicHz: CRYSTAL_HZ,
+      stolen: (vcpu) => parts().vcpus.stolen(vcpu),
+      deadline: (callback) => {
+        const { clock } = parts()
+        const timer = clock.schedule(Infinity, callback)
+        return { set: (at) => clock.reschedule(timer, at) }
+      },
+    },
+    lock: {
+      wake: (vcpu) => parts().vcpus.wake(vcpu),
+      yieldTo: (to) => parts().vcpus.yieldTo(to),
+      block: (vcpu) => parts().vcpus.block(vcpu),
+    },
+    machine: { reset: onReset, report: onReport },
+  }
+}
+
+/** Delivery mode of a message (SDM Vol. 3A, "Interrupt Command Register"). */
+const NMI = 4

@@ -1,0 +1,134 @@
+/**
+ * Effects: the only verbs by which a platform touches a vCPU or the machine. They have no policy; what a request means
+ * is the platform's business. `machine/effects.ts` does them for real, `mock.ts` for tests.
+ *
+ * Each verb has a tier, the host's counterpart of how pv_ops patches a call site: *inline* is emitted into translated
+ * code, *helper* is done inside the WebAssembly core, *call* in TypeScript. All verbs here are calls; what the core
+ * does without asking (STI, SWAPGS, RDTSC, page-table switches) is in `ops.ts`.
+ *
+ * vCPUs are numbered from 0; a vCPU's number is its APIC id. Times are nanoseconds, integers.
+ */
+
+/** General registers, as requests pass values in them. */
+export const registers = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+] as const
+export type Register = (typeof registers)[number]
+
+export interface CpuEffects {
+  /** How many vCPUs there are. */
+  readonly count: number
+  register(vcpu: number, name: Register): bigint
+  setRegister(vcpu: number, name: Register, value: bigint): void
+  /** The low half of a register, unsigned. */
+  low(vcpu: number, name: Register): number
+  /** A copy of XMM0 to XMM15. */
+  xmm(vcpu: number, index: number): Uint8Array
+  /** Current privilege level. */
+  privilege(vcpu: number): number
+  /** CR0.PE. */
+  protectedMode(vcpu: number): boolean
+  /** 64-bit code: EFER.LMA and CS.L. */
+  wide(vcpu: number): boolean
+}
+
+export interface MemoryEffects {
+  /** Guest-physical pages from 0 that are RAM. */
+  readonly pages: number
+  /** Bytes of RAM, to be read at once; undefined if not all of them are RAM. */
+  read(address: bigint, length: number): Uint8Array | undefined
+  /** False if not all of it is RAM: then nothing is written. Decoded code is dropped where it changes. */
+  write(address: bigint, bytes: Uint8Array): boolean
+  /** Lay a page over a page of RAM: the guest can read and execute it, its writes are lost. Undefined takes it away. */
+  overlay(page: number, bytes: Uint8Array | undefined): void
+}
+
+/** The guest may leave out the EOI of an interrupt, where the platform has a place to say so. */
+export interface EoiAssist {
+  /** Tell the guest that the interrupt being delivered needs no EOI; false if it cannot be told. */
+  offer(): boolean
+  /** Take the offer back. True if the guest had made use of it: then the EOI is done for it. */
+  withdraw(): boolean
+}
+
+export interface IrqEffects {
+  /** A fixed, edge-triggered interrupt to the local APIC; with `autoEoi` it is never in service. */
+  post(vcpu: number, vector: number, autoEoi?: boolean): void
+  nmi(vcpu: number): void
+  /** How a vCPU leaves out EOIs; undefined: not at all. */
+  assist(vcpu: number, assist: EoiAssist | undefined): void
+  eoi(vcpu: number): void
+  tpr(vcpu: number): number
+  setTpr(vcpu: number, value: number): void
+  /** Interrupt command register: destination in the high half (xAPIC: bits 56-63). */
+  icr(vcpu: number): bigint
+  setIcr(vcpu: number, value: bigint): void
+}
+
+export interface MmuEffects {
+  /** CR3. */
+  root(vcpu: number): bigint
+  /** Forget all translations, or those of the pages in `addresses`, global ones included. */
+  flush(vcpu: number, addresses?: readonly bigint[]): void
+}
+
+/** An event at a time. Made once, set as needed. */
+export interface Deadline {
+  /** Infinity: never. */
+  set(at: number): void
+}
+
+export interface TimeEffects {
+  /** Since power-on. */
+  now(): number
+  /** Unix time, in nanoseconds. */
+  wallClock(): bigint
+  readonly tscHz: number
+  /** A vCPU's time stamp counter, its offset included. */
+  tsc(vcpu: number): bigint
+  /** Input clock of the local APICs' timers before division. */
+  readonly apicHz: number
+  /** How long a vCPU could have run but did not: another one's turn, or the host's. */
+  stolen(vcpu: number): number
+  deadline(callback: () => void): Deadline
+}
+
+export interface LockEffects {
+  /** End HLT whatever IF says; if the vCPU has not halted, its next HLT is none. */
+  wake(vcpu: number): void
+  /** End the turn of the running vCPU; `to` is next if it can run. */
+  yieldTo(to: number): void
+  /** Halt the running vCPU until an interrupt waits, even with IF = 0. */
+  block(vcpu: number): void
+}
+
+export interface MachineEffects {
+  reset(): void
+  /** Lines for the user, such as a guest's last words. */
+  report(lines: readonly string[]): void
+}
+
+export interface Effects {
+  readonly cpu: CpuEffects
+  readonly memory: MemoryEffects
+  readonly irq: IrqEffects
+  readonly mmu: MmuEffects
+  readonly time: TimeEffects
+  readonly lock: LockEffects
+  readonly machine: MachineEffects
+}

@@ -1,0 +1,141 @@
+/**
+ * Effects without a machine, so that every request can be tested without guest code: registers that a test sets, RAM
+ * that it reads, time that it advances, and a list of what the platform did.
+ */
+import type { Deadline, Effects, EoiAssist, Register } from './effects.ts'
+import { registers } from './effects.ts'
+
+const PAGE = 4096
+
+export class MockVcpu {
+  readonly registers = new Map<Register, bigint>(registers.map((name) => [name, 0n]))
+  readonly xmm = Array.from({ length: 16 }, () => new Uint8Array(16))
+  privilege = 0
+  protectedMode = true
+  wide = true
+  root = 0n
+  tpr = 0
+  icr = 0n
+  tscOffset = 0n
+  stolen = 0
+  assist: EoiAssist | undefined
+}
+
+export class Mock {
+  readonly vcpus: readonly MockVcpu[]
+  readonly ram: Uint8Array
+  /** What was done, in order: `post 0 0xed`, `flush 1 all`, ... */
+  readonly log: string[] = []
+  readonly effects: Effects
+  readonly #deadlines: { at: number; readonly callback: () => void }[] = []
+  readonly #covered = new Map<number, Uint8Array>()
+  #now = 0
+
+  constructor(options: { vcpus?: number; pages?: number } = {}) {
+    this.vcpus = Array.from({ length: options.vcpus ?? 1 }, () => new MockVcpu())
+    this.ram = new Uint8Array((options.pages ?? 64) * PAGE)
+    this.effects = this.#make()
+  }
+
+  /** Let time pass; what is due on the way happens in its order. */
+  advance(nanoseconds: number): void {
+    const end = this.#now + nanoseconds
+    for (;;) {
+      const next = this.#deadlines.reduce((a, b) => (b.at < a.at ? b : a), { at: Infinity, callback: () => {} })
+      if (next.at > end) break
+      this.#now = Math.max(this.#now, next.at)
+      next.at = Infinity
+      next.callback()
+    }
+    this.#now = end
+  }
+
+  #vcpu(vcpu: number): MockVcpu {
+    const found = this.vcpus[vcpu]
+    if (!found) throw new Error(`there is no vCPU ${vcpu}`)
+    return found
+  }
+
+  #make(): Effects {
+    const note = (...words: (string | number | bigint)[]) => void this.log.push(words.join(' '))
+    const hex = (value: number | bigint) => `0x${value.toString(16)}`
+    const inRam = (address: bigint, length: number) =>
+      address >= 0n && address + BigInt(length) <= BigInt(this.ram.length)
+    return {
+      cpu: {
+        count: this.vcpus.length,
+        register: (vcpu, name) => this.#vcpu(vcpu).registers.get(name) as bigint,
+        setRegister: (vcpu, name, value) => void this.#vcpu(vcpu).registers.set(name, BigInt.asUintN(64, value)),
+        low: (vcpu, name) => Number(BigInt.asUintN(32, this.#vcpu(vcpu).registers.get(name) as bigint)),
+        xmm: (vcpu, index) => (this.#vcpu(vcpu).xmm[index] as Uint8Array).slice(),
+        privilege: (vcpu) => this.#vcpu(vcpu).privilege,
+        protectedMode: (vcpu) => this.#vcpu(vcpu).protectedMode,
+        wide: (vcpu) => this.#vcpu(vcpu).wide,
+      },
+      memory: {
+        pages: this.ram.length / PAGE,
+        read: (address, length) =>
+          inRam(address, length) ? this.ram.subarray(Number(address), Number(address) + length) : undefined,
+        write: (address, bytes) => {
+          if (!inRam(address, bytes.length)) return false
+          this.ram.set(bytes, Number(address))
+          return true
+        },
+        overlay: (page, bytes) => {
+          const under = this.#covered.get(page)
+          if (bytes && !under) this.#covered.set(page, this.ram.slice(page * PAGE, (page + 1) * PAGE))
+          const shown = bytes ?? under
+          if (shown) this.ram.set(shown, page * PAGE)
+          if (!bytes) this.#covered.delete(page)
+        },
+      },
+      irq: {
+        post: (vcpu, vector, autoEoi) => note('post', vcpu, hex(vector), ...(autoEoi ? ['auto-eoi'] : [])),
+        nmi: (vcpu) => note('nmi', vcpu),
+        assist: (vcpu, assist) => {
+          this.#vcpu(vcpu).assist = assist
+        },
+        eoi: (vcpu) => note('eoi', vcpu),
+        tpr: (vcpu) => this.#vcpu(vcpu).tpr,
+        setTpr: (vcpu, value) => {
+          this.#vcpu(vcpu).tpr = value
+        },
+        icr: (vcpu) => this.#vcpu(vcpu).icr,
+        setIcr: (vcpu, value) => {
+          this.#vcpu(vcpu).icr = value
+          note('icr', vcpu, hex(value))
+        },
+      },
+      mmu: {
+        root: (vcpu) => this.#vcpu(vcpu).root,
+        flush: (vcpu, addresses) => note('flush', vcpu, ...(addresses?.map(hex) ?? ['all'])),
+      },
+      time: {
+        now: () => this.#now,
+        wallClock: () => BigInt(Date.UTC(2026, 0, 1)) * 1_000_000n + BigInt(this.#now),
+        tscHz: 1_000_000_000,
+        tsc: (vcpu) => BigInt.asUintN(64, BigInt(this.#now) + this.#vcpu(vcpu).tscOffset),
+        apicHz: 25_000_000,
+        stolen: (vcpu) => this.#vcpu(vcpu).stolen,
+        deadline: (callback): Deadline => {
+          const entry = { at: Infinity, callback }
+          this.#deadlines.push(entry)
+          return {
+            set: (at) => {
+              entry.at = at
+            },
+          }
+        },
+      },
+      lock: {
+        wake: (vcpu) => note('wake', vcpu),
+        yieldTo: (to) => note('yield', to),
+        block: (vcpu) => note('block', vcpu),
+      },
+      machine: {
+        reset: () => note('reset'),
+        report: (lines) => note('report', ...lines),
+      },
+    }
+  }
+}

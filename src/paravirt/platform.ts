@@ -1,0 +1,64 @@
+/**
+ * What a platform is to the machine: an identity, requests, and a few moments of a vCPU's life that it wants to know
+ * of. One folder in `platforms/` for each hypervisor's ABI.
+ */
+import type { CpuModel, CpuidResult } from '../cpu/models.ts'
+import type { Effects } from './effects.ts'
+import type { Observer } from './observe.ts'
+import type { Declaration } from './requests.ts'
+
+/** A part of a platform that can be left out, or added, by name. */
+export interface Feature {
+  readonly summary: string
+  readonly default: boolean
+}
+
+export interface PlatformOptions {
+  readonly effects: Effects
+  readonly model: CpuModel
+  /** Names of the features that are on. */
+  readonly features: ReadonlySet<string>
+  readonly observer: Observer
+}
+
+/** A platform as users choose it. */
+export interface PlatformDefinition {
+  /** For `--on`. */
+  readonly name: string
+  readonly title: string
+  readonly features: Readonly<Record<string, Feature>>
+  readonly requests: readonly Declaration[]
+  readonly create: (options: PlatformOptions) => Platform
+}
+
+export type HypercallInstruction = 'vmcall' | 'vmmcall'
+
+/** A platform under a machine. */
+export interface Platform {
+  /** CPUID as the guest sees it; `own` is the bare processor's. */
+  cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult
+  /** MSRs that neither the core nor the local APIC has; undefined: #GP(0). */
+  rdmsr(vcpu: number, index: number): bigint | undefined
+  /** False: #GP(0). */
+  wrmsr(vcpu: number, index: number, value: bigint): boolean
+  /** False: #UD. */
+  hypercall(vcpu: number, instruction: HypercallInstruction): boolean
+  /** A vCPU's turn begins. */
+  enter?(vcpu: number): void
+  /** A vCPU's turn has ended; `halted`: it waits for an interrupt. */
+  leave?(vcpu: number, halted: boolean): void
+  /** INIT has put a vCPU into its reset state. */
+  init?(vcpu: number): void
+}
+
+/** The features that are on: the defaults, changed by `name` and `no-name`. Throws RangeError for one it has not. */
+export function chosenFeatures(definition: PlatformDefinition, changes: readonly string[]): ReadonlySet<string> {
+  const on = new Set(Object.entries(definition.features).flatMap(([name, f]) => (f.default ? [name] : [])))
+  for (const change of changes) {
+    const name = change.replace(/^no-/, '')
+    if (!Object.hasOwn(definition.features, name)) throw new RangeError(`${definition.name} has no feature '${name}'`)
+    if (name === change) on.add(name)
+    else on.delete(name)
+  }
+  return on
+}
