@@ -50,6 +50,7 @@ export class RegionEmitter extends RegionMemory {
     this.registers.forEach((local, n) => {
       if (local !== undefined) load('i64.load', n * 8, local)
     })
+    this.vectors.load(P)
     load('i32.load', S.BUDGET, l.budget)
     load('i32.load', S.TLB_READ, l.tlbRead)
     load('i32.load', S.TLB_WRITE, l.tlbWrite)
@@ -67,6 +68,7 @@ export class RegionEmitter extends RegionMemory {
       c.get(P)
         .get(this.register(n))
         .mem('i64.store', n * 8)
+    this.vectors.store(P)
     c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
     c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
     c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)

@@ -7,6 +7,7 @@ import { EffectEmitter, loadOp, LocalPool, storeOp } from '../isa/emitter.ts'
 import { NO_SEGMENT, R, S } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
 import type { Instruction, Records } from './graph.ts'
+import { VectorRegisters } from './vectors.ts'
 
 /** The state block's parameter. */
 export const P = 0
@@ -28,6 +29,7 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly is32: boolean
   protected readonly registers: (number | undefined)[] = []
   protected readonly written = new Set<number>()
+  protected readonly vectors: VectorRegisters
   protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> &
     Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** Nesting of conditional effects within the instruction. */
@@ -41,6 +43,7 @@ export abstract class RegionState extends EffectEmitter {
     this.imports = imports
     this.records = records
     this.is32 = is32
+    this.vectors = new VectorRegisters(code)
     this.local = {
       budget: code.local('i32'),
       exitRecord: code.local('i32'),
@@ -84,6 +87,7 @@ export abstract class RegionState extends EffectEmitter {
     if (slot.offset === -1)
       return void c.i32(this.recordByte({ A: R.A, B: R.B, C: R.BASE, X: R.INDEX }[slot.field ?? 'A']))
     const offset = this.slotOffset(slot)
+    if (this.vectors.has(offset)) return this.vectors.get(offset, access)
     if (offset >= S.ZERO) return void c.get(P).mem(loadOp(access), offset)
     c.get(this.register(offset >> 3))
     if (access === 64) return
@@ -96,6 +100,7 @@ export abstract class RegionState extends EffectEmitter {
   protected setSlot(slot: Slot, access: Access, value: Value): void {
     const c = this.c
     const offset = this.slotOffset(slot)
+    if (this.vectors.has(offset)) return this.vectors.set(offset, access, value.ty, () => this.use(value))
     if (offset >= S.ZERO) {
       c.get(P)
       this.use(value)
