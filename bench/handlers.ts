@@ -33,6 +33,7 @@ const machine = await Machine.create({
   platform: 'native',
   deterministic: true,
   interpreter,
+  translate: false,
   serial: {},
   boot: { kernel, initrd: buildInitramfs({ busybox, ...exec }), cmdline: `console=ttyS0 panic=-1 ${values.append}` },
 })

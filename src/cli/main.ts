@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { InputError } from '../errors.ts'
 import { ExitCode } from './exit-codes.ts'
+import { explain } from './explain.ts'
 import { run } from './run.ts'
 import type { RunOptions } from './run.ts'
 
@@ -34,8 +35,19 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--features <LIST>', "changes to the platform's features, as pv-eoi,no-steal-time")
     .option('--exec <COMMAND>', 'run a command in the default initramfs, print its output, exit with its code')
     .option('--timeout <SECONDS>', 'give up after this time')
+    .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, all')
+    .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
+    .option('--count', 'print how often each request was made to stderr at the end')
     .option('--stats', 'print instructions, time and memory to stderr at the end')
     .action(async (kernel: string | undefined, options: RunOptions) => finish(await run(kernel, options)))
+  program
+    .command('explain')
+    .description('what a request is, by name or number, or all that a platform can be asked')
+    .argument('<NAME>', 'MSR_KVM_SYSTEM_TIME_NEW, 0x40000020, kvm, ...')
+    .action((name: string) => {
+      for (const line of explain(name)) process.stdout.write(`${line}\n`)
+      finish(ExitCode.OK)
+    })
   return program
 }
 

@@ -17,6 +17,7 @@ import { definitions, platforms } from '../platforms/index.ts'
 import { kernelCommandLine } from './command-line.ts'
 import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
+import { countLines, openTrace, parseTrace } from './trace.ts'
 
 /** As commander gives them: texts, or absent. */
 export interface RunOptions {
@@ -29,6 +30,9 @@ export interface RunOptions {
   readonly features?: string
   readonly exec?: string
   readonly timeout?: string
+  readonly trace?: string
+  readonly traceFile?: string
+  readonly count?: true
   readonly stats?: true
 }
 
@@ -44,6 +48,9 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
       : parseFeatures(options.features, platform, Object.keys(definitions[platform].features))
   const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
+  if (options.traceFile !== undefined && options.trace === undefined)
+    throw new InputError('--trace-file needs --trace, which says what to write')
+  const traced = options.trace === undefined ? undefined : parseTrace(options.trace)
   if (exec !== undefined && initrd !== undefined)
     throw new InputError('--exec needs the default initramfs; leave out --initrd')
 
@@ -54,12 +61,20 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     initrd: given ?? (await defaultInitramfs(kernel, exec)),
     cmdline: kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() }),
   }
-  const start = (serial: MachineOptions['serial']) =>
-    Machine.create({ memory, cpus, platform, features, cpu, boot, serial, onReport: report })
-  return supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
+  const trace = traced && openTrace(traced, options.traceFile)
+  let machine: Machine | undefined
+  const start = async (serial: MachineOptions['serial']) => {
+    machine = await Machine.create({ memory, cpus, platform, features, cpu, boot, serial, onReport: report })
+    trace?.attach(machine.requests)
+    return machine
+  }
+  const code = await supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
+  trace?.end()
+  if (options.count && machine) report(countLines(machine.requests))
+  return code
 }
 
-/** The guest's last words go where errors go. */
+/** The guest's last words, counts: beside its output. */
 function report(lines: readonly string[]): void {
   for (const line of lines) process.stderr.write(`${line}\n`)
 }
