@@ -37,10 +37,7 @@ export class RegionEmitter extends RegionMemory {
     this.close()
     this.#writeBack()
     this.#goOn(this.local.exitRecord)
-    const body = c.bytes
-    c.bytes = []
-    this.#prologue()
-    c.bytes = c.bytes.concat(body)
+    c.prepend(() => this.#prologue())
   }
 
   #prologue(): void {
@@ -227,6 +224,7 @@ export class RegionEmitter extends RegionMemory {
   protected bail(): void {
     const { budget } = this.local
     const producer = this.producer
+    this.c.hint(false)
     this.open('if')
     this.c.get(budget).i32(this.#unspent).op('i32.add').set(budget)
     this.#leaveAt(this.instruction.fields)

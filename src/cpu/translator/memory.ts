@@ -21,6 +21,7 @@ export abstract class RegionMemory extends RegionFlags {
     const a = this.#linear(address)
     const entry = this.tlbMatch(a, bytes, part)
     const host = this.pool.take('i32')
+    c.hint(true)
     this.open('if')
     this.hostAddress(a, entry)
     c.set(host)

@@ -9,6 +9,8 @@ export interface Signature {
 /** The byte stream of one function's body, with its locals. */
 export class Code {
   bytes: number[] = []
+  /** Conditional branches whose outcome is known to be likely or unlikely, by offset in `bytes`. */
+  readonly #hints: { at: number; likely: boolean }[] = []
   readonly #locals: Ty[] = []
   readonly #params: number
 
@@ -112,6 +114,11 @@ export class Code {
     this.bytes.push(0x22)
     return this.u32(local)
   }
+  /** The `if` or `br_if` that comes next is mostly taken, or hardly ever. */
+  hint(likely: boolean): this {
+    this.#hints.push({ at: this.bytes.length, likely })
+    return this
+  }
   select(): this {
     this.bytes.push(0x1b)
     return this
@@ -177,7 +184,17 @@ export class Code {
     return this.u32(fallback)
   }
 
-  body(): number[] {
+  /** What `emit` writes goes before everything that was written. */
+  prepend(emit: () => void): void {
+    const rest = this.bytes
+    const hints = this.#hints.length
+    this.bytes = []
+    emit()
+    for (const hint of this.#hints.slice(0, hints)) hint.at += this.bytes.length
+    this.bytes = this.bytes.concat(rest)
+  }
+
+  #head(): number[] {
     const groups: [number, Ty][] = []
     for (const ty of this.#locals) {
       const last = groups.at(-1)
@@ -190,8 +207,25 @@ export class Code {
       head.u32(count)
       head.bytes.push(tyByte[ty])
     }
-    const size = new Code({ params: [], results: [] }).u32(head.bytes.length + this.bytes.length + 1)
-    return size.bytes.concat(head.bytes, this.bytes, 0x0b)
+    return head.bytes
+  }
+
+  body(): number[] {
+    const head = this.#head()
+    const size = new Code({ params: [], results: [] }).u32(head.length + this.bytes.length + 1)
+    return size.bytes.concat(head, this.bytes, 0x0b)
+  }
+
+  /** This function's entry of the branch hint section without its index: offsets count from the locals' declaration. */
+  branchHints(): number[] {
+    if (this.#hints.length === 0) return []
+    const head = this.#head().length
+    const c = new Code({ params: [], results: [] }).u32(this.#hints.length)
+    for (const { at, likely } of this.#hints)
+      c.u32(head + at)
+        .u32(1)
+        .u32(likely ? 1 : 0)
+    return c.bytes
   }
 }
 
@@ -298,6 +332,14 @@ export class ModuleWriter {
     if (this.#table.length) {
       const where = shared ? [2, 1, 0x41, 0, 0x0b, 0] : [0, 0x41, 0, 0x0b]
       section(9, [[...where, ...u32(this.#table.length), ...this.#table.flatMap(u32)]])
+    }
+    const hints = this.#functions.flatMap((code, i) => {
+      const list = (code as Code).branchHints()
+      return list.length > 0 ? [[...u32(i + this.#imports.length), ...list]] : []
+    })
+    if (hints.length > 0) {
+      const body = [...text('metadata.code.branch_hint'), ...u32(hints.length), ...hints.flat()]
+      sections.push([0, ...u32(body.length)], body)
     }
     const bodies = this.#functions.map((code) => Uint8Array.from((code as Code).body()))
     const count = u32(bodies.length)
