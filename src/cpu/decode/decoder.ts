@@ -33,6 +33,8 @@ export class Decoder {
   /** Offset in the page that an in-page branch goes to, or -1. */
   branchTo = -1
   row: Row | undefined
+  /** Operand size in bits. */
+  size = 0
 
   readonly #candidates = candidateRows()
   readonly #handlers: Uint16Array
@@ -223,6 +225,7 @@ export class Decoder {
     const size = this.#size(row, p)
     const mode = p.long ? MODE_64 : (p.modeWord & (M.D | M.B | M.FLAT)) === (M.D | M.B | M.FLAT) ? MODE_32 : MODE_SEG
     this.row = row
+    this.size = size
     this.a = this.b = 0
     this.base = S.ZERO | NO_SEGMENT
     this.index = S.ZERO
