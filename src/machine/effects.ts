@@ -68,6 +68,14 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
     },
     irq: {
       post: (vcpu, vector, autoEoi = false) => parts().interrupts.lapics[vcpu].post(vector, autoEoi),
+      message: (vcpu, icr) => {
+        const lapic = parts().interrupts.lapics[vcpu]
+        const mode = (icr >> 8) & 7
+        if (!lapic.accepts(mode)) return false
+        lapic.deliver(mode, icr & 0xff, (icr & ICR_LEVEL_TRIGGERED) !== 0)
+        return true
+      },
+      enabled: (vcpu) => parts().interrupts.lapics[vcpu].accepts(FIXED),
       nmi: (vcpu) => parts().interrupts.lapics[vcpu].deliver(NMI, 0, false),
       assist: (vcpu, assist) => parts().interrupts.lapics[vcpu].setAssist(assist),
       eoi: (vcpu) => parts().interrupts.lapics[vcpu].endOfInterrupt(),
@@ -97,6 +105,7 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
       wallClock: () => BigInt(epoch) * 1_000_000n + BigInt(parts().clock.now()),
       tscHz: TSC_HZ,
       tsc: (vcpu) => BigInt.asUintN(64, BigInt(parts().clock.now()) + wide(vcpu, S.TSC_OFFSET)),
+      tscOffset: (vcpu) => BigInt.asIntN(64, wide(vcpu, S.TSC_OFFSET)),
       apicHz: CRYSTAL_HZ,
       stolen: (vcpu) => parts().vcpus.stolen(vcpu),
       deadline: (callback) => {
@@ -114,5 +123,7 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
   }
 }
 
-/** Delivery mode of a message (SDM Vol. 3A, "Interrupt Command Register"). */
+/** Delivery modes of a message (SDM Vol. 3A, "Interrupt Command Register"). */
+const FIXED = 0
 const NMI = 4
+const ICR_LEVEL_TRIGGERED = 0x8000

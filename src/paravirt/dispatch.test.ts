@@ -101,7 +101,7 @@ describe('dispatch', () => {
     expect(
       events.map(({ t, vcpu, request, access, args, result }) => [t, vcpu, request.name, access, args, result]),
     ).toEqual([
-      [7, 1, 'both', 'write', [6n], 'ok'],
+      [7, 1, 'both', 'write', [6n], 0n],
       [7, 1, 'both', 'write', [10n], '#GP'],
       [7, 2, 'both', 'read', [], 6n],
       [7, 0, 'leaf 1073741825', 'call', [], '0x4 0x5 0x6 0xffffffff'],

@@ -2,7 +2,7 @@
  * What every hypervisor's ABI shares: its MSRs and CPUID leaves, found by number, over the processor's own. Each
  * request notes itself; one whose feature is off does not exist.
  *
- * Results, as observers see them: the value read; `ok` for a write; `#GP`; the four words of a leaf.
+ * Results, as observers see them: the value read; 0 for a write that was done; `#GP`; the four words of a leaf.
  */
 import type { CpuidResult } from '../cpu/models.ts'
 import type { Observer } from './observe.ts'
@@ -72,7 +72,7 @@ export class Dispatch<Abi> {
     const request = this.#msrs.get(index)
     if (!request) return beneath.wrmsr(vcpu, index, value)
     const done = this.has(request) && (request.write?.(abi, vcpu, value) ?? false)
-    observer.note(vcpu, request, 'write', () => [value], done ? 'ok' : '#GP')
+    observer.note(vcpu, request, 'write', () => [value], done ? 0n : '#GP')
     return done
   }
 

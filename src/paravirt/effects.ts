@@ -69,6 +69,10 @@ export interface EoiAssist {
 export interface IrqEffects {
   /** A fixed, edge-triggered interrupt to the local APIC; with `autoEoi` it is never in service. */
   post(vcpu: number, vector: number, autoEoi?: boolean): void
+  /** A message as the low half of an ICR describes it, without its destination; false if the local APIC takes none. */
+  message(vcpu: number, icr: number): boolean
+  /** The local APIC takes interrupts: it is enabled, by software too. */
+  enabled(vcpu: number): boolean
   nmi(vcpu: number): void
   /** How a vCPU leaves out EOIs; undefined: not at all. */
   assist(vcpu: number, assist: EoiAssist | undefined): void
@@ -101,6 +105,8 @@ export interface TimeEffects {
   readonly tscHz: number
   /** A vCPU's time stamp counter, its offset included. */
   tsc(vcpu: number): bigint
+  /** Its offset: a vCPU's time stamp counter minus what one would have that had never been written. */
+  tscOffset(vcpu: number): bigint
   /** Input clock of the local APICs' timers before division. */
   readonly apicHz: number
   /** How long a vCPU could have run but did not: another one's turn, or the host's. */

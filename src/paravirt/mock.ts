@@ -17,6 +17,7 @@ export class MockVcpu {
   tpr = 0
   icr = 0n
   tscOffset = 0n
+  apicEnabled = true
   stolen = 0
   assist: EoiAssist | undefined
 }
@@ -91,6 +92,12 @@ export class Mock {
       },
       irq: {
         post: (vcpu, vector, autoEoi) => note('post', vcpu, hex(vector), ...(autoEoi ? ['auto-eoi'] : [])),
+        message: (vcpu, icr) => {
+          if (!this.#vcpu(vcpu).apicEnabled) return false
+          note('message', vcpu, hex(icr))
+          return true
+        },
+        enabled: (vcpu) => this.#vcpu(vcpu).apicEnabled,
         nmi: (vcpu) => note('nmi', vcpu),
         assist: (vcpu, assist) => {
           this.#vcpu(vcpu).assist = assist
@@ -115,6 +122,7 @@ export class Mock {
         wallClock: () => BigInt(Date.UTC(2026, 0, 1)) * 1_000_000n + BigInt(this.#now),
         tscHz: 1_000_000_000,
         tsc: (vcpu) => BigInt.asUintN(64, BigInt(this.#now) + this.#vcpu(vcpu).tscOffset),
+        tscOffset: (vcpu) => this.#vcpu(vcpu).tscOffset,
         apicHz: 25_000_000,
         stolen: (vcpu) => this.#vcpu(vcpu).stolen,
         deadline: (callback): Deadline => {

@@ -145,6 +145,12 @@ export class Lapic {
 
   // Priorities and acceptance
 
+  /** Messages of this mode reach the processor: maskable ones only if software has enabled the APIC. */
+  accepts(mode: number): boolean {
+    if (!this.enabled || mode === Delivery.SMI || mode === 3) return false
+    return (mode !== Delivery.FIXED && mode !== Delivery.LOWEST) || (this.svr & SVR_ENABLE) !== 0
+  }
+
   /** PPR: the higher of TPR and the class in service. */
   get ppr(): number {
     const service = highest(this.isr)
@@ -182,7 +188,7 @@ export class Lapic {
   }
 
   #accept(vector: number, level: boolean, autoEoi = false): void {
-    if (!this.enabled || (this.svr & SVR_ENABLE) === 0) return
+    if (!this.accepts(Delivery.FIXED)) return
     if (vector < 16) {
       this.error(ApicError.RECEIVE_ILLEGAL)
       return
