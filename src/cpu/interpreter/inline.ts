@@ -4,7 +4,7 @@ import type { Mode } from '../isa/semantics.ts'
 import type { Form, Variant } from '../isa/variants.ts'
 
 /** Procedures without side effects. */
-const pure = new Set(['getFlags', 'mulHigh', 'mulHighSigned', 'crc32'])
+const pure = new Set(['getFlags', 'crc32'])
 
 /** Needs no procedure that does something. */
 export function fast(effects: readonly Effect[]): boolean {

@@ -1,4 +1,4 @@
-/** MUL IMUL DIV IDIV (SDM Vol. 2). 64-bit products' upper halves and 128-bit dividends are procedures. */
+/** MUL IMUL DIV IDIV (SDM Vol. 2). 128-bit dividends are procedures. */
 import { S } from '../layout.ts'
 import type { Value } from './ir.ts'
 import { row } from './row.ts'
@@ -14,13 +14,26 @@ function productFlags(s: Semantics, low: Value, wide: Value): void {
   s.flags('RES', low, s.or(wide, s.shl(wide, 11)))
 }
 
+/**
+ * Upper half of a 64-bit product, from the products of the factors' halves: only pure operations, so that nothing is
+ * left of it in a region where nobody looks at the flags.
+ */
+function upperHalf(s: Semantics, a: Value, b: Value, signed: boolean): Value {
+  const low = (v: Value) => s.and(v, 0xffffffffn)
+  const high = (v: Value) => (signed ? s.sar(v, 32) : s.shr(v, 32))
+  const [a0, a1, b0, b1] = [low(a), high(a), low(b), high(b)]
+  const middle = s.add(s.mul(a1, b0), s.shr(s.mul(a0, b0), 32))
+  const middle2 = s.add(s.mul(a0, b1), low(middle))
+  return s.add(s.mul(a1, b1), s.add(high(middle), high(middle2)))
+}
+
 /** One-operand MUL and IMUL: the accumulator times operand 0 into AX or rDX:rAX. */
 const multiply = (signed: boolean) => (s: Semantics) => {
   const b = s.read(0)
   const a = s.reg(S.RAX)
   if (s.size === 64) {
     const low = s.mul(a, b)
-    const high = s.compute(signed ? 'mulHighSigned' : 'mulHigh', a, b)
+    const high = upperHalf(s, a, b, signed)
     productFlags(s, low, s.ne(high, signed ? s.sar(low, 63) : 0))
     s.setReg(S.RAX, low)
     s.setReg(S.RDX, high)
@@ -50,7 +63,7 @@ const multiplyLow = (left: number, right: number) => (s: Semantics) => {
   const b = s.read(right)
   if (s.size === 64) {
     const low = s.mul(a, b)
-    productFlags(s, low, s.ne(s.compute('mulHighSigned', a, b), s.sar(low, 63)))
+    productFlags(s, low, s.ne(upperHalf(s, a, b, true), s.sar(low, 63)))
     s.write(0, low)
     return
   }

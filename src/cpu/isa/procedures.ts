@@ -63,8 +63,6 @@ export const procedures: Record<string, Procedure> = {
   movFromDr: { params: ['i32', 'i32'], result: 'i32' },
   movToCr: { params: ['i32', 'i64'], result: 'i32' },
   movToDr: { params: ['i32', 'i64'], result: 'i32' },
-  mulHigh: { params: ['i64', 'i64'], result: 'i64' },
-  mulHighSigned: { params: ['i64', 'i64'], result: 'i64' },
   needCpl0: { params: [], result: 'i32' },
   needProtectedCpl0: { params: [], result: 'i32' },
   popf: { params: ['i64', 'i32'], result: 'i32' },

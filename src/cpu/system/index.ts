@@ -36,7 +36,7 @@ export {
 export { rdmsr, wrmsr } from './msr'
 export { hlt, pause, rdpmc, rdrand, rdtsc, rdtscp, readBase, writeBase } from './misc'
 export { lar, lldt, lsl, ltr, needProtectedCpl0, verr, verw } from './systemsegments'
-export { div, idiv, mulHigh, mulHighSigned } from './muldiv'
+export { div, idiv } from './muldiv'
 export { initVcpu, resetVcpu, startVcpu } from './reset'
 export {
   x87Arith, x87ArithF32, x87ArithF64, x87ArithInt, x87RoundInt, x87Sign, x87Sqrt,

@@ -1,25 +1,9 @@
-/** Integer multiplication to double width, and DIV and IDIV of all sizes (SDM Vol. 2). */
+/** DIV and IDIV of all sizes (SDM Vol. 2). */
 import { RAX, RDX, SCRATCH } from './layout'
 import { DE } from './bits'
 import { raiseNoError } from './faults'
 
 const LOW: u64 = 0xffffffff
-
-/** Upper half of the unsigned product. */
-export function mulHigh(_p: u32, a: u64, b: u64): u64 {
-  const a0 = a & LOW
-  const a1 = a >>> 32
-  const b0 = b & LOW
-  const b1 = b >>> 32
-  const middle = a1 * b0 + ((a0 * b0) >>> 32)
-  const middle2 = a0 * b1 + (middle & LOW)
-  return a1 * b1 + (middle >>> 32) + (middle2 >>> 32)
-}
-
-/** Upper half of the signed product. */
-export function mulHighSigned(p: u32, a: i64, b: i64): i64 {
-  return <i64>mulHigh(p, <u64>a, <u64>b) - ((a >> 63) & b) - ((b >> 63) & a)
-}
 
 function divideError(p: u32): i32 {
   raiseNoError(p, DE)

@@ -74,8 +74,6 @@ export interface ControlProcedures {
   checkXsave(p: number): number
   xsave(p: number, linear: bigint, wide: number): number
   xrstor(p: number, linear: bigint, wide: number): number
-  mulHigh(p: number, a: bigint, b: bigint): bigint
-  mulHighSigned(p: number, a: bigint, b: bigint): bigint
   div(p: number, size: number, divisor: bigint): number
   idiv(p: number, size: number, divisor: bigint): number
   slowLoad(p: number, linear: bigint, size: number): bigint
