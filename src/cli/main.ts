@@ -37,7 +37,7 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--timeout <SECONDS>', 'give up after this time')
     .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, all')
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
-    .option('--count', 'print how often each request was made to stderr at the end')
+    .option('--count [WHAT]', "print how often each request was made; 'all': also what the kernel did without asking")
     .option('--stats', 'print instructions, time and memory to stderr at the end')
     .action(async (kernel: string | undefined, options: RunOptions) => finish(await run(kernel, options)))
   program

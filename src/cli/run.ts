@@ -17,7 +17,7 @@ import { definitions, platforms } from '../platforms/index.ts'
 import { kernelCommandLine } from './command-line.ts'
 import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
-import { countLines, openTrace, parseTrace } from './trace.ts'
+import { countLines, openTrace, parseCount, parseTrace } from './trace.ts'
 
 /** As commander gives them: texts, or absent. */
 export interface RunOptions {
@@ -32,7 +32,7 @@ export interface RunOptions {
   readonly timeout?: string
   readonly trace?: string
   readonly traceFile?: string
-  readonly count?: true
+  readonly count?: true | string
   readonly stats?: true
 }
 
@@ -48,6 +48,7 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
       : parseFeatures(options.features, platform, Object.keys(definitions[platform].features))
   const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
+  const counted = options.count === undefined ? undefined : parseCount(options.count)
   if (options.traceFile !== undefined && options.trace === undefined)
     throw new InputError('--trace-file needs --trace, which says what to write')
   const traced = options.trace === undefined ? undefined : parseTrace(options.trace)
@@ -63,14 +64,15 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   }
   const trace = traced && openTrace(traced, options.traceFile)
   let machine: Machine | undefined
+  const census = counted === 'all'
   const start = async (serial: MachineOptions['serial']) => {
-    machine = await Machine.create({ memory, cpus, platform, features, cpu, boot, serial, onReport: report })
+    machine = await Machine.create({ memory, cpus, platform, features, cpu, boot, serial, onReport: report, census })
     trace?.attach(machine.requests)
     return machine
   }
   const code = await supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
   trace?.end()
-  if (options.count && machine) report(countLines(machine.requests))
+  if (counted && machine) report(countLines(machine.requests, machine.census))
   return code
 }
 

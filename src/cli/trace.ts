@@ -1,5 +1,6 @@
 /** `--trace` and `--count`: which requests to tell, where to, and the table of counts at the end. */
 import { closeSync, openSync, writeSync } from 'node:fs'
+import type { Census } from '../machine/census.ts'
 import { InputError } from '../errors.ts'
 import type { Event, Observer } from '../paravirt/observe.ts'
 import type { RequestKind } from '../paravirt/requests.ts'
@@ -55,15 +56,28 @@ export function openTrace(wanted: ReadonlySet<RequestKind>, file: string | undef
   }
 }
 
-/** How often each request was made and each of Linux's operations was served by one, most often first. */
-export function countLines({ counts }: Observer): string[] {
+/** `--count` alone, or with `all`. */
+export function parseCount(value: true | string): 'requests' | 'all' {
+  return value === true ? 'requests' : parseName('thing to count', value, ['all'])
+}
+
+/**
+ * How often each request was made, what the kernel did without asking (`unseen` where nobody counted that), and how
+ * often each of Linux's operations was served, most often first.
+ */
+export function countLines({ counts }: Observer, census: Census | undefined): string[] {
   const ops = new Map<string, number>()
-  for (const [request, count] of counts) for (const op of request.ops) ops.set(op, (ops.get(op) ?? 0) + count)
+  const add = (op: string, count: number) => void ops.set(op, (ops.get(op) ?? 0) + count)
+  for (const [request, count] of counts) for (const op of request.ops) add(op, count)
+  const unasked = census?.list() ?? []
+  for (const { op, count } of unasked) if (op) add(op, count)
   const lines = (entries: Iterable<readonly [string, number]>) =>
     [...entries].sort((a, b) => b[1] - a[1]).map(([name, count]) => `${String(count).padStart(12)}  ${name}`)
   return [
     'requests:',
     ...lines([...counts].map(([{ kind, name }, count]) => [`${kind} ${name}`, count] as const)),
+    'without asking:',
+    ...(census ? lines(unasked.map(({ what, count }) => [what, count] as const)) : ['      unseen  (--count all)']),
     'operations:',
     ...lines(ops),
   ]

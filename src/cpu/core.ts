@@ -30,6 +30,8 @@ export interface CoreHost {
   readCr8(vcpu: number): number
   writeCr8(vcpu: number, value: number): void
   random(vcpu: number): number
+  /** A store to a WATCHED page is about to happen; `attribute` is the page's PAGE_ATTR. */
+  watchedStore?(vcpu: number, address: number, size: number, attribute: number): void
   /** The vector to inject now, or -1 if the interrupt went away. */
   acknowledge(vcpu: number): number
 }
@@ -122,6 +124,7 @@ export class Core {
     const pages = Math.ceil((M.RAM + ramBytes) / 65536)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
     const i32 = new Int32Array(memory.buffer)
+    const memory8 = new Uint8Array(memory.buffer)
     const vcpus = Array.from({ length: options.vcpus }, (_, i) => M.VCPU + i * M.VCPU_STRIDE)
     i32[M.RAM_PAGES >> 2] = ramBytes >>> 12
     i32[M.VCPUS >> 2] = vcpus.length
@@ -178,6 +181,8 @@ export class Core {
       readCr8: (p: number) => host.readCr8(number(p)),
       writeCr8: (p: number, value: number) => host.writeCr8(number(p), value),
       random: (p: number) => host.random(number(p)),
+      watchedStore: (p: number, address: number, size: number) =>
+        host.watchedStore?.(number(p), address >>> 0, size, memory8[M.PAGE_ATTR + (address >>> 12)] as number),
       decode: (p: number) => streams.decode(p >>> 0),
       indexTable: (p: number, page: number) => streams.indexTable(p >>> 0, page >>> 0),
       codeWritten: (_p: number, page: number) => streams.codeWritten(page >>> 0),

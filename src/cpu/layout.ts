@@ -223,6 +223,8 @@ export const M = {
   MAX_VCPUS: 32,
   CODE_MARKS: 0x900000, // 8 bytes a page of RAM: one bit for each 64-byte line that was decoded
   PAGE_ATTR: 0xf00000, // 1 byte a page below 3 GiB; see PageAttr
+  WATCH_TABLES: 0x8008, // u32 cell, non-zero: page walks make the frames that they visit WATCHED
+  SENSITIVE: 0xfc0000, // executions of sensitive instructions (i64), counted by a counting build
   PROFILE: 0xfd0000, // executions of each handler (i64), counted by a profiling build
   CODE: 0x1000000, // records and index tables
   CODE_END: 0x5000000,
@@ -231,7 +233,12 @@ export const M = {
 } as const
 
 /** PAGE_ATTR: what backs a guest-physical page. Pages at and above the RAM size are MMIO. */
-export const PageAttr = { RAM: 0, ROM: 1, MMIO: 2 } as const
+export const PageAttr = {
+  RAM: 0,
+  ROM: 1,
+  MMIO: 2,
+  WATCHED: 0x80, // RAM; the host is told of stores; the low bits are its own
+} as const
 
 /** The same table as AssemblyScript source. */
 export function asLayout(): string {

@@ -16,6 +16,7 @@ import { Observer } from '../paravirt/observe.ts'
 import { chosenFeatures, type Platform, type PlatformDefinition } from '../paravirt/platform.ts'
 import { definitions } from '../platforms/index.ts'
 import { CountedClock, RealClock } from './clock.ts'
+import { Census } from './census.ts'
 import { machineEffects } from './effects.ts'
 import { enter } from './entry.ts'
 import { createPc, type Pc } from './pc.ts'
@@ -37,6 +38,8 @@ export class Machine {
   readonly core: Core
   /** What the guest asks of its hypervisor. */
   readonly requests: Observer
+  /** What it does without asking, if that is counted. */
+  readonly census: Census | undefined
   readonly #clock: RealClock | CountedClock
   readonly #outputs: readonly SerialOutput[]
   readonly #state: RunState
@@ -48,11 +51,12 @@ export class Machine {
     pc: Pc,
     outputs: readonly SerialOutput[],
     state: RunState,
-    requests: Observer,
+    { requests, census }: { requests: Observer; census: Census | undefined },
     observe: MachineOptions['observe'],
   ) {
     this.core = core
     this.requests = requests
+    this.census = census
     this.#clock = clock
     this.#outputs = outputs
     this.#state = state
@@ -82,6 +86,7 @@ export class Machine {
     let core: Core
     let pc: Pc
     let platform: Platform
+    const census = options.census ? new Census() : undefined
     const random = options.deterministic ? repeatedRandom() : hostRandom()
     const host: CoreHost = {
       mmioRead: (vcpu, address, size) => pc.mmio.read(address, size, vcpu),
@@ -103,6 +108,7 @@ export class Machine {
       readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
       writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
       random,
+      watchedStore: (_, address, size, attribute) => census?.store(address, size, attribute),
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
     core = await Core.create({
@@ -111,12 +117,13 @@ export class Machine {
       signature: signature(model),
       amd: model.vendor === 'AuthenticAMD',
       host,
-      interpreter: options.interpreter,
-      translate: options.translate ?? true,
+      interpreter: census?.interpreter ?? options.interpreter,
+      translate: census ? false : (options.translate ?? true),
       deterministic: options.deterministic,
     })
     // Power-on is now: building the core is not the guest's time.
     const clock = options.deterministic ? new CountedClock(() => state.vcpus.count()) : new RealClock()
+    census?.start(core)
     const epoch = options.deterministic ? DETERMINISTIC_EPOCH : Date.now()
     const observer = new Observer(() => clock.now())
     const definition: PlatformDefinition = definitions[options.platform]
@@ -152,7 +159,7 @@ export class Machine {
     })
     clock.onEarlier = () => state.vcpus.interrupt()
     enter(core, 0, boot)
-    return new Machine(core, clock, pc, outputs, state, observer, options.observe)
+    return new Machine(core, clock, pc, outputs, state, { requests: observer, census }, options.observe)
   }
 
   stats(): MachineStats {

@@ -31,6 +31,8 @@ export interface MachineOptions {
   readonly deterministic?: boolean
   /** Look at a deterministic machine whenever it has executed another `every` instructions. */
   readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
+  /** Count what the guest does without asking its hypervisor; everything is interpreted then. */
+  readonly census?: boolean
   /** Translate hot code to WebAssembly; default true. */
   readonly translate?: Translate
   /** Another build of the interpreter than the default (bench/handlers.ts). */

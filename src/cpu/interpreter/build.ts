@@ -17,6 +17,7 @@ import { isHot } from './hot.ts'
 import { canInline } from './inline.ts'
 import { emitInlinePseudo, emitPseudoFunctions, PSEUDO, Pseudo } from './pseudo.ts'
 import { SLICE_MARGIN } from './records.ts'
+import { emitCount, isSensitive } from './sensitive.ts'
 
 export interface Interpreter {
   bytes: Uint8Array<ArrayBuffer>
@@ -37,9 +38,9 @@ const RECORD = 1
 
 /**
  * Build the module; takes half a second, so callers keep the result (see cached.ts). A profiling build has no inline
- * handlers and counts the executions of each at M.PROFILE.
+ * handlers and counts the executions of each at M.PROFILE; a counting build counts sensitive instructions.
  */
-export function buildInterpreter({ profile = false } = {}): Interpreter {
+export function buildInterpreter({ profile = false, counting = false } = {}): Interpreter {
   const module = new ModuleWriter()
   const imported = new Map<string, number>()
   for (const [name, { params, result }] of Object.entries(procedures))
@@ -69,14 +70,15 @@ export function buildInterpreter({ profile = false } = {}): Interpreter {
   const variants = allRows().flatMap(variantsOf)
   for (const v of variants) if (!byKey.has(v.key)) byKey.set(v.key, v)
   const unique = [...byKey.values()]
-  const hot = unique.filter((v) => !profile && isHot(v.key) && canInline(v))
+  const isCounted = (v: Variant) => counting && isSensitive(v.row.name)
+  const hot = unique.filter((v) => !profile && isHot(v.key) && canInline(v) && !isCounted(v))
   const order = [...hot, ...unique.filter((v) => !hot.includes(v))]
   const numbers = new Map(order.map((v, i) => [v.key, i + PSEUDO.length]))
 
   const pseudo = emitPseudoFunctions(module, helpers, host)
   const functions = order.map((v) => {
     const index = module.declare()
-    module.define(index, handlerFunction(v, helpers))
+    module.define(index, handlerFunction(v, helpers, isCounted(v)))
     return index
   })
   module.table([...pseudo, ...functions])
@@ -167,8 +169,9 @@ function linkFunction(helpers: Helpers): Code {
 }
 
 /** A complete handler: (p, r) → next record, or 0 with RIP set. */
-function handlerFunction(v: Variant, helpers: Helpers): Code {
+function handlerFunction(v: Variant, helpers: Helpers, counted: boolean): Code {
   const c = new Code(HANDLER)
+  if (counted) emitCount(c, v, P, RECORD)
   c.get(P).get(RECORD).mem('i32.store', S.RECORD)
   c.block() // fault exit
   new HandlerEmitter(

@@ -4,9 +4,9 @@
  * outlives its bytes.
  */
 import {
-  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM,
+  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED,
 } from './layout'
-import { hostCodeWritten, hostMmioRead, hostMmioWrite } from './host'
+import { hostCodeWritten, hostMmioRead, hostMmioWrite, hostWatchedStore } from './host'
 
 /** What backs physical page number `page`: a PageAttr value. */
 // @ts-ignore: decorator
@@ -65,10 +65,21 @@ export function physRead(p: u32, pa: u64, size: i32): u64 {
 /** Write the low 1 to 8 bytes of `value`; they lie in one page. Writes to ROM are lost. */
 export function physWrite(p: u32, pa: u64, size: i32, value: u64): void {
   const kind = pageKind(pa >>> 12)
-  if (kind != PAGE_RAM) {
+  if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, size)
+  else if (kind != PAGE_RAM) {
     if (kind == PAGE_MMIO) mmioWrite(p, pa, size, value)
     return
   }
+  ramWrite(p, pa, size, value)
+}
+
+/** The processor's own write of 4 or 8 bytes to a page-table entry. Nobody watches those. */
+export function tableWrite(p: u32, pa: u64, size: i32, value: u64): void {
+  if (pageKind(pa >>> 12) & PAGE_WATCHED) ramWrite(p, pa, size, value)
+  else physWrite(p, pa, size, value)
+}
+
+function ramWrite(p: u32, pa: u64, size: i32, value: u64): void {
   touch(p, <u32>pa, size)
   const host = hostAddress(pa)
   switch (size) {
@@ -111,7 +122,8 @@ export function physCopyIn(p: u32, pa: u64, source: u32, length: u32): void {
   while (length != 0) {
     const n = min(length, 0x1000 - (<u32>pa & 0xfff))
     const kind = pageKind(pa >>> 12)
-    if (kind == PAGE_RAM) {
+    if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, n)
+    if (kind == PAGE_RAM || (kind & PAGE_WATCHED) != 0) {
       touch(p, <u32>pa, n)
       memory.copy(hostAddress(pa), source, n)
     } else if (kind == PAGE_MMIO) {
@@ -153,7 +165,8 @@ export function physFill(p: u32, pa: u64, value: i32, length: u32): void {
   while (length != 0) {
     const n = min(length, 0x1000 - (<u32>pa & 0xfff))
     const kind = pageKind(pa >>> 12)
-    if (kind == PAGE_RAM) {
+    if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, n)
+    if (kind == PAGE_RAM || (kind & PAGE_WATCHED) != 0) {
       touch(p, <u32>pa, n)
       memory.fill(hostAddress(pa), <u8>value, n)
     } else if (kind == PAGE_MMIO) {

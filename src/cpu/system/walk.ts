@@ -3,11 +3,12 @@
  * 1 GiB pages. A walk checks rights for one access, sets accessed and dirty flags as it uses entries, and answers with
  * the page's physical address and a few flags, or raises #PF. Protection keys and 5-level paging do not exist here.
  */
-import { CR0, CR2, CR3, CR4, EFER, MAXPHYADDR, PAGE_MMIO, TLBC_SUPERVISOR, TLBC_USER } from './layout'
+import { CR0, CR2, CR3, CR4, EFER, M_WATCH_TABLES, MAXPHYADDR, PAGE_MMIO, TLBC_SUPERVISOR, TLBC_USER } from './layout'
 import { CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMEP, EFER_LMA, EFER_NXE, GP, PF } from './bits'
 import { raise } from './faults'
-import { hostAddress, pageKind, physRead, physWrite } from './physical'
+import { hostAddress, pageKind, physRead, tableWrite } from './physical'
 import { PDPTES } from './tlb'
+import { watchTables } from './watch'
 
 /** Access kinds, as in the page-fault error code. */
 export const READ: u32 = 0
@@ -84,7 +85,7 @@ function mayWrite(p: u32, bank: u32, rights: u64): bool {
 @inline
 function use(p: u32, pa: u64, entry: u64, access: u32, size: i32): u64 {
   const used = entry | (access == WRITE ? A | D : A)
-  if (used != entry) physWrite(p, pa, size, used)
+  if (used != entry) tableWrite(p, pa, size, used)
   return used
 }
 
@@ -103,6 +104,7 @@ function answer(p: u32, frame: u64, entry: u64, bank: u32, rights: u64, size: u6
  * canonical, and below 4 GiB outside long mode.
  */
 export function walk(p: u32, linear: u64, access: u32, bank: u32): u64 {
+  if (load<u32>(M_WATCH_TABLES)) watchTables(p, linear)
   if (load<u64>(p, EFER) & EFER_LMA) return walk4(p, linear, access, bank)
   if ((load<u64>(p, CR0) & CR0_PG) == 0) return (linear & FRAME) | WALK_WRITABLE | WALK_GLOBAL
   return load<u64>(p, CR4) & CR4_PAE ? walkPae(p, linear, access, bank) : walk32(p, linear, access, bank)
@@ -115,7 +117,7 @@ function walk4(p: u32, linear: u64, access: u32, bank: u32): u64 {
   const e4 = entry64(p, pa4)
   if ((e4 & P) == 0) return pageFault(p, linear, access, bank, 0)
   if (e4 & (reserved | PS)) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
-  if ((e4 & A) == 0) physWrite(p, pa4, 8, e4 | A)
+  if ((e4 & A) == 0) tableWrite(p, pa4, 8, e4 | A)
 
   const pa3 = (e4 & FRAME) | ((linear >>> 27) & 0xff8)
   const e3 = entry64(p, pa3)
@@ -128,7 +130,7 @@ function walk4(p: u32, linear: u64, access: u32, bank: u32): u64 {
     return answer(p, frame, use(p, pa3, e3, access, 8), bank, rights, WALK_1G)
   }
   if (e3 & reserved) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
-  if ((e3 & A) == 0) physWrite(p, pa3, 8, e3 | A)
+  if ((e3 & A) == 0) tableWrite(p, pa3, 8, e3 | A)
   return walk2(p, linear, access, bank, e3 & FRAME, e4 & e3, e4 | e3, reserved)
 }
 
@@ -147,7 +149,7 @@ function walk2(p: u32, linear: u64, access: u32, bank: u32, directory: u64, abov
     return answer(p, frame, use(p, pa2, e2, access, 8), bank, rights, WALK_2M)
   }
   if (e2 & reserved) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
-  if ((e2 & A) == 0) physWrite(p, pa2, 8, e2 | A)
+  if ((e2 & A) == 0) tableWrite(p, pa2, 8, e2 | A)
 
   const pa1 = (e2 & FRAME) | ((linear >>> 9) & 0xff8)
   const e1 = entry64(p, pa1)
@@ -177,7 +179,7 @@ function walk32(p: u32, linear: u64, access: u32, bank: u32): u64 {
     if (refused(p, access, bank, e2, false)) return pageFault(p, linear, access, bank, PF_P)
     return answer(p, frame | (linear & 0x3ff000), use(p, pa2, e2, access, 4), bank, e2, WALK_2M)
   }
-  if ((e2 & A) == 0) physWrite(p, pa2, 4, e2 | A)
+  if ((e2 & A) == 0) tableWrite(p, pa2, 4, e2 | A)
 
   const pa1 = (e2 & 0xfffff000) | ((linear >>> 10) & 0xffc)
   const e1 = physRead(p, pa1, 4)
