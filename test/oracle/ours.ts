@@ -1,6 +1,6 @@
-/** Runs the oracle's cases on our processor. */
+/** Runs the oracle's cases on our processor: interpreted, or translated. */
 import { Core, type CoreHost } from '../../src/cpu/core.ts'
-import { SLICE_MARGIN } from '../../src/cpu/interpreter/records.ts'
+import { REGION_MARGIN, SLICE_MARGIN } from '../../src/cpu/interpreter/records.ts'
 import { M, S } from '../../src/cpu/layout.ts'
 import { CODE_PAGES, DATA_PAGES, GUEST_RAM, Kernel, writeGuest } from './guest.ts'
 import { TIMEOUT, type Case, type Result } from './native.ts'
@@ -13,6 +13,10 @@ const PATIENCE = 20_000
 /** A slice that begins in the dispatch loop, or one that consists of steps. */
 const RUN_SLICE = SLICE_MARGIN + 40
 const STEP_SLICE = 4
+/** A slice that is long enough for a region. */
+const REGION_SLICE = REGION_MARGIN + SLICE_MARGIN + 40
+
+export type Engine = 'interpreter' | 'translator'
 
 function refused(what: string): never {
   throw new Error(`the oracle's guest did ${what}`)
@@ -55,22 +59,31 @@ class Ours {
     core.system['refreshState']!(P)
   }
 
-  run(c: Case, stepping: boolean): Result {
+  run(c: Case, slice: number): Result {
     const core = this.#core
     this.#initial.set(background.subarray(0, Space.DATA_SIZE))
     this.#initial.set(c.memory, c.window - Space.DATA)
-    this.#data.set(this.#initial)
     core.writeRam(CODE_PAGES + c.offset, c.code)
-    setCase(this.#state, c)
-    core.system.updateMode(P)
-    core.system.setBank(P)
-    const result = this.#untilTrap(stepping)
+    this.#begin(c)
+    if (core.translator) {
+      // Its first instruction decodes the case; the next slice begins with its translation.
+      core.runSlice(0, 1)
+      this.#begin(c)
+    }
+    const result = this.#untilTrap(slice)
     core.writeRam(CODE_PAGES + c.offset, new Uint8Array(c.code.length).fill(0xcc))
     return result
   }
 
-  #untilTrap(stepping: boolean): Result {
-    const slice = stepping ? STEP_SLICE : RUN_SLICE
+  #begin(c: Case): void {
+    const { system } = this.#core
+    this.#data.set(this.#initial)
+    setCase(this.#state, c)
+    system.updateMode(P)
+    system.setBank(P)
+  }
+
+  #untilTrap(slice: number): Result {
     for (let used = 0; used < PATIENCE; used += slice) {
       this.#core.runSlice(0, slice)
       const handler = this.#state.getBigUint64(S.RIP, true) - Kernel.HANDLERS
@@ -88,8 +101,18 @@ class Ours {
   }
 }
 
-/** Our processor as a function; even cases go through the dispatch loop, odd ones through the complete handlers. */
-export async function createOurs(): Promise<(cases: readonly Case[]) => Result[]> {
-  const ours = new Ours(await Core.create({ ramBytes: GUEST_RAM, vcpus: 1, signature: 0, host }))
-  return (cases) => cases.map((c, i) => ours.run(c, i % 2 === 1))
+/**
+ * Our processor as a function. Interpreted, even cases go through the dispatch loop, odd ones through the complete
+ * handlers; translated, each case is a region if its code can be one.
+ */
+export async function createOurs(engine: Engine = 'interpreter') {
+  const translate = engine === 'translator' ? 'eager' : false
+  const core = await Core.create({ ramBytes: GUEST_RAM, vcpus: 1, signature: 0, host, translate })
+  const ours = new Ours(core)
+  const slice = (i: number) => (core.translator ? REGION_SLICE : i % 2 === 1 ? STEP_SLICE : RUN_SLICE)
+  return {
+    run: (cases: readonly Case[]): Result[] => cases.map((c, i) => ours.run(c, slice(i))),
+    /** How many cases were translated. */
+    translated: () => core.translator?.stats.regions ?? 0,
+  }
 }

@@ -139,6 +139,8 @@ export class Translator {
     if (!page) this.#samples.set(table, (page = new PageSamples()))
     const owner = page.owner(offset)
     if (owner) owner.samples++
+    // What is not decoded cannot be translated; when it is, this must still be its first sample.
+    if (this.#threshold === 1 && !this.#startsInstruction(table, offset)) return
     const count = page.count(offset, this.#threshold === 1)
     if (count !== this.#threshold * (owner && this.#threshold > 1 ? COVERED : 1)) return
     const began = performance.now()
