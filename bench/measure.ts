@@ -1,6 +1,6 @@
 /** Runs a machine in a process of its own, watches its console, and measures until a line of it. Linux hosts only. */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 export interface Sample {
   /** Seconds from the process's start to the line. */
@@ -9,10 +9,18 @@ export interface Sample {
   readonly cpu: number
   /** Peak resident memory in MiB. */
   readonly peak: number
-  /** Guest instructions until then, where the machine counts them. */
-  readonly instructions?: number
-  /** Each whole line of the console so far, with the second of its arrival. */
-  readonly lines: readonly { readonly text: string; readonly at: number }[]
+  /** Each whole line of the console so far. */
+  readonly lines: readonly Line[]
+  /** What it printed on stderr by its end. */
+  readonly errors: string
+}
+
+export interface Line {
+  readonly text: string
+  /** The second of its arrival. */
+  readonly at: number
+  /** Seconds of processor time of all threads until then, of lines that begin with `begin` or `round`. */
+  readonly cpu: number
 }
 
 const ROUND_LIMIT = 900_000
@@ -22,10 +30,10 @@ export function measureUntil(until: string, command: string, args: readonly stri
   return new Promise((resolve, reject) => {
     const start = performance.now()
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    const lines: { text: string; at: number }[] = []
+    const lines: Line[] = []
     let partial = ''
     let errors = ''
-    let sample: Sample | undefined
+    let sample: Omit<Sample, 'errors'> | undefined
     const limit = setTimeout(() => child.kill('SIGKILL'), ROUND_LIMIT)
 
     child.stdout.setEncoding('latin1').on('data', (piece: string) => {
@@ -33,7 +41,7 @@ export function measureUntil(until: string, command: string, args: readonly stri
       const whole = (partial + piece).split('\n')
       partial = whole.pop()!
       for (const text of whole) {
-        lines.push({ text: text.trimEnd(), at })
+        lines.push({ text: text.trimEnd(), at, cpu: /^(begin|round) /.test(text) ? threadTime(child.pid!) : 0 })
         if (sample || !text.includes(until)) continue
         sample = { wall: at, ...usage(child.pid!), lines }
         child.kill('SIGTERM')
@@ -43,8 +51,7 @@ export function measureUntil(until: string, command: string, args: readonly stri
     child.on('error', reject)
     child.on('close', () => {
       clearTimeout(limit)
-      const counted = /(\d+) instructions/.exec(errors)
-      if (sample) resolve(counted ? { ...sample, instructions: Number(counted[1]) } : sample)
+      if (sample) resolve({ ...sample, errors })
       else reject(new Error(`${command}: ended without '${until}'\n${errors}${tail(lines)}`))
     })
   })
@@ -63,6 +70,21 @@ function usage(pid: number): { cpu: number; peak: number } {
   const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
   return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, peak: Number(peak![1]) / 1024 }
 }
+
+/** Seconds of processor time of a process's living threads: proc(5), task/[tid]/schedstat, in nanoseconds. */
+function threadTime(pid: number): number {
+  let sum = 0
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    try {
+      sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0])
+    } catch {
+      // A thread that has just ended.
+    }
+  return sum / 1e9
+}
+
+export const geometricMean = (values: readonly number[]): number =>
+  Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
 
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)

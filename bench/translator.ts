@@ -1,6 +1,7 @@
 /**
- * `node bench/translator.ts [ROUNDS] [--hot N]`: a boot and the bench's programs by the interpreter alone and with the
- * translator, in turn and deterministic, so that both do the same; --hot lists the N busiest regions of the last run.
+ * `node bench/translator.ts [ROUNDS] [--only SET,NAME,...] [--percent N] [--hot N]`: a boot and the bench's programs by
+ * the interpreter alone and with the translator, in turn and deterministic, so that both do the same. --percent says
+ * how much of a program's full round is done (30), --hot lists the N busiest regions of the last run.
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -13,7 +14,11 @@ import { median, table } from './measure.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { hot: { type: 'string', default: '0' } },
+  options: {
+    hot: { type: 'string', default: '0' },
+    only: { type: 'string', default: '' },
+    percent: { type: 'string', default: '30' },
+  },
 })
 const rounds = Number(positionals[0] ?? 1)
 const kernel = await loadKernel(await kernelFile(DEFAULT_KERNEL))
@@ -21,7 +26,7 @@ const program = { mode: 0o100755, bytes: readFileSync(programs()) }
 const initrd = buildInitramfs({
   busybox: readFileSync(await busyboxFile('amd64')),
   files: new Map([['/programs', program]]),
-  exec: '/programs >/dev/console',
+  exec: `/programs 1 ${values.percent} ${values.only.replaceAll(',', ' ')} >/dev/console`,
 })
 
 /** This thread's processor time in seconds: other work on the host counts little. */
