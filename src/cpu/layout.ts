@@ -114,6 +114,7 @@ const state = {
   AMD: 904, // i32, non-zero: AMD's rules where the vendors' processors differ
   PAUSE_EXITS: 908, // i32, non-zero: PAUSE ends the turn of this vCPU
   TF_AFTER: 900, // i32, non-zero: this instruction's single-step trap goes by TF after it, not before
+  REGION_BUDGET: 912, // i32, BUDGET when the last translated region returned to the interpreter
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.

@@ -29,10 +29,11 @@ export interface Interpreter {
   names: string[]
 }
 
-/** A region: (p) → next record, or 0 with RIP set. */
-export const REGION = { params: ['i32'], results: ['i32'] } as const
+/** A region: (p, linear address to which its caller expects it to return, depth) → next record, or 0 with RIP set. */
+export const REGION = { params: ['i32', 'i64', 'i32'], results: ['i32'] } as const
 const HANDLER_TABLE = 1
-const HANDLER = { params: ['i32', 'i32'], results: ['i32'] } as const
+/** A handler's function: (p, r) → next record, or 0 with RIP set. */
+export const HANDLER = { params: ['i32', 'i32'], results: ['i32'] } as const
 const P = 0
 const RECORD = 1
 
@@ -81,7 +82,7 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
     module.define(index, handlerFunction(v, helpers, isCounted(v)))
     return index
   })
-  module.table([...pseudo, ...functions])
+  module.exportTable('handlers', module.table([...pseudo, ...functions]))
 
   const run = module.declare()
   module.define(run, runFunction(hot, helpers, module, profile))

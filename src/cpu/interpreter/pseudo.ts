@@ -18,6 +18,8 @@ export const Pseudo = { bad: 0, goto: 1, check: 2, nextPage: 3, guard: 4, lookup
 const P = 0
 /** The interpreter's own handlers are table 1, the regions table 0, which is imported. */
 const REGION_TABLE = 0
+/** No address that code can have: the interpreter expects no return. */
+const NOWHERE = 0x5000_0000_0000_0000n
 
 /** The functions, in the order of PSEUDO. `recross` is the host's: forget the record that follows a guard. */
 export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recross: number): number[] {
@@ -198,7 +200,9 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Ar
         .op('i32.gt_s')
       c.if()
       c.get(P).get(x).get(r).op('i32.sub').i32(4).op('i32.shr_s').op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
-      c.get(P).get(r).mem('i32.load', R.DISP).callIndirect(at.regionType, REGION_TABLE).tee(target)
+      c.get(P).i64(NOWHERE).i32(0).get(r).mem('i32.load', R.DISP)
+      c.callIndirect(at.regionType, REGION_TABLE).tee(target)
+      c.get(P).get(P).mem('i32.load', S.BUDGET).mem('i32.store', S.REGION_BUDGET)
       c.op('i32.eqz').brIf(height + 1 - at.dispatch)
       c.get(target).get(P).mem('i32.load', S.BUDGET).i32(4).op('i32.shl').op('i32.add').set(x)
       c.get(target).set(r)

@@ -1,115 +1,45 @@
 /**
- * A region as one WebAssembly function: (p) → next record, or 0 with RIP set.
+ * A region as one WebAssembly function: (p, expected return, depth) → next record, 0 with RIP set, or RETURNED.
  *
- * General registers live in locals, flags as the operands of their last producer; both go back to the state block at
- * the two exits only. Whatever is not the fast path (a TLB miss that is no plain RAM, a fault, a short budget) leaves
- * for the interpreter at the instruction's record, before that instruction has changed anything.
+ * General registers live in locals, flags as the operands of their last producer; both go back to the state block where
+ * control leaves. Whatever is not the fast path (a TLB miss that is no plain RAM, a fault, a short budget) leaves for
+ * the interpreter at the instruction's record, before that instruction has changed anything.
  */
 import type { Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp } from '../isa/emitter.ts'
 import { R, S } from '../layout.ts'
-import { Pseudo } from '../interpreter/pseudo.ts'
-import { REGION_MARGIN } from '../interpreter/records.ts'
-import type { Block, Edge, Instruction } from './graph.ts'
-import { RegionMemory } from './memory.ts'
+import { RegionExits } from './exits.ts'
+import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
 import { P } from './state.ts'
+import { changedAt, usageOf } from './usage.ts'
 
-const RECORD_EXIT = 1
-const JUMP_EXIT = 2
-
-export class RegionEmitter extends RegionMemory {
+export class RegionEmitter extends RegionExits {
   /** Open labels, innermost last: the block that a br to them reaches. */
   readonly #labels: { block: Block; height: number; loop: boolean }[] = []
-  /** Instructions of this block not yet begun, this one included: what an exit gives back. */
-  #unspent = 0
+  #changedAt = new Map<Block, number>()
   #condition: Value | undefined
   #target: Value | undefined
 
   /** Emit the whole region. */
   region(blocks: readonly Block[]): void {
     const c = this.c
+    for (const i of blocks.flatMap((b) => b.instructions)) {
+      const { used, written } = usageOf(this.records, i)
+      this.all.used |= used
+      this.all.written |= written
+    }
+    this.#changedAt = changedAt(this.records, blocks)
+    c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
+    c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
+    this.loadState(this.all.used)
     this.open('block')
     this.open('block')
     this.#tree(blocks[0] as Block)
     c.unreachable()
     this.close()
-    this.#jumpExit()
+    this.jumpExit()
     this.close()
-    this.#writeBack()
-    this.#goOn(this.local.exitRecord)
-    c.prepend(() => this.#prologue())
-  }
-
-  #prologue(): void {
-    const c = this.c
-    const l = this.local
-    const load = (op: string, offset: number, local: number) => c.get(P).mem(op, offset).set(local)
-    this.registers.forEach((local, n) => {
-      if (local !== undefined) load('i64.load', n * 8, local)
-    })
-    this.vectors.load(P)
-    load('i32.load', S.BUDGET, l.budget)
-    load('i32.load', S.TLB_READ, l.tlbRead)
-    load('i32.load', S.TLB_WRITE, l.tlbWrite)
-    load('i64.load', S.GEN, l.gen)
-    load('i64.load', S.PAGE_LINEAR, l.pageLinear)
-    load('i32.load', S.FLAGS_KIND, l.flagsKind)
-    load('i64.load', S.FLAGS_RES, l.flagsRes)
-    load('i64.load', S.FLAGS_B, l.flagsB)
-  }
-
-  #writeBack(): void {
-    const c = this.c
-    const l = this.local
-    for (const n of this.written)
-      c.get(P)
-        .get(this.register(n))
-        .mem('i64.store', n * 8)
-    this.vectors.store(P)
-    c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
-    c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
-    c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
-    c.get(P).get(l.budget).op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
-  }
-
-  /** Go on at a record: straight in its region if it begins one, else it is what the region returns. */
-  #goOn(record: number): void {
-    const c = this.c
-    c.get(record).mem('i32.load16_u', R.HANDLER).i32(Pseudo.region).op('i32.eq')
-    c.get(this.local.budget).i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
-    this.open('if')
-    c.get(P).get(record).mem('i32.load', R.DISP)
-    c.returnCallIndirect(this.imports.regionType, this.imports.regionTable)
-    this.close()
-    c.get(record)
-  }
-
-  /** Go on at a linear address: its record if the execute TLB knows it. */
-  #jumpExit(): void {
-    const c = this.c
-    const linear = this.local.exitLinear
-    this.#writeBack()
-    const record = c.local('i32')
-    const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
-    this.open('if')
-    c.get(entry)
-      .mem('i32.load', 8)
-      .get(linear)
-      .op('i32.wrap_i64')
-      .i32(4095)
-      .op('i32.and')
-      .i32(2)
-      .op('i32.shl')
-      .op('i32.add')
-      .mem('i32.load', 0)
-      .tee(record)
-    this.open('if')
-    c.get(P).get(linear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
-    this.#goOn(record)
-    c.return()
-    this.close()
-    this.close()
-    c.get(P).get(linear).mem('i64.store', S.RIP).i32(0).return()
+    this.recordExit()
   }
 
   // ---- structure (Ramsey, Beyond Relooper: code from the dominator tree) --------------------------------------------
@@ -140,9 +70,10 @@ export class RegionEmitter extends RegionMemory {
   }
 
   #edge(from: Block, e: Edge): void {
-    if ('record' in e) return this.#leaveAt(e.record)
-    if ('offset' in e) return this.#jumpTo(() => this.linearOf(e.offset))
+    if ('record' in e) return this.leaveAt(e.record)
+    if ('place' in e) return this.jumpTo(() => this.linearOf(e.place))
     const to = e.block
+    if (pageOf(to.place) !== pageOf((from.instructions.at(-1) as Instruction).place)) this.#cross(to.place)
     if (to.order <= from.order || to.merge) {
       this.canonical()
       for (let i = this.#labels.length - 1; i >= 0; i--) {
@@ -155,89 +86,89 @@ export class RegionEmitter extends RegionMemory {
     this.#tree(to)
   }
 
+  /** Into another page: the execute TLB must still have it there. */
+  #cross(place: number): void {
+    const c = this.c
+    const table = this.records.table(pageOf(place)) as number
+    const producer = this.producer
+    const linear = this.pool.take('i64')
+    this.linearOf(pageOf(place) * 4096)
+    c.set(linear)
+    const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
+    c.get(entry).mem('i32.load', 8).i32(table).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
+    this.open('if')
+    this.jumpTo(() => this.linearOf(place))
+    this.close()
+    this.producer = producer
+    this.enterPageOf(place)
+  }
+
   #block(b: Block): void {
     const c = this.c
     if (b.loop) this.producer = undefined
+    this.changed = this.#changedAt.get(b) as number
     const count = b.instructions.length
     const { budget } = this.local
     c.get(budget).i32(count).op('i32.sub').tee(budget).i32(0).op('i32.lt_s')
-    this.#unspent = count
+    this.unspent = count
     this.instruction = b.instructions[0] as Instruction
     this.bail()
     this.#condition = undefined
     this.#target = undefined
     b.instructions.forEach((i, n) => {
       this.instruction = i
-      this.#unspent = count - n
+      this.unspent = count - n
       this.temporaries.reset()
-      this.emit(i.decoded.effects)
+      this.#one(i)
     })
-    const last = b.instructions.at(-1) as Instruction
-    if (b.taken) {
-      const condition = this.#branchCondition()
-      if (condition) {
-        this.use(condition)
-        if (condition.ty === 'i64') c.i64(0n).op('i64.ne')
-        const producer = this.producer
-        this.open('if')
-        this.#edge(b, b.taken)
-        this.close()
-        this.producer = producer
-      } else return this.#edge(b, b.taken)
-    }
-    if (b.next) this.#edge(b, b.next)
-    else if (this.#target) this.#return(b, this.#target)
-    else if (!last.decoded.ends) throw new Error('a block has no end')
+    this.#leave(b)
   }
 
-  /** A computed jump: to where the region's own calls return, or out. */
-  #return(b: Block, target: Value): void {
-    const local = this.local.exitLinear
-    this.use(target)
-    this.c.set(local)
-    for (const to of b.returns) {
-      const producer = this.producer
-      this.linearOf(to.offset)
-      this.c.get(local).op('i64.eq')
-      this.open('if')
-      this.#edge(b, { block: to })
-      this.close()
-      this.producer = producer
-    }
-    this.#jumpTo(() => this.c.get(local))
+  #one(i: Instruction): void {
+    if (i.crosses !== undefined) this.#crossingIsValid(i, i.crosses)
+    if (!i.decoded.translatable) return this.byFunction(i)
+    this.emit(i.decoded.effects)
+    this.changed |= usageOf(this.records, i).written
   }
 
-  /** The condition of the branch that ended the block, if it has one. */
-  #branchCondition(): Value | undefined {
-    return this.#condition
-  }
-
-  // ---- exits --------------------------------------------------------------------------------------------------
-
-  #leaveAt(record: number): void {
-    this.canonical()
-    this.c.i32(record).set(this.local.exitRecord)
-    this.br(RECORD_EXIT)
-  }
-
-  /** Leave for the interpreter at this instruction if the value on the stack is non-zero. */
-  protected bail(): void {
-    const { budget } = this.local
+  /** An instruction with bytes in the next page: that must be the one it was decoded from. */
+  #crossingIsValid(i: Instruction, page: number): void {
+    const c = this.c
     const producer = this.producer
-    this.c.hint(false)
+    const linear = this.pool.take('i64')
+    this.linearOf((pageOf(i.place) + 1) * 4096)
+    c.set(linear)
+    const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
+    c.get(entry).mem('i32.load', 12).i32(page).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
     this.open('if')
-    this.c.get(budget).i32(this.#unspent).op('i32.add').set(budget)
-    this.#leaveAt(this.instruction.fields)
+    c.get(this.local.budget).i32(this.unspent).op('i32.add').set(this.local.budget)
+    this.leaveAt(i.at)
     this.close()
     this.producer = producer
   }
 
-  #jumpTo(linear: () => void): void {
-    this.canonical()
-    linear()
-    this.c.set(this.local.exitLinear)
-    this.br(JUMP_EXIT)
+  /** From a block's last instruction on. */
+  #leave(b: Block): void {
+    const c = this.c
+    const last = b.instructions.at(-1) as Instruction
+    const condition = this.#condition
+    if (b.call !== undefined) {
+      this.callRegion(last, b.call === 'computed' ? (this.#target as Value) : b.call)
+    } else if (b.taken && condition) {
+      this.use(condition)
+      if (condition.ty === 'i64') c.i64(0n).op('i64.ne')
+      const { producer, changed } = this
+      this.open('if')
+      this.#edge(b, b.taken)
+      this.close()
+      this.producer = producer
+      this.changed = changed
+    } else if (b.taken) return this.#edge(b, b.taken)
+    if (b.next) this.#edge(b, b.next)
+    else if (this.#target) this.computedJump(this.#target, last.decoded.returns)
+    else if (!last.decoded.ends) throw new Error('a block has no end')
   }
+
   // ---- effects ------------------------------------------------------------------------------------------------
 
   protected effect(e: Effect): void {
@@ -297,7 +228,7 @@ export class RegionEmitter extends RegionMemory {
         return this.#branch(e.when)
       case 'jump':
         this.#checkTarget(e.target)
-        if (this.nested) return this.#jumpTo(() => this.use(e.target))
+        if (this.nested) return this.jumpTo(() => this.use(e.target))
         this.#target = e.target
         return
       default:
@@ -317,36 +248,11 @@ export class RegionEmitter extends RegionMemory {
     this.bail()
   }
 
+  /** The block's end goes on from here. */
   #branch(when: Value | undefined): void {
-    const c = this.c
-    if (this.instruction.decoded.form === 'p') {
-      this.#condition = when
-      if (when && !this.locals.has(when)) {
-        this.use(when)
-        this.assign(when)
-      }
-      return
-    }
-    const target = () => {
-      const i32 = this.records.i32
-      const at = this.instruction.fields
-      c.get(this.local.pageLinear)
-        .i64(BigInt(i32[(at + R.IMM) >> 2] as number) + BigInt(i32[(at + R.DISP) >> 2] as number))
-        .op('i64.add')
-      if (this.is32) c.i64(0xffffffffn).op('i64.and')
-    }
-    if (!when) return this.#jumpTo(target)
-    const producer = this.producer
+    this.#condition = when
+    if (!when || this.locals.has(when)) return
     this.use(when)
-    if (when.ty === 'i64') c.i64(0n).op('i64.ne')
-    this.open('if')
-    // The rest of the block is not executed.
-    c.get(this.local.budget)
-      .i32(this.#unspent - 1)
-      .op('i32.add')
-      .set(this.local.budget)
-    this.#jumpTo(target)
-    this.close()
-    this.producer = producer
+    this.assign(when)
   }
 }

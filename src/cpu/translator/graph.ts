@@ -1,157 +1,115 @@
 /**
- * The control-flow graph of a region: what can be reached in one page from an entry, over decoded records.
+ * The control-flow graph of a region: what its entry reaches, over decoded records, as one function.
  *
- * Instructions that cannot be translated, places that are not decoded yet and the page's end are exits to the
- * interpreter. Blocks come in reverse postorder with their dominators, as the structured emission wants them.
+ * Places are distances from the start of the entry's page, so a graph spans pages and holds wherever it is mapped. Calls
+ * go on after themselves. Places that are not decoded yet, and instructions that leave the stream by a procedure, are
+ * exits to the interpreter.
  */
-import type { Effect } from '../isa/ir.ts'
-import type { Form } from '../isa/variants.ts'
 import { R } from '../layout.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
+import { pageOf, type Block, type Edge, type Instruction, type Records } from './blocks.ts'
+import { order } from './dominators.ts'
 
-/** A record's static facts. */
-export interface Decoded {
-  effects: readonly Effect[]
-  form: Form
-  translatable: boolean
-  /** Control never reaches the next record. */
-  ends: boolean
-  /** Ends with a jump to a computed place: a return, mostly. */
-  jumps: boolean
-  /** Pushes the address of the next instruction: a call, if it branches. */
-  calls: boolean
-}
+const MAX_INSTRUCTIONS = 500
+/** A call of a place so near after itself only pushes an address. */
+const NEAR = 16
 
-export interface Instruction {
-  /** The record in its stream, where the interpreter can take over. */
-  at: number
-  /** The record with the instruction's fields. */
-  fields: number
-  offset: number
-  length: number
-  decoded: Decoded
-}
-
-/** `offset`: a place in the page that was not decoded yet. */
-export type Edge = { block: Block } | { record: number } | { offset: number }
-
-export interface Block {
-  offset: number
-  instructions: Instruction[]
-  /** The last instruction's branch in the page, if it has one. */
-  taken?: Edge
-  /** Where control goes otherwise; absent if the last instruction leaves. */
-  next?: Edge
-  /** Where a computed jump may go in the region: after its calls. */
-  returns: Block[]
-  order: number
-  dominator: Block | undefined
-  children: Block[]
-  predecessors: Block[]
-  loop: boolean
-  merge: boolean
-}
-
-const MAX_INSTRUCTIONS = 400
-/** Places after calls that a return is compared with. */
-const MAX_RETURNS = 4
-
-/** Reads records of one page. */
-export interface Records {
-  i32: Int32Array
-  u16: Uint16Array
-  /** Index table of the page. */
-  table: number
-  decoded(handler: number): Decoded
-}
-
-/** The instruction at an offset, or the record at which the interpreter must go on; undefined: not decoded. */
-function instructionAt(r: Records, offset: number): Instruction | number | undefined {
-  let record = r.i32[(r.table >> 2) + offset] as number
+/** The instruction at a place, or the record at which the interpreter must go on; undefined: not decoded. */
+function instructionAt(r: Records, place: number): Instruction | number | undefined {
+  const page = pageOf(place)
+  const table = r.table(page)
+  if (table === undefined) return undefined
+  let record = r.i32[(table >> 2) + place - page * 4096] as number
   if (record === 0) return undefined
   for (;;) {
     const handler = r.u16[record >> 1] as number
     if (handler === Pseudo.check) record += R.SIZE
     else if (handler === Pseudo.goto) record = r.i32[(record + R.DISP) >> 2] as number
-    else if (handler === Pseudo.region) {
-      const fields = r.i32[(record + R.IMM) >> 2] as number
-      return make(r, record, fields)
-    } else if (handler < PSEUDO.length) return record
-    else return make(r, record, record)
+    else if (handler === Pseudo.region) return make(r, page, record, r.i32[(record + R.IMM) >> 2] as number)
+    else if (handler === Pseudo.guard)
+      return { ...make(r, page, record, record + R.SIZE), crosses: r.i32[(record + R.IMM) >> 2] as number }
+    else if (handler < PSEUDO.length) return record
+    else return make(r, page, record, record)
   }
 }
 
-function make(r: Records, at: number, fields: number): Instruction {
+function make(r: Records, page: number, at: number, fields: number): Instruction {
   const word = r.u16[(fields + R.OFFSET_LENGTH) >> 1] as number
-  return { at, fields, offset: word >> 4, length: word & 15, decoded: r.decoded(r.u16[fields >> 1] as number) }
+  const decoded = r.decoded(r.u16[fields >> 1] as number)
+  return { at, fields, crosses: undefined, place: page * 4096 + (word >> 4), length: word & 15, decoded }
 }
 
-/** Offset in the page that an instruction branches to, -1 if it does not branch in its page. */
-function branchTarget(r: Records, i: Instruction): number {
-  return i.decoded.form === 'p' ? (r.i32[(i.fields + R.IMM) >> 2] as number) : -1
+/** Place that an instruction branches to, if it is a direct branch. */
+export function branchTarget(r: Records, i: Instruction): number | undefined {
+  const { form } = i.decoded
+  if (form !== 'p' && form !== 'o') return undefined
+  const imm = r.i32[(i.fields + R.IMM) >> 2] as number
+  const distance = form === 'o' ? (r.i32[(i.fields + R.DISP) >> 2] as number) : 0
+  return pageOf(i.place) * 4096 + imm + distance
 }
+
+/** How control leaves an instruction. */
+function flow(r: Records, i: Instruction): { target: number | undefined; call: number | 'computed' | undefined } {
+  const target = i.decoded.translatable ? branchTarget(r, i) : undefined
+  if (!i.decoded.calls || !i.decoded.translatable) return { target, call: undefined }
+  const after = i.place + i.length
+  if (target !== undefined && target >= after && target < after + NEAR) return { target, call: undefined }
+  return { target: undefined, call: target ?? 'computed' }
+}
+
+/** An instruction that a region can have: translated, or done by its function unless that ends the stream. */
+const fits = (i: Instruction | number | undefined): boolean =>
+  typeof i === 'object' && (i.decoded.translatable || !i.decoded.ends)
 
 /** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
 export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
-  const known = new Map<number, Instruction | number | undefined>([[entry, make(r, copy, copy)]])
-  const at = (offset: number) => {
-    if (!known.has(offset)) known.set(offset, known.size < MAX_INSTRUCTIONS ? instructionAt(r, offset) : undefined)
-    return known.get(offset)
+  const known = new Map<number, Instruction | number | undefined>([[entry, make(r, 0, copy, copy)]])
+  const at = (place: number) => {
+    if (!known.has(place)) known.set(place, known.size < MAX_INSTRUCTIONS ? instructionAt(r, place) : undefined)
+    return known.get(place)
   }
   const leaders = new Set([entry])
-  const sites = new Set<number>()
+  // Breadth first, so that what does not fit is what is farthest away.
   const work = [entry]
   const seen = new Set<number>()
-  while (work.length) {
-    let offset = work.pop() as number
-    for (;;) {
-      if (seen.has(offset)) break
-      seen.add(offset)
-      const i = at(offset)
-      if (typeof i !== 'object' || !i.decoded.translatable) break
-      const target = branchTarget(r, i)
-      if (target >= 0) {
+  for (let n = 0; n < work.length; n++) {
+    let place = work[n] as number
+    while (!seen.has(place)) {
+      seen.add(place)
+      if (!fits(at(place))) break
+      const i = at(place) as Instruction
+      const { target, call } = flow(r, i)
+      place = i.place + i.length
+      if (target !== undefined) {
         leaders.add(target)
         work.push(target)
       }
-      const after = offset + i.length
-      if (target >= 0 && i.decoded.calls && after < 4096 && sites.size < MAX_RETURNS) {
-        leaders.add(after)
-        sites.add(after)
-        work.push(after)
-      }
-      if (i.decoded.ends) break
-      offset += i.length
-      if (target >= 0) leaders.add(offset)
-      if (offset >= 4096) break
+      if (target !== undefined || call !== undefined || pageOf(place) !== pageOf(i.place)) leaders.add(place)
+      if (i.decoded.ends && call === undefined) break
     }
   }
-  const first = at(entry)
-  if (typeof first !== 'object' || !first.decoded.translatable) return undefined
-  return order(buildBlocks(r, entry, leaders, sites, at))
+  return fits(at(entry)) ? order(buildBlocks(r, entry, leaders, at)) : undefined
 }
 
 function buildBlocks(
   r: Records,
   entry: number,
   leaders: ReadonlySet<number>,
-  sites: ReadonlySet<number>,
-  at: (offset: number) => Instruction | number | undefined,
+  at: (place: number) => Instruction | number | undefined,
 ): Block {
   const blocks = new Map<number, Block>()
-  const edge = (offset: number): Edge => {
-    const i = at(offset)
-    if (i === undefined) return { offset }
-    if (typeof i === 'number') return { record: i }
-    return i.decoded.translatable ? { block: block(offset) } : { record: i.at }
+  const edge = (place: number, from: number): Edge => {
+    const i = at(place)
+    if (fits(i)) return { block: block(place) }
+    if (i === undefined || pageOf(place) !== pageOf(from)) return { place }
+    return { record: typeof i === 'number' ? i : (i as Instruction).at }
   }
-  const block = (offset: number): Block => {
-    const made = blocks.get(offset)
+  const block = (place: number): Block => {
+    const made = blocks.get(place)
     if (made) return made
     const b: Block = {
-      offset,
+      place,
       instructions: [],
-      returns: [],
       order: -1,
       dominator: undefined,
       children: [],
@@ -159,24 +117,18 @@ function buildBlocks(
       loop: false,
       merge: false,
     }
-    blocks.set(offset, b)
-    let here = offset
+    blocks.set(place, b)
+    let here = place
     for (;;) {
       const i = at(here) as Instruction
       b.instructions.push(i)
-      here = i.offset + i.length
-      const target = branchTarget(r, i)
-      if (target >= 0) b.taken = edge(target)
-      if (i.decoded.jumps && !i.decoded.calls)
-        for (const site of sites) {
-          const e = edge(site)
-          if ('block' in e) b.returns.push(e.block)
-        }
-      if (i.decoded.ends) return b
-      const next = here < 4096 ? at(here) : undefined
-      if (target >= 0 || leaders.has(here) || typeof next !== 'object' || !next.decoded.translatable) {
-        // At the page's end a pseudo record says how to go on.
-        b.next = here < 4096 ? edge(here) : { record: i.fields + R.SIZE }
+      here = i.place + i.length
+      const { target, call } = flow(r, i)
+      if (target !== undefined) b.taken = edge(target, i.place)
+      if (call !== undefined) b.call = call
+      if (i.decoded.ends && call === undefined) return b
+      if (b.taken || call !== undefined || leaders.has(here) || !fits(at(here))) {
+        b.next = edge(here, i.place)
         return b
       }
     }
@@ -184,102 +136,37 @@ function buildBlocks(
   return block(entry)
 }
 
-function successors(b: Block): Block[] {
-  return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : [])).concat(b.returns)
-}
-
-/** Reverse postorder, dominators (Cooper, Harvey, Kennedy), loops and merges; edges that are irreducible become exits. */
-function order(entry: Block): Block[] {
-  for (;;) {
-    const blocks: Block[] = []
-    const visited = new Set<Block>()
-    const visit = (b: Block) => {
-      visited.add(b)
-      for (const next of successors(b)) if (!visited.has(next)) visit(next)
-      blocks.push(b)
-    }
-    visit(entry)
-    blocks.reverse()
-    blocks.forEach((b, i) => {
-      b.order = i
-      b.dominator = undefined
-      b.children = []
-      b.predecessors = []
-      b.loop = b.merge = false
-    })
-    for (const b of blocks) for (const next of successors(b)) next.predecessors.push(b)
-    dominators(blocks)
-    if (!cutIrreducible(blocks)) {
-      for (const b of blocks) {
-        b.dominator?.children.push(b)
-        b.loop = b.predecessors.some((x) => x.order >= b.order)
-        b.merge = b.predecessors.filter((x) => x.order < b.order).length > 1
-      }
-      return blocks
-    }
+/** All instructions of a page that are decoded. */
+function* decodedPlaces(r: Records): Generator<Instruction> {
+  for (let place = 0; place < 4096; place++) {
+    const i = instructionAt(r, place)
+    if (typeof i === 'object' && i.place === place) yield i
   }
 }
 
-function dominators(blocks: Block[]): void {
-  const entry = blocks[0] as Block
-  entry.dominator = entry
-  const meet = (a: Block, b: Block): Block => {
-    while (a !== b) {
-      while (a.order > b.order) a = a.dominator as Block
-      while (b.order > a.order) b = b.dominator as Block
-    }
-    return a
-  }
-  for (let changed = true; changed; ) {
-    changed = false
-    for (const b of blocks.slice(1)) {
-      let best: Block | undefined
-      for (const x of b.predecessors) if (x.dominator) best = best ? meet(best, x) : x
-      if (best !== b.dominator) {
-        b.dominator = best
-        changed = true
-      }
-    }
-  }
-  entry.dominator = undefined
-}
-
-function dominates(a: Block, b: Block): boolean {
-  for (let x: Block | undefined = b; x; x = x.dominator) if (x === a) return true
-  return false
-}
-
-/** Turn edges back to a block that does not dominate their source into exits; true if there was one. */
-function cutIrreducible(blocks: Block[]): boolean {
-  let cut = false
-  for (const b of blocks) {
-    for (const side of ['taken', 'next'] as const) {
-      const e = b[side]
-      if (!e || !('block' in e) || e.block.order > b.order || dominates(e.block, b)) continue
-      b[side] = { record: (e.block.instructions[0] as Instruction).at }
-      cut = true
-    }
-    const kept = b.returns.filter((to) => to.order > b.order || dominates(to, b))
-    if (kept.length < b.returns.length) cut = true
-    b.returns = kept
-  }
-  return cut
-}
-
-/** The first offset of the straight line that leads to `offset`, as far as it is decoded. */
-export function lineStart(r: Records, offset: number): number {
+/** Where to begin for code seen at `place`: the first place of its straight line, and where functions may begin. */
+export function entriesFor(r: Records, place: number): { line: number; functions: number[] } {
   const targets = new Set<number>()
+  const called = new Set<number>()
   const before = new Map<number, Instruction>()
-  for (let at = 0; at < 4096; at++) {
-    const i = instructionAt(r, at)
-    if (typeof i !== 'object' || i.offset !== at) continue
+  const flows = new Set<number>()
+  const places: number[] = []
+  for (const i of decodedPlaces(r)) {
+    places.push(i.place)
     const target = branchTarget(r, i)
-    if (target >= 0) targets.add(target)
-    if (!i.decoded.ends && target < 0 && i.decoded.translatable) before.set(at + i.length, i)
+    if (target !== undefined) (i.decoded.calls ? called : targets).add(target)
+    if (i.decoded.ends) continue
+    flows.add(i.place + i.length)
+    if (target === undefined) before.set(i.place + i.length, i)
   }
+  let line = place
   for (;;) {
-    const previous = before.get(offset)
-    if (!previous || targets.has(offset)) return offset
-    offset = previous.offset
+    const previous = before.get(line)
+    if (!previous || targets.has(line)) break
+    line = previous.place
   }
+  const functions = places.filter(
+    (x) => x <= place && (called.has(x) || (x % 16 === 0 && !flows.has(x) && !targets.has(x))),
+  )
+  return { line, functions: functions.reverse() }
 }

@@ -1,5 +1,5 @@
 /** What a module of regions imports: only what its regions use, as they use it. */
-import { REGION } from '../interpreter/build.ts'
+import { HANDLER, REGION } from '../interpreter/build.ts'
 import { procedures } from '../isa/procedures.ts'
 import type { ModuleWriter } from '../wasm/module.ts'
 import type { Ty } from '../wasm/opcodes.ts'
@@ -12,11 +12,14 @@ function signature(name: string): { params: readonly Ty[]; results: readonly Ty[
 }
 
 export function regionImports(writer: ModuleWriter): RegionImports {
-  writer.importTable('host', 'regions')
+  const regionTable = writer.importTable('host', 'regions')
+  const handlerTable = writer.importTable('interpreter', 'handlers')
   return {
     condition: (code) => writer.import('interpreter', `condition${code}`, { params: ['i32'], results: ['i32'] }),
     procedure: (name) => writer.import('system', name, signature(name)),
     regionType: writer.type(REGION),
-    regionTable: 0,
+    regionTable,
+    handlerType: writer.type(HANDLER),
+    handlerTable,
   }
 }

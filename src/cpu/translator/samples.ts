@@ -18,8 +18,13 @@ export class PageSamples<Region> {
     return this.#owners.get(offset)
   }
 
-  /** A region has the code at these offsets; whoever had it first keeps it. */
-  own(offsets: readonly number[], region: Region): void {
-    for (const offset of offsets) if (!this.#owners.has(offset)) this.#owners.set(offset, region)
+  /** A region is no more. */
+  disown(region: Region): void {
+    for (const [offset, owner] of this.#owners) if (owner === region) this.#owners.delete(offset)
+  }
+
+  /** A region has the code at an offset; whoever had it first keeps it. */
+  own(offset: number, region: Region): void {
+    if (!this.#owners.has(offset)) this.#owners.set(offset, region)
   }
 }

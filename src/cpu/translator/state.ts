@@ -6,19 +6,24 @@ import type { Access, Slot, Value } from '../isa/ir.ts'
 import { EffectEmitter, loadOp, LocalPool, storeOp } from '../isa/emitter.ts'
 import { NO_SEGMENT, R, S } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
-import type { Instruction, Records } from './graph.ts'
+import { pageOf, type Instruction, type Records } from './blocks.ts'
+import { recordByte } from './usage.ts'
 import { VectorRegisters } from './vectors.ts'
 
-/** The state block's parameter. */
+/** A region's parameters: the state block, the linear address to which its caller expects it to return, its depth. */
 export const P = 0
+export const EXPECTED = 1
+export const DEPTH = 2
 
 /** Functions that regions import. */
 export interface RegionImports {
   condition(code: number): number
   procedure(name: string): number
-  /** Type of a region and the table of regions, for tail calls. */
+  /** Type and table of regions, and of the interpreter's functions. */
   readonly regionType: number
   readonly regionTable: number
+  readonly handlerType: number
+  readonly handlerTable: number
 }
 
 export abstract class RegionState extends EffectEmitter {
@@ -27,11 +32,10 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly temporaries: LocalPool
   protected readonly records: Records
   protected readonly is32: boolean
-  protected readonly registers: (number | undefined)[] = []
-  protected readonly written = new Set<number>()
+  readonly #registers: (number | undefined)[] = []
   protected readonly vectors: VectorRegisters
   protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> &
-    Record<'pageLinear' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
+    Record<'base' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** Nesting of conditional effects within the instruction. */
   protected nested = 0
   protected instruction!: Instruction
@@ -50,7 +54,7 @@ export abstract class RegionState extends EffectEmitter {
       tlbRead: code.local('i32'),
       tlbWrite: code.local('i32'),
       flagsKind: code.local('i32'),
-      pageLinear: code.local('i64'),
+      base: code.local('i64'),
       gen: code.local('i64'),
       exitLinear: code.local('i64'),
       flagsRes: code.local('i64'),
@@ -66,7 +70,37 @@ export abstract class RegionState extends EffectEmitter {
   protected abstract bail(): void
 
   protected register(n: number): number {
-    return (this.registers[n] ??= this.c.local('i64'))
+    return (this.#registers[n] ??= this.c.local('i64'))
+  }
+
+  /** Put registers by their bits into the state block. */
+  protected storeRegisters(mask: number): void {
+    for (let n = 0; n < 16; n++)
+      if (mask & (1 << n))
+        this.c
+          .get(P)
+          .get(this.register(n))
+          .mem('i64.store', n * 8)
+    this.vectors.store(P, mask >>> 16)
+  }
+
+  protected storeBudget(): void {
+    this.c.get(P).get(this.local.budget).op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
+  }
+
+  /** Take registers by their bits, flags and the TLB's current parts from the state block. */
+  protected loadState(mask: number): void {
+    const c = this.c
+    const l = this.local
+    const load = (op: string, offset: number, local: number) => c.get(P).mem(op, offset).set(local)
+    for (let n = 0; n < 16; n++) if (mask & (1 << n)) load('i64.load', n * 8, this.register(n))
+    this.vectors.load(P, mask >>> 16)
+    load('i32.load', S.TLB_READ, l.tlbRead)
+    load('i32.load', S.TLB_WRITE, l.tlbWrite)
+    load('i64.load', S.GEN, l.gen)
+    load('i32.load', S.FLAGS_KIND, l.flagsKind)
+    load('i64.load', S.FLAGS_RES, l.flagsRes)
+    load('i64.load', S.FLAGS_B, l.flagsB)
   }
 
   /** The byte offset from p that a slot names here. */
@@ -77,8 +111,7 @@ export abstract class RegionState extends EffectEmitter {
   }
 
   protected recordByte(at: number): number {
-    const word = this.records.i32[(this.instruction.fields + at) >> 2] as number
-    return (word >>> ((at & 3) * 8)) & 0xff
+    return recordByte(this.records, this.instruction, at)
   }
 
   protected getSlot(slot: Slot, access: Access): void {
@@ -106,9 +139,7 @@ export abstract class RegionState extends EffectEmitter {
       this.use(value)
       return void c.mem(storeOp(access, value.ty), offset)
     }
-    const n = offset >> 3
-    const register = this.register(n)
-    this.written.add(n)
+    const register = this.register(offset >> 3)
     if (access === 64) {
       this.use(value)
       return void c.set(register)
@@ -143,7 +174,7 @@ export abstract class RegionState extends EffectEmitter {
     const disp = BigInt(this.records.i32[(this.instruction.fields + R.DISP) >> 2] as number)
     const form = this.instruction.decoded.form
     const slot = (offset: number) => {
-      if (offset === S.PAGE_LINEAR) c.get(this.local.pageLinear)
+      if (offset === S.PAGE_LINEAR) this.linearOf(pageOf(this.instruction.place) * 4096)
       else c.get(this.register(offset >> 3))
     }
     const plain = form === 'b' ? base : base & 0xf8
@@ -168,12 +199,14 @@ export abstract class RegionState extends EffectEmitter {
   }
 
   protected afterInstruction(): void {
-    const { offset, length } = this.instruction
-    this.linearOf(offset + length)
+    const { place, length } = this.instruction
+    this.linearOf(place + length)
   }
 
-  protected linearOf(offset: number): void {
-    this.c.get(this.local.pageLinear).i64(BigInt(offset)).op('i64.add')
+  /** The linear address of a place. */
+  protected linearOf(place: number): void {
+    this.c.get(this.local.base)
+    if (place) this.c.i64(BigInt(place)).op('i64.add')
     if (this.is32) this.c.i64(0xffffffffn).op('i64.and')
   }
 }

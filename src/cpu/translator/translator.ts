@@ -15,19 +15,27 @@ import { Mode, R, S, Tlb } from '../layout.ts'
 import { Code, ModuleWriter } from '../wasm/module.ts'
 import { withBails } from './bails.ts'
 import { RegionEmitter } from './emit.ts'
-import { lineStart, regionGraph, type Decoded, type Records } from './graph.ts'
+import { pageOf, type Block, type Decoded, type Records } from './blocks.ts'
+import { entriesFor, regionGraph } from './graph.ts'
 import { regionImports } from './imports.ts'
 import { PageSamples } from './samples.ts'
 
 /** Whether to translate: hot code, or (for tests) whatever is seen, at once. */
 export type Translate = boolean | 'eager'
 
-/** Samples in a line of code before it is translated. */
-const THRESHOLD = 32
+/** Samples of the interpreter in a line of code before it is translated. */
+const THRESHOLD = 16
 /** Entering a region costs as much as some instructions: what has no loop must have as many. */
-const MIN_STRAIGHT = 24
-/** As many times more of them in code that a region has already, but may not enter there. */
-const COVERED = 8
+const MIN_STRAIGHT = 8
+/** A sample so few instructions after a region returned for want of budget is the region's. */
+const RETURNED_LATELY = 200
+/** Functions that are tried as a place's, nearest first. */
+const MAX_TRIED = 3
+/** Pages that a region may have beside its entry's, and how far they may be. */
+const MAX_PAGES = 3
+const MAX_PAGE_DISTANCE = 4
+/** Regions that one sample makes at most: callees come along. */
+const MAX_AT_ONCE = 4
 const BATCH = 8
 /** Samples that a region waits at most for others to make a module with. */
 const PATIENCE = 16
@@ -47,6 +55,8 @@ export interface Region {
   readonly linear: bigint
   readonly instructions: number
   readonly bytes: number
+  /** Index tables of all its pages. */
+  readonly tables: readonly number[]
   /** Samples in its code since it was made. */
   samples: number
 }
@@ -55,7 +65,6 @@ interface Pending {
   readonly region: Region
   readonly copy: number
   readonly code: Code
-  readonly offsets: readonly number[]
   /** The page's records are still those that it was made from. */
   valid: boolean
 }
@@ -74,6 +83,7 @@ export class Translator {
   readonly #u16: Uint16Array
   readonly #u64: BigUint64Array
   readonly #memory: WebAssembly.Memory
+  readonly #eager: boolean
   readonly #threshold: number
   readonly #batch: number
   readonly #asynchronous: boolean
@@ -101,6 +111,7 @@ export class Translator {
     options: { eager: boolean; asynchronous: boolean },
   ) {
     this.#memory = memory
+    this.#eager = options.eager
     this.#threshold = options.eager ? 1 : THRESHOLD
     this.#batch = options.eager ? 1 : BATCH
     this.#asynchronous = options.asynchronous
@@ -129,44 +140,65 @@ export class Translator {
     const mode = this.#i32[(p + S.MODE) >> 2] as number
     if (!(mode & Mode.FLAT)) return
     const linear = this.#u64[(p + S.RIP) >> 3] as bigint
-    const entry =
-      (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
-    const tag = (linear & ~0xfffn) | (this.#u64[(p + S.GEN) >> 3] as bigint)
-    if (this.#u64[entry >> 3] !== tag) return
-    const table = this.#i32[(entry + 8) >> 2] as number
+    const table = this.#tableAt(p, linear)
+    if (table === undefined) return
     const offset = Number(linear & 0xfffn)
-    let page = this.#samples.get(table)
-    if (!page) this.#samples.set(table, (page = new PageSamples()))
+    const page = this.#samplesOf(table)
     const owner = page.owner(offset)
     if (owner) owner.samples++
-    // What is not decoded cannot be translated; when it is, this must still be its first sample.
-    if (this.#threshold === 1 && !this.#startsInstruction(table, offset)) return
-    const count = page.count(offset, this.#threshold === 1)
-    if (count !== this.#threshold * (owner && this.#threshold > 1 ? COVERED : 1)) return
+    if (this.#eager && !this.#startsInstruction(table, offset)) return
+    const since = (this.#i32[(p + S.REGION_BUDGET) >> 2] as number) - (this.#i32[(p + S.BUDGET) >> 2] as number)
+    if (!this.#eager && owner && since >= 0 && since < RETURNED_LATELY) return
+    const count = page.count(offset, this.#eager)
+    if (count % this.#threshold !== 0) return
     const began = performance.now()
-    this.#translate(page, table, offset, linear, !(mode & Mode.LONG))
+    this.#translateAround(p, linear)
     this.#spent(began)
   }
 
   /** The regions, busiest first. */
   list(): Region[] {
-    const all = [...this.#installed.values()].flat().map(({ region }) => region)
-    return all.sort((a, b) => b.samples - a.samples)
+    return [...this.#all()].map(({ region }) => region).sort((a, b) => b.samples - a.samples)
+  }
+
+  #all(): Set<Installed> {
+    return new Set([...this.#installed.values()].flat())
   }
 
   /** A page's records are dropped. */
   drop(table: number): void {
-    for (const { index } of this.#installed.get(table) ?? []) this.#release(index)
+    for (const installed of this.#installed.get(table) ?? []) {
+      const { region } = installed
+      if (region.table !== table) this.#restore(installed)
+      this.#release(installed.index)
+      for (const other of region.tables) {
+        if (other === table) continue
+        const list = this.#installed.get(other) as Installed[]
+        list.splice(list.indexOf(installed), 1)
+        this.#samples.get(other)?.disown(region)
+      }
+    }
     this.#installed.delete(table)
-    for (const pending of this.#pending) if (pending.region.table === table) pending.valid = false
+    for (const pending of this.#pending)
+      if (pending.valid && pending.region.tables.includes(table)) {
+        pending.valid = false
+        for (const other of pending.region.tables) this.#samples.get(other)?.disown(pending.region)
+      }
     this.#samples.delete(table)
   }
 
   /** All records are dropped. */
   dropAll(): void {
-    for (const table of this.#installed.keys()) this.drop(table)
+    for (const { index } of this.#all()) this.#release(index)
+    this.#installed.clear()
     for (const pending of this.#pending) pending.valid = false
     this.#samples.clear()
+  }
+
+  /** Give the interpreter the record back that a region displaced. */
+  #restore({ record, copy, index }: Installed): void {
+    const there = this.#u16[record >> 1] === Pseudo.region && this.#i32[(record + R.DISP) >> 2] === index
+    if (there) this.#u8.copyWithin(record, copy, copy + R.SIZE)
   }
 
   #release(index: number): void {
@@ -180,37 +212,113 @@ export class Translator {
     this.stats.longestPause = Math.max(this.stats.longestPause, pause)
   }
 
-  #translate(page: PageSamples<Region>, table: number, seen: number, linear: bigint, is32: boolean): void {
-    const records: Records = { i32: this.#i32, u16: this.#u16, table, decoded: (handler) => this.#facts(handler) }
-    let offset = this.#threshold === 1 ? seen : lineStart(records, seen)
-    if (offset !== seen && !this.#startsInstruction(table, offset)) offset = seen
-    if (!this.#startsInstruction(table, offset)) return
+  /** The pages around a linear address as the vCPU maps them now. */
+  #records(p: number, linear: bigint, table: number): Records {
+    const tables = new Map<number, number | undefined>([[0, table]])
+    const long = ((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG) !== 0
+    const find = (page: number): number | undefined => {
+      if (tables.size > MAX_PAGES || Math.abs(page) > MAX_PAGE_DISTANCE) return undefined
+      const at = linear + BigInt(page) * 4096n
+      return this.#tableAt(p, long ? BigInt.asUintN(64, at) : BigInt.asUintN(32, at))
+    }
+    return {
+      i32: this.#i32,
+      u16: this.#u16,
+      table: (page) => {
+        if (!tables.has(page)) tables.set(page, find(page))
+        return tables.get(page)
+      },
+      copy: (record) => this.#arena.copyRecord(record),
+      decoded: (handler) => this.#facts(handler),
+    }
+  }
+
+  /** The index table of the page at a linear address, if the execute TLB has it. */
+  #tableAt(p: number, linear: bigint): number | undefined {
+    const entry =
+      (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
+    const tag = (linear & ~0xfffn) | (this.#u64[(p + S.GEN) >> 3] as bigint)
+    return this.#u64[entry >> 3] === tag ? (this.#i32[(entry + 8) >> 2] as number) : undefined
+  }
+
+  /** Make regions for code that was seen at an address: its function if that is found, and what it calls. */
+  #translateAround(p: number, linear: bigint): void {
+    const table = this.#tableAt(p, linear) as number
+    const seen = Number(linear & 0xfffn)
+    const page = linear & ~0xfffn
+    const { line, functions } = entriesFor(this.#records(p, page, table), seen)
+    const tries = this.#eager ? [seen] : [...functions.slice(0, MAX_TRIED), line, seen]
+    for (const entry of tries) {
+      const made = this.#translate(p, page, table, entry, seen)
+      if (!made) continue
+      const work = this.#callees(made, page)
+      for (let n = 0; n < work.length && n < MAX_AT_ONCE; n++) {
+        const callee = work[n] as bigint
+        const other = this.#tableAt(p, callee)
+        const offset = Number(callee & 0xfffn)
+        if (other === undefined) continue
+        const blocks = this.#translate(p, callee & ~0xfffn, other, offset, offset)
+        if (blocks) work.push(...this.#callees(blocks, callee & ~0xfffn))
+      }
+      return
+    }
+  }
+
+  /** Where a region's direct calls go. */
+  #callees(blocks: readonly Block[], page: bigint): bigint[] {
+    return blocks.flatMap(({ call }) => (typeof call === 'number' ? [page + BigInt(call)] : []))
+  }
+
+  /** A region from `entry` that has `seen`; what it consists of, or undefined if there is none to be made. */
+  #translate(p: number, page: bigint, table: number, entry: number, seen: number): Block[] | undefined {
+    if (!this.#startsInstruction(table, entry) || this.#isPending(table, entry)) return undefined
+    const records = this.#records(p, page, table)
     // Leaving at the entry must not lead back into the region: the interpreter goes on at the copy.
-    const copy = this.#arena.copyRecord(this.#i32[(table >> 2) + offset] as number)
-    const blocks = copy === 0 ? undefined : regionGraph(records, offset, copy)
-    if (!blocks) return
-    const offsets = blocks.flatMap((block) => block.instructions.map((i) => i.offset))
-    const worthwhile = offsets.length >= MIN_STRAIGHT || blocks.some((block) => block.loop)
-    if (this.#threshold > 1 && !worthwhile) return
+    const copy = this.#arena.copyRecord(this.#i32[(table >> 2) + entry] as number)
+    const blocks = copy === 0 ? undefined : regionGraph(records, entry, copy)
+    if (!blocks) return undefined
+    const places = blocks.flatMap((block) => block.instructions.map((i) => i.place))
+    if (!places.includes(seen)) return undefined
+    const worthwhile =
+      places.length >= MIN_STRAIGHT || blocks.some((block) => block.loop) || (entry === seen && blocks.length > 1)
+    if (!this.#eager && !worthwhile) return undefined
     if (this.#batched.length === 0) {
       this.#writer = new ModuleWriter()
       this.#waited = 0
     }
     const code = new Code(REGION)
+    const is32 = !((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG)
     new RegionEmitter(code, regionImports(this.#writer), records, is32).region(blocks)
     const region: Region = {
       table,
-      offset,
-      linear: (linear & ~0xfffn) | BigInt(offset),
-      instructions: offsets.length,
+      offset: entry,
+      linear: page | BigInt(entry),
+      instructions: places.length,
       bytes: code.bytes.length,
+      tables: [...new Set(places.map((place) => records.table(pageOf(place)) as number).concat(table))],
       samples: 0,
     }
-    page.own(offsets, region)
-    const pending = { region, copy, code, offsets, valid: true }
+    for (const place of places) {
+      const of = pageOf(place)
+      this.#samplesOf(records.table(of) as number).own(place - of * 4096, region)
+    }
+    const pending = { region, copy, code, valid: true }
     this.#pending.add(pending)
     this.#batched.push(pending)
     if (this.#batched.length >= this.#batch) this.#compile()
+    return blocks
+  }
+
+  #isPending(table: number, offset: number): boolean {
+    for (const { region, valid } of this.#pending)
+      if (valid && region.table === table && region.offset === offset) return true
+    return false
+  }
+
+  #samplesOf(table: number): PageSamples<Region> {
+    let page = this.#samples.get(table)
+    if (!page) this.#samples.set(table, (page = new PageSamples()))
+    return page
   }
 
   /** Whether the record of an offset is an instruction's own. */
@@ -230,13 +338,14 @@ export class Translator {
       const form = forms[Math.floor(variant / modes.length) % forms.length] as (typeof forms)[number]
       const size = [0, 16, 32, 64][Math.floor(variant / modes.length / forms.length)] as number
       const real = row.sizes.includes(size) ? size : (row.sizes[0] as number)
-      const effects = withBails(recordVariant(row, real, form, mode).effects)
+      const recorded = recordVariant(row, real, form, mode).effects
+      const effects = withBails(recorded)
       known = {
         effects,
         form,
         translatable: canTranslate(effects, form, mode),
-        ends: endsStream(effects),
-        jumps: effects.at(-1)?.kind === 'jump',
+        ends: endsStream(recorded),
+        returns: row.name === 'ret' || row.name === 'ret_n',
         calls: effects.some((e) => e.kind === 'nextRip'),
       }
       this.#decoded[handler] = known
@@ -288,20 +397,21 @@ export class Translator {
     this.#i32[(record + R.DISP) >> 2] = index
     this.#i32[(record + R.IMM) >> 2] = copy
     const installed = { region, index, record, copy }
-    const list = this.#installed.get(table)
-    if (list) list.push(installed)
-    else this.#installed.set(table, [installed])
+    for (const each of region.tables) {
+      const list = this.#installed.get(each)
+      if (list) list.push(installed)
+      else this.#installed.set(each, [installed])
+    }
     this.stats.regions++
   }
 
   /** Drop all regions and give the interpreter its records back; what is hot comes again. */
   #evict(): void {
     this.stats.evictions++
-    for (const list of this.#installed.values())
-      for (const { index, record, copy } of list) {
-        this.#u8.copyWithin(record, copy, copy + R.SIZE)
-        this.#release(index)
-      }
+    for (const installed of this.#all()) {
+      this.#restore(installed)
+      this.#release(installed.index)
+    }
     this.#installed.clear()
     this.#samples.clear()
   }

@@ -1,4 +1,4 @@
-/** Vector registers of a region: locals, from the state block when the region begins and back when it ends. */
+/** Vector registers of a region: locals, from the state block when the region begins and back when it leaves. */
 import type { Access } from '../isa/ir.ts'
 import { S } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
@@ -17,7 +17,6 @@ const lanes: Record<Exclude<Access, 'v128'>, [shape: string, bytes: number, extr
 export class VectorRegisters {
   readonly #code: Code
   readonly #locals: (number | undefined)[] = []
-  readonly #written = new Set<number>()
 
   constructor(code: Code) {
     this.#code = code
@@ -43,7 +42,6 @@ export class VectorRegisters {
   set(offset: number, access: Access, ty: Ty, value: () => void): void {
     const c = this.#code
     const local = this.#local(offset)
-    this.#written.add((offset - S.VEC0) >> 4)
     if (access === 'v128') {
       value()
       c.set(local)
@@ -56,21 +54,19 @@ export class VectorRegisters {
     c.op(`${shape}.replace_lane`, [(offset & 15) / bytes]).set(local)
   }
 
-  load(p: number): void {
-    this.#locals.forEach((local, n) => {
-      if (local !== undefined)
-        this.#code
-          .get(p)
-          .mem('v128.load', S.VEC0 + n * 16)
-          .set(local)
-    })
+  /** Registers by bits of `mask` from the state block at `p`. */
+  load(p: number, mask: number): void {
+    this.#each(mask, (local, offset) => this.#code.get(p).mem('v128.load', offset).set(local))
   }
 
-  store(p: number): void {
-    for (const n of this.#written)
-      this.#code
-        .get(p)
-        .get(this.#locals[n] as number)
-        .mem('v128.store', S.VEC0 + n * 16)
+  store(p: number, mask: number): void {
+    this.#each(mask, (local, offset) => this.#code.get(p).get(local).mem('v128.store', offset))
+  }
+
+  #each(mask: number, move: (local: number, offset: number) => void): void {
+    for (let n = 0; n < 16; n++) {
+      const offset = S.VEC0 + n * 16
+      if (mask & (1 << n)) move(this.#local(offset), offset)
+    }
   }
 }

@@ -184,16 +184,6 @@ export class Code {
     return this.u32(fallback)
   }
 
-  /** What `emit` writes goes before everything that was written. */
-  prepend(emit: () => void): void {
-    const rest = this.bytes
-    const hints = this.#hints.length
-    this.bytes = []
-    emit()
-    for (const hint of this.#hints.slice(0, hints)) hint.at += this.bytes.length
-    this.bytes = this.bytes.concat(rest)
-  }
-
   #head(): number[] {
     const groups: [number, Ty][] = []
     for (const ty of this.#locals) {
@@ -236,9 +226,9 @@ export class ModuleWriter {
   readonly #imports: { module: string; name: string; type: number }[] = []
   readonly #importIndex = new Map<string, number>()
   readonly #functions: (Code | undefined)[] = []
-  readonly #exports: { name: string; index: number }[] = []
+  readonly #exports: { name: string; kind: number; index: number }[] = []
   #table: readonly number[] = []
-  #importedTable: { module: string; name: string } | undefined
+  readonly #importedTables: { module: string; name: string }[] = []
   #sealed = false
 
   type(signature: Signature): number {
@@ -274,17 +264,23 @@ export class ModuleWriter {
   }
 
   export(name: string, index: number): void {
-    this.#exports.push({ name, index })
+    this.#exports.push({ name, kind: 0, index })
   }
 
-  /** The module's own function table: table 1 if one is imported, else 0. */
-  table(indices: readonly number[]): void {
+  /** The module's own function table, after those that are imported; its number. */
+  table(indices: readonly number[]): number {
     this.#table = indices
+    return this.#importedTables.length
   }
 
-  /** Import a function table, which becomes table 0. */
-  importTable(module: string, name: string): void {
-    this.#importedTable = { module, name }
+  exportTable(name: string, index: number): void {
+    this.#exports.push({ name, kind: 1, index })
+  }
+
+  /** Number of an imported function table; all come before the module's own. */
+  importTable(module: string, name: string): number {
+    const known = this.#importedTables.findIndex((t) => t.module === module && t.name === name)
+    return known >= 0 ? known : this.#importedTables.push({ module, name }) - 1
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
@@ -310,8 +306,7 @@ export class ModuleWriter {
       ]),
     )
     const memory = [...text('env'), ...text('memory'), 2, 1, ...u32(1), ...u32(65536)]
-    const shared = this.#importedTable
-    const tables = shared ? [[...text(shared.module), ...text(shared.name), 1, 0x70, 0, 0]] : []
+    const tables = this.#importedTables.map((t) => [...text(t.module), ...text(t.name), 1, 0x70, 0, 0])
     section(2, [
       memory,
       ...tables,
@@ -327,10 +322,11 @@ export class ModuleWriter {
     if (this.#table.length) section(4, [[0x70, 0, ...u32(this.#table.length)]])
     section(
       7,
-      this.#exports.map((e) => [...text(e.name), 0, ...u32(e.index)]),
+      this.#exports.map((e) => [...text(e.name), e.kind, ...u32(e.index)]),
     )
     if (this.#table.length) {
-      const where = shared ? [2, 1, 0x41, 0, 0x0b, 0] : [0, 0x41, 0, 0x0b]
+      const own = tables.length
+      const where = own ? [2, own, 0x41, 0, 0x0b, 0] : [0, 0x41, 0, 0x0b]
       section(9, [[...where, ...u32(this.#table.length), ...this.#table.flatMap(u32)]])
     }
     const hints = this.#functions.flatMap((code, i) => {

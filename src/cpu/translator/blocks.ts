@@ -1,0 +1,62 @@
+/** What a region's graph consists of: instructions, blocks of them, and the edges between. */
+import type { Effect } from '../isa/ir.ts'
+import type { Form } from '../isa/variants.ts'
+
+/** A record's static facts. */
+export interface Decoded {
+  effects: readonly Effect[]
+  form: Form
+  /** Made from its effects; otherwise the interpreter's function does it. */
+  translatable: boolean
+  /** Control never reaches the next record. */
+  ends: boolean
+  /** A return from a call. */
+  returns: boolean
+  /** Pushes the address of the next instruction and branches. */
+  calls: boolean
+}
+
+export interface Instruction {
+  /** The record in its stream, where the interpreter can take over. */
+  at: number
+  /** The record with the instruction's fields. */
+  fields: number
+  /** Its last bytes are in the next page, which must be this one. */
+  crosses: number | undefined
+  place: number
+  length: number
+  decoded: Decoded
+}
+
+/** `place`: whoever goes there looks it up. */
+export type Edge = { block: Block } | { record: number } | { place: number }
+
+export interface Block {
+  place: number
+  instructions: Instruction[]
+  /** The last instruction's branch, if it has one. */
+  taken?: Edge
+  /** Where control goes otherwise, after a call when it returns; absent if the last instruction leaves. */
+  next?: Edge
+  /** The last instruction is a call: of this place, or of a computed one. */
+  call?: number | 'computed'
+  order: number
+  dominator: Block | undefined
+  children: Block[]
+  predecessors: Block[]
+  loop: boolean
+  merge: boolean
+}
+
+/** Reads records of the pages around an entry. */
+export interface Records {
+  i32: Int32Array
+  u16: Uint16Array
+  /** Index table of a page, by its distance from the entry's; undefined: not to be built on. */
+  table(page: number): number | undefined
+  /** A copy of a record that nothing displaces, followed by one that goes on after it; 0 if there is no room. */
+  copy(record: number): number
+  decoded(handler: number): Decoded
+}
+
+export const pageOf = (place: number): number => Math.floor(place / 4096)

@@ -1,0 +1,82 @@
+/** The order in which structured emission wants blocks: reverse postorder, with dominators, loops and merges. */
+import { pageOf, type Block, type Instruction } from './blocks.ts'
+
+function successors(b: Block): Block[] {
+  return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : []))
+}
+
+/** The blocks from `entry` (dominators after Cooper, Harvey, Kennedy); edges that are irreducible become exits. */
+export function order(entry: Block): Block[] {
+  for (;;) {
+    const blocks: Block[] = []
+    const visited = new Set<Block>()
+    const visit = (b: Block) => {
+      visited.add(b)
+      for (const next of successors(b)) if (!visited.has(next)) visit(next)
+      blocks.push(b)
+    }
+    visit(entry)
+    blocks.reverse()
+    blocks.forEach((b, i) => {
+      b.order = i
+      b.dominator = undefined
+      b.children = []
+      b.predecessors = []
+      b.loop = b.merge = false
+    })
+    for (const b of blocks) for (const next of successors(b)) next.predecessors.push(b)
+    dominators(blocks)
+    if (!cutIrreducible(blocks)) {
+      for (const b of blocks) {
+        b.dominator?.children.push(b)
+        b.loop = b.predecessors.some((x) => x.order >= b.order)
+        b.merge = b.predecessors.filter((x) => x.order < b.order).length > 1
+      }
+      return blocks
+    }
+  }
+}
+
+function dominators(blocks: Block[]): void {
+  const entry = blocks[0] as Block
+  entry.dominator = entry
+  const meet = (a: Block, b: Block): Block => {
+    while (a !== b) {
+      while (a.order > b.order) a = a.dominator as Block
+      while (b.order > a.order) b = b.dominator as Block
+    }
+    return a
+  }
+  for (let changed = true; changed; ) {
+    changed = false
+    for (const b of blocks.slice(1)) {
+      let best: Block | undefined
+      for (const x of b.predecessors) if (x.dominator) best = best ? meet(best, x) : x
+      if (best !== b.dominator) {
+        b.dominator = best
+        changed = true
+      }
+    }
+  }
+  entry.dominator = undefined
+}
+
+function dominates(a: Block, b: Block): boolean {
+  for (let x: Block | undefined = b; x; x = x.dominator) if (x === a) return true
+  return false
+}
+
+/** Turn edges back to a block that does not dominate their source into exits; true if there was one. */
+function cutIrreducible(blocks: Block[]): boolean {
+  let cut = false
+  for (const b of blocks)
+    for (const side of ['taken', 'next'] as const) {
+      const e = b[side]
+      if (!e || !('block' in e) || e.block.order > b.order || dominates(e.block, b)) continue
+      const first = e.block.instructions[0] as Instruction
+      const same = pageOf((b.instructions.at(-1) as Instruction).place) === pageOf(first.place)
+      b[side] = same ? { record: first.at } : { place: first.place }
+      cut = true
+    }
+  return cut
+}

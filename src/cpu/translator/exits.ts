@@ -1,0 +1,234 @@
+/**
+ * How control leaves a region's code: to the interpreter at a record, to a linear address, into another region by a
+ * call that returns here, and back to the region that called this one.
+ *
+ * At each of them the state block has everything: a WebAssembly frame holds nothing that the machine needs, so whoever
+ * gets another answer than RETURNED from a call hands it on, and all frames are gone.
+ */
+import type { Value } from '../isa/ir.ts'
+import { R, S } from '../layout.ts'
+import { Pseudo } from '../interpreter/pseudo.ts'
+import { REGION_MARGIN } from '../interpreter/records.ts'
+import { pageOf, type Instruction } from './blocks.ts'
+import { RegionMemory } from './memory.ts'
+import { DEPTH, EXPECTED, P } from './state.ts'
+
+export const RECORD_EXIT = 1
+export const JUMP_EXIT = 2
+/** What a region returns that came to the place its caller expects; no record has this address. */
+const RETURNED = 1
+/** Frames of regions above the interpreter's. */
+const MAX_DEPTH = 64
+
+export abstract class RegionExits extends RegionMemory {
+  /** Instructions of this block not yet begun, this one included: what an exit gives back. */
+  protected unspent = 0
+  /** Registers changed since the state block had them. */
+  protected changed = 0
+  /** Registers of the whole region. */
+  protected all = { used: 0, written: 0 }
+
+  // ---- the two shared exits -----------------------------------------------------------------------------------
+
+  /** Go on at the record in the local. */
+  protected recordExit(): void {
+    this.storeState(this.all.written)
+    this.#goOn()
+  }
+
+  /** Go on at the linear address in the local: at its record if the execute TLB knows it. */
+  protected jumpExit(): void {
+    const c = this.c
+    this.storeState(this.all.written)
+    this.#findRecord()
+    c.get(this.local.exitRecord)
+    this.open('if')
+    this.#enterPage()
+    this.#goOn()
+    c.return()
+    this.close()
+    c.get(P).get(this.local.exitLinear).mem('i64.store', S.RIP).i32(0).return()
+  }
+
+  /** Registers by their bits, flags and budget to the state block. */
+  protected storeState(mask: number): void {
+    const c = this.c
+    const l = this.local
+    this.storeRegisters(mask)
+    c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
+    c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
+    c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
+    this.storeBudget()
+  }
+
+  /** The record in the local begins a region that may be entered. */
+  #isRegion(): void {
+    const c = this.c
+    c.get(this.local.exitRecord).mem('i32.load16_u', R.HANDLER).i32(Pseudo.region).op('i32.eq')
+    c.get(this.local.budget).i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
+  }
+
+  /** Go on straight in the record's region if it begins one, else it is what the region returns. */
+  #goOn(): void {
+    const c = this.c
+    this.#isRegion()
+    this.open('if')
+    c.get(P).get(EXPECTED).get(DEPTH).get(this.local.exitRecord).mem('i32.load', R.DISP)
+    c.returnCallIndirect(this.imports.regionType, this.imports.regionTable)
+    this.close()
+    c.get(this.local.exitRecord)
+  }
+
+  /** The record at the linear address in the local, 0 if it must be looked up. */
+  #findRecord(): void {
+    const c = this.c
+    const { exitLinear, exitRecord } = this.local
+    c.i32(0).set(exitRecord)
+    const entry = this.tlbMatch(exitLinear, 1, S.TLB_EXEC)
+    c.hint(true)
+    this.open('if')
+    c.get(entry)
+      .mem('i32.load', 8)
+      .get(exitLinear)
+      .op('i32.wrap_i64')
+      .i32(4095)
+      .op('i32.and')
+      .i32(2)
+      .op('i32.shl')
+      .op('i32.add')
+      .mem('i32.load', 0)
+      .set(exitRecord)
+    this.close()
+  }
+
+  /** The page of the linear address in the local is the one that executes. */
+  #enterPage(): void {
+    this.c.get(P).get(this.local.exitLinear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
+  }
+
+  // ---- leaving ------------------------------------------------------------------------------------------------
+
+  protected leaveAt(record: number): void {
+    this.canonical()
+    this.c.i32(record).set(this.local.exitRecord)
+    this.br(RECORD_EXIT)
+  }
+
+  /** Leave for the interpreter at this instruction if the value on the stack is non-zero. */
+  protected bail(): void {
+    const { budget } = this.local
+    const producer = this.producer
+    this.c.hint(false)
+    this.open('if')
+    this.c.get(budget).i32(this.unspent).op('i32.add').set(budget)
+    this.leaveAt(this.instruction.fields)
+    this.close()
+    this.producer = producer
+  }
+
+  protected jumpTo(linear: () => void): void {
+    this.canonical()
+    linear()
+    this.c.set(this.local.exitLinear)
+    this.br(JUMP_EXIT)
+  }
+
+  /** A computed jump that ends the region: back to the caller if it goes where that expects, else to where it goes. */
+  protected computedJump(target: Value, returns: boolean): void {
+    const c = this.c
+    const { exitLinear } = this.local
+    this.canonical()
+    this.use(target)
+    c.set(exitLinear)
+    if (returns) {
+      c.get(exitLinear).get(EXPECTED).op('i64.eq').hint(true)
+      this.open('if')
+      this.storeState(this.changed)
+      c.i32(RETURNED).return()
+      this.close()
+    }
+    this.br(JUMP_EXIT)
+  }
+
+  // ---- calls --------------------------------------------------------------------------------------------------
+
+  /** The region of a call's target runs and returns here; without one, or if it does not return, leave. */
+  protected callRegion(call: Instruction, target: Value | number): void {
+    const c = this.c
+    const { exitLinear, exitRecord } = this.local
+    this.open('block')
+    const returned = this.height
+    this.canonical()
+    this.storeState(this.changed)
+    if (typeof target === 'number') this.linearOf(target)
+    else this.use(target)
+    c.set(exitLinear)
+    const page = pageOf(call.place)
+    const table = typeof target === 'number' && pageOf(target) === page ? this.records.table(page) : undefined
+    if (table !== undefined)
+      c.i32(table + ((target as number) - page * 4096) * 4)
+        .mem('i32.load', 0)
+        .set(exitRecord)
+    else this.#findRecord()
+    c.get(exitRecord).hint(true)
+    this.open('if')
+    if (table === undefined) this.#enterPage()
+    this.#isRegion()
+    c.get(DEPTH).i32(MAX_DEPTH).op('i32.lt_s').op('i32.and').hint(true)
+    this.open('if')
+    c.get(P)
+    this.linearOf(call.place + call.length)
+    c.get(DEPTH).i32(1).op('i32.add')
+    c.get(exitRecord).mem('i32.load', R.DISP).callIndirect(this.imports.regionType, this.imports.regionTable)
+    c.tee(exitRecord).i32(RETURNED).op('i32.eq').hint(true)
+    this.brIf(returned)
+    this.close()
+    c.get(exitRecord).return()
+    this.close()
+    c.get(P).get(exitLinear).mem('i64.store', S.RIP).i32(0).return()
+    this.close()
+    this.enterPageOf(call.place)
+    this.loadState(this.all.used)
+    this.c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
+    this.changed = 0
+  }
+
+  protected enterPageOf(place: number): void {
+    this.c.get(P)
+    this.linearOf(pageOf(place) * 4096)
+    this.c.mem('i64.store', S.PAGE_LINEAR)
+  }
+
+  /** The interpreter's function does an instruction; go on if that comes to the next one. */
+  protected byFunction(i: Instruction): void {
+    const c = this.c
+    const { budget, exitRecord } = this.local
+    const record = this.records.copy(i.fields)
+    if (record === 0) {
+      c.i32(1)
+      return this.bail()
+    }
+    this.canonical()
+    // The function finds the budget as before its instruction.
+    c.get(budget).i32(this.unspent).op('i32.add').set(budget)
+    this.storeState(this.changed)
+    c.get(budget).i32(this.unspent).op('i32.sub').set(budget)
+    c.get(P).i32(record)
+    c.i32(this.records.u16[(i.fields + R.HANDLER) >> 1] as number)
+    c.callIndirect(this.imports.handlerType, this.imports.handlerTable)
+    c.tee(exitRecord)
+      .i32(record + R.SIZE)
+      .op('i32.ne')
+      .hint(false)
+    this.open('if')
+    c.get(budget)
+      .i32(this.unspent - 1)
+      .op('i32.add')
+      .set(budget)
+    this.storeBudget()
+    c.get(exitRecord).return()
+    this.close()
+    this.loadState(this.all.used)
+    this.changed = 0
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Which registers instructions read and write, from their recordings, and which are changed since the state block was
+ * last up to date: bits 0 to 15 are general registers, 16 to 31 vector registers.
+ */
+import type { Effect, Slot } from '../isa/ir.ts'
+import { R, S } from '../layout.ts'
+import type { Block, Instruction, Records } from './blocks.ts'
+
+export interface Usage {
+  used: number
+  written: number
+}
+
+const FIELD = { A: R.A, B: R.B, C: R.BASE, X: R.INDEX }
+
+/** A byte of the record that has an instruction's fields. */
+export function recordByte(r: Records, i: Instruction, at: number): number {
+  const word = r.i32[(i.fields + at) >> 2] as number
+  return (word >>> ((at & 3) * 8)) & 0xff
+}
+
+/** The bit of a slot's register, 0 if it is none. */
+function bitOf(r: Records, i: Instruction, slot: Slot): number {
+  if (slot.offset < 0) return 0
+  return bitAt(slot.offset + (slot.field ? recordByte(r, i, FIELD[slot.field]) : 0))
+}
+
+function bitAt(offset: number): number {
+  if (offset < S.ZERO) return 1 << (offset >> 3)
+  return offset >= S.VEC0 && offset < S.VEC1 ? 1 << (16 + ((offset - S.VEC0) >> 4)) : 0
+}
+
+/** Nothing for instructions that a function does. */
+export function usageOf(r: Records, i: Instruction): Usage {
+  const usage = { used: 0, written: 0 }
+  const visit = (effects: readonly Effect[]): void => {
+    for (const e of effects) {
+      if (e.kind === 'get') usage.used |= bitOf(r, i, e.slot)
+      else if (e.kind === 'set') usage.written |= bitOf(r, i, e.slot)
+      else if (e.kind === 'address')
+        usage.used |= bitAt(recordByte(r, i, R.BASE) & 0xf8) | bitAt(recordByte(r, i, R.INDEX) & 0xf8)
+      else if (e.kind === 'if') {
+        visit(e.then)
+        visit(e.else)
+      }
+    }
+  }
+  if (i.decoded.translatable) visit(i.decoded.effects)
+  usage.used |= usage.written
+  return usage
+}
+
+/** What each block finds changed when it begins. */
+export function changedAt(r: Records, blocks: readonly Block[]): Map<Block, number> {
+  const result = new Map<Block, number>(blocks.map((b) => [b, 0]))
+  const after = new Map<Block, { synced: boolean; written: number }>()
+  for (const b of blocks) {
+    let synced = b.call !== undefined
+    let written = 0
+    for (const i of b.instructions) {
+      if (i.decoded.translatable) written |= usageOf(r, i).written
+      else {
+        synced = true
+        written = 0
+      }
+    }
+    after.set(b, { synced, written: b.call === undefined ? written : 0 })
+  }
+  for (let changed = true; changed; ) {
+    changed = false
+    for (const b of blocks) {
+      let before = 0
+      for (const x of b.predecessors) {
+        const { synced, written } = after.get(x) as { synced: boolean; written: number }
+        before |= written | (synced ? 0 : (result.get(x) as number))
+      }
+      if (before === result.get(b)) continue
+      result.set(b, before)
+      changed = true
+    }
+  }
+  return result
+}
