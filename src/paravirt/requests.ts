@@ -6,7 +6,8 @@
  */
 import type { Op } from './ops.ts'
 
-export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command'
+/** `memory`: the guest asks by what it writes to memory that it shares with its hypervisor. */
+export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'memory'
 
 /** How an argument looks and what values make sense for it; property tests draw from here. */
 export type ArgumentType =
