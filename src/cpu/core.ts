@@ -6,9 +6,7 @@
 import { Exit, Leave, M, S } from './layout.ts'
 import { Streams } from './decode/streams.ts'
 import type { Interpreter } from './interpreter/build.ts'
-import { cachedInterpreter } from './interpreter/cached.ts'
 import { SLICE_MARGIN } from './interpreter/records.ts'
-import { buildSystem } from './system/build.ts'
 import { Translator, type Translate } from './translator/translator.ts'
 
 /** What the core asks of the machine; `vcpu` is the vCPU's number. */
@@ -116,6 +114,7 @@ export class Core {
     amd?: boolean
     host: CoreHost
     interpreter?: Interpreter | undefined
+    system?: Uint8Array<ArrayBuffer> | undefined
     translate?: Translate | undefined
     /** Nothing happens at a time that depends on the host. */
     deterministic?: boolean | undefined
@@ -129,9 +128,11 @@ export class Core {
     i32[M.RAM_PAGES >> 2] = ramBytes >>> 12
     i32[M.VCPUS >> 2] = vcpus.length
 
-    const built = options.interpreter ?? cachedInterpreter()
+    // Loaded only where they are needed: they are Node's.
+    const built = options.interpreter ?? (await import('./interpreter/cached.ts')).cachedInterpreter()
+    const procedures = options.system ?? (await (await import('./system/build.ts')).buildSystem())
     const [systemModule, interpreterModule] = await Promise.all([
-      buildSystem().then((b) => WebAssembly.compile(b)),
+      WebAssembly.compile(procedures),
       WebAssembly.compile(built.bytes),
     ])
     let streams: Streams

@@ -23,6 +23,7 @@ import { createPc, type Pc } from './pc.ts'
 import { hostRandom, repeatedRandom } from './random.ts'
 import { SerialOutput } from './serial-output.ts'
 import type { ExitReason, MachineOptions, MachineStats, SerialPort } from './types.ts'
+import { turn } from './turn.ts'
 import { Vcpus } from './vcpus.ts'
 
 /** Power-on of a deterministic machine: 2026-01-01 UTC. */
@@ -118,6 +119,7 @@ export class Machine {
       amd: model.vendor === 'AuthenticAMD',
       host,
       interpreter: census?.interpreter ?? options.interpreter,
+      system: options.system,
       translate: census ? false : (options.translate ?? true),
       deterministic: options.deterministic,
     })
@@ -197,7 +199,7 @@ export class Machine {
           pause = performance.now()
         } else if (now - pause > SLICE_NS / 1e6) {
           this.#flush()
-          await new Promise((resolve) => setImmediate(resolve))
+          await turn()
           pause = performance.now()
         }
       }
@@ -254,7 +256,7 @@ class RunState {
   /** Sleep at most `ns`, less if something wakes the machine. Short waits spin: timers of the host are coarse. */
   async sleep(ns: number): Promise<void> {
     if (ns < 1e6) {
-      await new Promise((resolve) => setImmediate(resolve))
+      await turn()
       return
     }
     await new Promise<void>((resolve) => {

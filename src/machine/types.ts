@@ -35,8 +35,10 @@ export interface MachineOptions {
   readonly census?: boolean
   /** Translate hot code to WebAssembly; default true. */
   readonly translate?: Translate
-  /** Another build of the interpreter than the default (bench/handlers.ts). */
+  /** Another build of the interpreter than the cache's (bench/handlers.ts, browsers). */
   readonly interpreter?: Interpreter
+  /** The compiled procedures, where there is neither compiler nor cache (browsers). */
+  readonly system?: Uint8Array<ArrayBuffer>
 }
 
 /** Why a machine stopped. */
