@@ -12,17 +12,18 @@ import { isDeb, kernelInDeb } from './deb.ts'
 import type { Elf } from './elf.ts'
 import { isElf, parseElf, writeElf } from './elf.ts'
 import { BootError } from './error.ts'
+import { isMultiboot } from './multiboot.ts'
 import type { Compression } from './unpack.ts'
 import { compressionOf, isUnpackable, unpack } from './unpack.ts'
 
 /**
  * The ways into a kernel. `pvh`, `64` and `32` enter the unpacked kernel: its PVH entry, startup_64 or startup_32.
- * `image64` and `image32` enter the bzImage's own decompressor.
+ * `multiboot` enters an ELF file that is no Linux. `image64` and `image32` enter the bzImage's own decompressor.
  */
-export type Method = 'pvh' | '64' | '32' | 'image64' | 'image32'
+export type Method = 'pvh' | 'multiboot' | '64' | '32' | 'image64' | 'image32'
 
 /** In the order of preference. */
-export const methods: readonly Method[] = ['pvh', '64', '32', 'image64', 'image32']
+export const methods: readonly Method[] = ['pvh', 'multiboot', '64', '32', 'image64', 'image32']
 
 export interface Kernel {
   /** What it was loaded from, for messages. */
@@ -48,7 +49,8 @@ export async function loadKernel(source: string | Uint8Array, name = nameOf(sour
   if (isDeb(bytes)) bytes = await kernelInDeb(bytes, name)
   if (isElf(bytes)) {
     const elf = parseElf(bytes, name)
-    return describe(name, bannerIn(elf), undefined, elf, undefined)
+    const kernel = describe(name, bannerIn(elf), undefined, elf, undefined)
+    return isMultiboot(bytes, name) ? { ...kernel, entries: { ...kernel.entries, multiboot: elf.entry } } : kernel
   }
   if (!isBzImage(bytes)) throw new BootError(`${name}: ${whatElse(bytes)}`)
   const image = parseBzImage(bytes, name)

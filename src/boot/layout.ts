@@ -1,13 +1,14 @@
 /**
  * Lays a kernel, initrd and command line out in physical memory and says with which registers the first processor
- * enters the kernel: PVH (xen/include/public/arch-x86/hvm/start_info.h), or Linux's 64-bit and 32-bit boot protocols
- * (Documentation/arch/x86/boot.rst). The result is plain data; the machine applies it.
+ * enters the kernel: PVH (xen/include/public/arch-x86/hvm/start_info.h), Linux's 64-bit and 32-bit boot protocols
+ * (Documentation/arch/x86/boot.rst), or Multiboot. The result is plain data; the machine applies it.
  */
 import type { MemoryRange } from './boot-params.ts'
 import { bootParams, startInfo } from './boot-params.ts'
 import { BootError } from './error.ts'
 import type { Kernel, Method } from './kernel.ts'
 import { methods } from './kernel.ts'
+import { MULTIBOOT_LOADED, multibootInfo } from './multiboot.ts'
 
 /** Bytes for physical memory; what no piece names stays zero. */
 export interface Piece {
@@ -27,6 +28,7 @@ export interface SegmentRegister {
 export interface EntryState {
   mode: 'protected' | 'long'
   rip: number
+  rax: number
   rbx: number
   rsi: number
   rflags: number
@@ -68,6 +70,9 @@ const PDPT = 0x3000
 const PD = 0x4000 // four of them
 const BOOT_INFO = 0x8000 // boot_params, or hvm_start_info with its lists
 const CMDLINE = 0x20000
+/** Small kernels lie anywhere low: what Multiboot hands over is at the end of low memory. */
+const MULTIBOOT_INFO = 0x9e000
+const MULTIBOOT_CMDLINE = 0x9f000
 const LOW_END = 0x9fc00
 const BIOS_AREA = 0xe0000
 const HIGH = 0x100000
@@ -105,16 +110,21 @@ export function layoutBoot(options: BootOptions): Boot {
 
   const ranges = memoryMap(memory)
   const initrdRange = { address: initrdAddress, size: initrd?.length ?? 0 }
+  const multiboot = method === 'multiboot'
+  const [infoAddress, cmdlineAddress] = multiboot ? [MULTIBOOT_INFO, MULTIBOOT_CMDLINE] : [BOOT_INFO, CMDLINE]
+  const contents = { at: infoAddress, cmdline: cmdlineAddress, initrd: initrdRange, rsdp, ranges }
   const info =
     method === 'pvh'
-      ? startInfo({ at: BOOT_INFO, cmdline: CMDLINE, initrd: initrdRange, rsdp, ranges })
-      : bootParams({ setupHeader: kernel.image?.setupHeader, cmdline: CMDLINE, initrd: initrdRange, rsdp, ranges })
+      ? startInfo(contents)
+      : multiboot
+        ? multibootInfo(contents)
+        : bootParams({ setupHeader: kernel.image?.setupHeader, cmdline: CMDLINE, initrd: initrdRange, rsdp, ranges })
   const long = method === '64' || method === 'image64'
   const pieces: Piece[] = [
-    { address: GDT, bytes: gdt(long) },
+    ...(multiboot ? [] : [{ address: GDT, bytes: gdt(long) }]),
     ...(long ? [{ address: PML4, bytes: identityMap() }] : []),
-    { address: BOOT_INFO, bytes: info },
-    { address: CMDLINE, bytes: cmdline },
+    { address: infoAddress, bytes: info },
+    { address: cmdlineAddress, bytes: cmdline },
     ...tables,
     ...kernelPieces,
     ...(initrd ? [{ address: initrdAddress, bytes: initrd }] : []),
@@ -218,11 +228,14 @@ const CR4_PAE = 0x20
 const EFER_LME_LMA = 0x500
 
 function entryState(kernel: Kernel, method: Method, long: boolean): EntryState {
+  const info = method === 'multiboot' ? MULTIBOOT_INFO : BOOT_INFO
+  const inRbx = method === 'pvh' || method === 'multiboot'
   return {
     mode: long ? 'long' : 'protected',
     rip: kernel.entries[method]!,
-    rbx: method === 'pvh' ? BOOT_INFO : 0,
-    rsi: method === 'pvh' ? 0 : BOOT_INFO,
+    rax: method === 'multiboot' ? MULTIBOOT_LOADED : 0,
+    rbx: inRbx ? info : 0,
+    rsi: inRbx ? 0 : info,
     rflags: 2,
     cr0: long ? CR0_PG + CR0_PE_ET : CR0_PE_ET,
     cr3: long ? PML4 : 0,

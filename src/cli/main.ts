@@ -35,6 +35,7 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--features <LIST>', "changes to the platform's features, as pv-eoi,no-steal-time")
     .option('--exec <COMMAND>', 'run a command in the default initramfs, print its output, exit with its code')
     .option('--timeout <SECONDS>', 'give up after this time')
+    .option('--qemu-test-devices', 'isa-debug-exit at 0xf4, pc-testdev and fw_cfg, for test kernels')
     .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, all')
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
     .option('--count [WHAT]', "print how often each request was made; 'all': also what the kernel did without asking")

@@ -33,6 +33,8 @@ export function outcome({ reason, stop, panic, executing }: Ended): Outcome {
   switch (reason.kind) {
     case 'power-off':
       return executing ? { code: ExitCode.HALTED, line: `the guest powered off${early}` } : { code: ExitCode.OK }
+    case 'exit':
+      return { code: reason.code }
     case 'reset':
       return { code: ExitCode.RESET, line: `the guest reset itself${early}` }
     case 'halted':

@@ -30,6 +30,7 @@ export interface RunOptions {
   readonly features?: string
   readonly exec?: string
   readonly timeout?: string
+  readonly qemuTestDevices?: true
   readonly trace?: string
   readonly traceFile?: string
   readonly count?: true | string
@@ -57,16 +58,32 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
 
   const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
   const kernel = await findKernel(kernelName ?? DEFAULT_KERNEL)
+  const linux = kernel.entries.multiboot === undefined
+  if (!linux && exec !== undefined) throw new InputError(`--exec: ${kernel.name} is no Linux`)
   const boot = {
     kernel,
-    initrd: given ?? (await defaultInitramfs(kernel, exec)),
-    cmdline: kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() }),
+    initrd: given ?? (linux ? await defaultInitramfs(kernel, exec) : undefined),
+    cmdline: linux
+      ? kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() })
+      : [kernel.name, append].filter(Boolean).join(' '),
   }
   const trace = traced && openTrace(traced, options.traceFile)
   let machine: Machine | undefined
+  const testDevices = options.qemuTestDevices === true
   const census = counted === 'all'
   const start = async (serial: MachineOptions['serial']) => {
-    machine = await Machine.create({ memory, cpus, platform, features, cpu, boot, serial, onReport: report, census })
+    machine = await Machine.create({
+      memory,
+      cpus,
+      platform,
+      features,
+      cpu,
+      boot,
+      serial,
+      onReport: report,
+      census,
+      testDevices,
+    })
     trace?.attach(machine.requests)
     return machine
   }

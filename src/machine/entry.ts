@@ -27,6 +27,7 @@ export function enter(core: Core, vcpu: number, boot: Boot): void {
   const { entry } = boot
   for (const { address, bytes } of boot.pieces) core.writeRam(address, bytes)
   wide(S.RDX, 0)
+  wide(S.RAX, entry.rax)
   wide(S.RBX, entry.rbx)
   wide(S.RSI, entry.rsi)
   wide(S.RIP, entry.rip)

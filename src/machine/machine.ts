@@ -101,7 +101,12 @@ export class Machine {
           : platform.wrmsr(vcpu, index, value),
       cpuid: (vcpu, leaf, subleaf) => {
         const cr4 = core.u64[((core.vcpus[vcpu] as number) + S.CR4) >> 3] as bigint
-        const cpu: CpuidState = { apicId: vcpu, vcpus: count, osxsave: (cr4 & CR4_OSXSAVE) !== 0n, apicEnabled: true }
+        const cpu: CpuidState = {
+          apicId: vcpu,
+          vcpus: count,
+          osxsave: (cr4 & CR4_OSXSAVE) !== 0n,
+          apicEnabled: pc.interrupts.lapics[vcpu].enabled,
+        }
         return platform.cpuid(vcpu, leaf, subleaf, cpuid(model, leaf, subleaf, cpu))
       },
       hypercall: (vcpu, kind) => platform.hypercall(vcpu, kind === 0 ? 'vmcall' : 'vmmcall'),
@@ -158,6 +163,13 @@ export class Machine {
       serial: outputs.map((output) => (byte) => output.push(byte)),
       onReset: () => state.stop({ kind: 'reset' }),
       onPowerOff: () => state.stop({ kind: 'power-off' }),
+      testDevices: options.testDevices
+        ? {
+            cpus: count,
+            memory: options.memory,
+            onExit: (code) => state.stop({ kind: 'exit', code }),
+          }
+        : undefined,
     })
     clock.onEarlier = () => state.vcpus.interrupt()
     enter(core, 0, boot)

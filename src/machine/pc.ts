@@ -4,6 +4,7 @@
 import { AcpiPm, PM1_EVENT, PM_TIMER } from '../devices/acpi-pm.ts'
 import { I8042 } from '../devices/i8042.ts'
 import type { ApicCpu } from '../devices/lapic/lapic.ts'
+import { addQemuTestDevices } from '../devices/qemu-test.ts'
 import { PciHost } from '../devices/pci/host.ts'
 import { Pit } from '../devices/pit/pit.ts'
 import { Rtc } from '../devices/rtc.ts'
@@ -36,6 +37,10 @@ export interface PcOptions {
   /** Called in the middle of the guest's access; `reason` says by which register. */
   readonly onReset: (reason: string) => void
   readonly onPowerOff: () => void
+  /** The devices of QEMU's that test kernels use, and what they need to know. */
+  readonly testDevices?:
+    | { readonly cpus: number; readonly memory: number; readonly onExit: (code: number) => void }
+    | undefined
 }
 
 export type Pc = ReturnType<typeof createPc>
@@ -86,6 +91,11 @@ export function createPc(options: PcOptions) {
   for (const port of [0x60, 0x64]) ports.register(port, port, keyboard)
 
   ports.register(0xcf8, 0xcff, new PciHost(systemControl), 4)
+
+  if (options.testDevices) {
+    const setIsaIrq = (irq: number, level: boolean) => interrupts.setIsaIrq(irq, level)
+    addQemuTestDevices({ ports, mmio, setIsaIrq, ...options.testDevices })
+  }
 
   return { ports, mmio, interrupts, systemControl, uarts, acpiPm }
 }

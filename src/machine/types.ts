@@ -27,6 +27,8 @@ export interface MachineOptions {
   readonly cpus?: number
   readonly serial: SerialSinks
   readonly boot: BootPlan
+  /** The devices by which test kernels written for QEMU talk to their harness. */
+  readonly testDevices?: boolean
   /** Time passes with instructions executed, not with the host's clock. */
   readonly deterministic?: boolean
   /** Look at a deterministic machine whenever it has executed another `every` instructions. */
@@ -45,6 +47,8 @@ export interface MachineOptions {
 export type ExitReason =
   /** The guest switched itself off (ACPI S5). */
   | { readonly kind: 'power-off' }
+  /** A test kernel's exit port. */
+  | { readonly kind: 'exit'; readonly code: number }
   /** The guest reset itself: keyboard controller, port 0xCF9 or the FADT's reset register. */
   | { readonly kind: 'reset' }
   /** HLT with interrupts off, and nothing that could ever end it. */
