@@ -79,6 +79,9 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
       nmi: (vcpu) => parts().interrupts.lapics[vcpu].deliver(NMI, 0, false),
       assist: (vcpu, assist) => parts().interrupts.lapics[vcpu].setAssist(assist),
       eoi: (vcpu) => parts().interrupts.lapics[vcpu].endOfInterrupt(),
+      onEoi: (vcpu, listener) => {
+        parts().interrupts.lapics[vcpu].onEoi = listener
+      },
       tpr: (vcpu) => parts().interrupts.lapics[vcpu].tpr,
       setTpr: (vcpu, value) => parts().interrupts.lapics[vcpu].writeTpr(value),
       icr: (vcpu) => {

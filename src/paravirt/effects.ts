@@ -77,6 +77,8 @@ export interface IrqEffects {
   /** How a vCPU leaves out EOIs; undefined: not at all. */
   assist(vcpu: number, assist: EoiAssist | undefined): void
   eoi(vcpu: number): void
+  /** Be told of each EOI that the guest does; undefined: no more. */
+  onEoi(vcpu: number, listener: (() => void) | undefined): void
   tpr(vcpu: number): number
   setTpr(vcpu: number, value: number): void
   /** Interrupt command register: destination in the high half (xAPIC: bits 56-63). */

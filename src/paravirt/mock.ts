@@ -20,6 +20,7 @@ export class MockVcpu {
   apicEnabled = true
   stolen = 0
   assist: EoiAssist | undefined
+  onEoi: (() => void) | undefined
 }
 
 export class Mock {
@@ -102,7 +103,13 @@ export class Mock {
         assist: (vcpu, assist) => {
           this.#vcpu(vcpu).assist = assist
         },
-        eoi: (vcpu) => note('eoi', vcpu),
+        eoi: (vcpu) => {
+          note('eoi', vcpu)
+          this.#vcpu(vcpu).onEoi?.()
+        },
+        onEoi: (vcpu, listener) => {
+          this.#vcpu(vcpu).onEoi = listener
+        },
         tpr: (vcpu) => this.#vcpu(vcpu).tpr,
         setTpr: (vcpu, value) => {
           this.#vcpu(vcpu).tpr = value

@@ -1,9 +1,10 @@
 /** The platforms that a machine can be run on. */
 import type { PlatformDefinition } from '../paravirt/platform.ts'
+import { hyperv } from './hyperv/index.ts'
 import { kvm } from './kvm/index.ts'
 import { native } from './native/index.ts'
 
-export const definitions = { native, kvm } as const satisfies Readonly<Record<string, PlatformDefinition>>
+export const definitions = { native, kvm, hyperv } as const satisfies Readonly<Record<string, PlatformDefinition>>
 export type PlatformName = keyof typeof definitions
 /** Their names; the first is the default. */
 export const platforms = Object.keys(definitions) as PlatformName[]

@@ -87,6 +87,8 @@ export class Lapic {
   #extIntMessage = false
   #pending = false
   #assist: Assist | undefined
+  /** Hears of each EOI. */
+  onEoi: (() => void) | undefined
   /** The interrupt in service needs no EOI, as the guest was told. */
   #offered = false
   /** Vectors that wait and will not be in service once they are delivered. */
@@ -268,6 +270,7 @@ export class Lapic {
         this.#sampleLint(0, false)
       }
     }
+    this.onEoi?.()
     this.update()
   }
 

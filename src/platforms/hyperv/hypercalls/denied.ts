@@ -1,0 +1,65 @@
+/**
+ * Calls that exist, for partitions with privileges that this one has not: the parent's, the root's, and those of
+ * virtual secure mode (TLFS, "Hypercall Code Reference"). They are denied before anything else is looked at.
+ */
+import { type Hypercall, hypercall } from './declare.ts'
+
+const rows: readonly (readonly [code: number, name: string, privilege: string])[] = [
+  [0x0004, 'HvGetLogicalProcessorRunTime', 'CpuManagement'],
+  [0x0009, 'HvCallParkedVirtualProcessors', 'CpuManagement'],
+  [0x000c, 'HvCallModifyVtlProtectionMask', 'AccessVSM'],
+  [0x000d, 'HvCallEnablePartitionVtl', 'AccessVSM'],
+  [0x000e, 'HvCallDisablePartitionVtl', 'AccessVSM'],
+  [0x000f, 'HvCallEnableVpVtl', 'AccessVSM'],
+  [0x0010, 'HvCallDisableVpVtl', 'AccessVSM'],
+  [0x0040, 'HvCreatePartition', 'CreatePartitions'],
+  [0x0041, 'HvInitializePartition', 'the parent'],
+  [0x0042, 'HvFinalizePartition', 'the parent'],
+  [0x0043, 'HvDeletePartition', 'the parent'],
+  [0x0044, 'HvGetPartitionProperty', 'the parent'],
+  [0x0045, 'HvSetPartitionProperty', 'the parent'],
+  [0x0046, 'HvGetPartitionId', 'AccessPartitionId'],
+  [0x0047, 'HvGetNextChildPartition', 'the parent'],
+  [0x0048, 'HvDepositMemory', 'AccessMemoryPool'],
+  [0x0049, 'HvWithdrawMemory', 'AccessMemoryPool'],
+  [0x004a, 'HvGetMemoryBalance', 'AccessMemoryPool'],
+  [0x004b, 'HvMapGpaPages', 'the parent'],
+  [0x004c, 'HvUnmapGpaPages', 'the parent'],
+  [0x004d, 'HvInstallIntercept', 'the parent'],
+  [0x004e, 'HvCreateVp', 'the parent'],
+  [0x004f, 'HvDeleteVp', 'the parent'],
+  [0x0053, 'HvReadGpa', 'the parent'],
+  [0x0054, 'HvWriteGpa', 'the parent'],
+  [0x0056, 'HvClearVirtualInterrupt', 'the parent'],
+  [0x0058, 'HvDeletePort', 'CreatePort'],
+  [0x0059, 'HvConnectPort', 'ConnectPort'],
+  [0x005a, 'HvGetPortProperty', 'CreatePort'],
+  [0x005b, 'HvDisconnectPort', 'ConnectPort'],
+  [0x005e, 'HvSavePartitionState', 'the parent'],
+  [0x005f, 'HvRestorePartitionState', 'CreatePartitions'],
+  [0x0069, 'HvPostDebugData', 'Debugging'],
+  [0x006a, 'HvRetrieveDebugData', 'Debugging'],
+  [0x006b, 'HvResetDebugSession', 'Debugging'],
+  [0x006c, 'HvMapStatsPage', 'AccessStats'],
+  [0x006d, 'HvUnmapStatsPage', 'AccessStats'],
+  [0x0076, 'HvCallAddLogicalProcessor', 'CpuManagement'],
+  [0x0077, 'HvCallRemoveLogicalProcessor', 'CpuManagement'],
+  [0x007b, 'HvCallGetSystemProperty', 'CpuManagement'],
+  [0x007c, 'HvCallMapDeviceInterrupt', 'CpuManagement'],
+  [0x007d, 'HvCallUnmapDeviceInterrupt', 'CpuManagement'],
+  [0x007e, 'HvCallRetargetDeviceInterrupt', 'CpuManagement'],
+  [0x0099, 'HvCallStartVirtualProcessor', 'StartVirtualProcessor'],
+]
+
+export const denied: readonly Hypercall[] = rows.map(([number, name, privilege]) =>
+  hypercall({
+    number,
+    name,
+    summary: `for partitions with ${privilege === 'the parent' ? 'children' : privilege}`,
+    fields: [],
+    errors: { HV_STATUS_ACCESS_DENIED: 'always' },
+    ops: [],
+    section: 'Hypercall Code Reference',
+    always: 'HV_STATUS_ACCESS_DENIED',
+  }),
+)

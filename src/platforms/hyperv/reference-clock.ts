@@ -1,0 +1,56 @@
+/**
+ * Reference time (TLFS, "Timers"): 100 ns since the partition was made, as a counter, and as a page with which the
+ * guest computes it from the TSC without asking.
+ *
+ *     time = ((TSC * scale) >> 64) + offset
+ *
+ * The counter is computed by the same rule, so that both always agree.
+ */
+import type { Effects } from '../../paravirt/effects.ts'
+import { Overlay, type Overlays } from './overlay.ts'
+
+const UNITS_PER_SECOND = 10_000_000n
+const NANOSECONDS = (UNITS_PER_SECOND << 64n) / 1_000_000_000n
+
+export class ReferenceClock {
+  readonly #time: Effects['time']
+  readonly #page: Overlay
+  readonly #scale: bigint
+  /** Of the page; 0 would say that it cannot be used. */
+  #sequence = 0
+  #register = 0n
+
+  constructor(time: Effects['time'], overlays: Overlays) {
+    this.#time = time
+    this.#page = new Overlay(overlays, false)
+    this.#scale = (UNITS_PER_SECOND << 64n) / BigInt(time.tscHz)
+  }
+
+  /** Reference time. */
+  now(): bigint {
+    return (BigInt(this.#time.now()) * NANOSECONDS) >> 64n
+  }
+
+  /** The nanosecond since power-on at which reference time reaches `count`; never before it. */
+  when(count: bigint): number {
+    return Number(((count << 64n) + NANOSECONDS - 1n) / NANOSECONDS)
+  }
+
+  get register(): bigint {
+    return this.#register
+  }
+
+  /** HV_X64_MSR_REFERENCE_TSC. */
+  write(vcpu: number, value: bigint): void {
+    this.#register = value
+    if ((value & 1n) === 0n) return this.#page.place(undefined)
+    // Another TSC or another page is a change: readers must see another sequence number.
+    this.#sequence = (this.#sequence % 0xffffffff) + 1
+    const page = new DataView(new ArrayBuffer(24))
+    page.setUint32(0, this.#sequence, true)
+    page.setBigUint64(8, this.#scale, true)
+    page.setBigInt64(16, this.now() - ((this.#time.tsc(vcpu) * this.#scale) >> 64n), true)
+    this.#page.store(0, new Uint8Array(page.buffer))
+    this.#page.place(Number(value >> 12n))
+  }
+}
