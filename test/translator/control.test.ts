@@ -1,0 +1,431 @@
+/** Where control goes in translated code: calls, returns that do not match, stacks that change, interrupts, traps. */
+import { expect, test } from 'vitest'
+import { S } from '../../src/cpu/layout.ts'
+import { Random } from '../oracle/random.ts'
+import { engines, gate, IRQ, Place } from './rig.ts'
+
+const both = await engines()
+const run: typeof both.run = (text, conditions) => both.run(text, conditions)
+
+test('a loop', () => {
+  const end = run(`
+    mov ecx, 20000
+  again:
+    add rax, rcx
+    dec ecx
+    jnz again
+    hlt`)
+  expect(end.register(S.RAX)).toBe(200_010_000n)
+  expect(both.eager.core.translator!.stats.regions).toBeGreaterThan(0)
+})
+
+test('recursion', () => {
+  const end = run(`
+    mov edi, 17
+    call fib
+    hlt
+  fib:
+    cmp edi, 2
+    jb small
+    push rbx
+    push rdi
+    lea edi, [rdi - 1]
+    call fib
+    mov ebx, eax
+    pop rdi
+    lea edi, [rdi - 2]
+    call fib
+    add eax, ebx
+    pop rbx
+    ret
+  small:
+    mov eax, edi
+    ret`)
+  expect(end.register(S.RAX)).toBe(1597n)
+})
+
+test('recursion deeper than any stack of the host', () => {
+  const end = run(
+    `
+    mov ebp, 5
+  again:
+    mov edi, 20000
+    call down
+    dec ebp
+    jnz again
+    hlt
+  down:
+    test edi, edi
+    jz bottom
+    dec edi
+    call down
+    inc rax
+  bottom:
+    ret`,
+    { slices: [() => 100_000, () => 7001] },
+  )
+  expect(end.register(S.RAX)).toBe(100_000n)
+})
+
+test('mutual recursion through registers and memory', () => {
+  const end = run(`
+    mov ebp, 300
+  again:
+    mov edi, 12
+    lea rsi, [rip + even]
+    call rsi
+    dec ebp
+    jnz again
+    hlt
+    .balign 4096
+  even:
+    inc rax
+    dec edi
+    js done
+    lea rdx, [rip + table]
+    mov ecx, edi
+    and ecx, 1
+    call [rdx + rcx * 8]
+    add rax, 3
+  done:
+    ret
+    .balign 4096
+  odd:
+    add rbx, rdi
+    dec edi
+    js done
+    call even
+    add rbx, 5
+    ret
+  table: .quad even, odd`)
+  expect(end.register(S.RAX)).not.toBe(0n)
+})
+
+test('functions that do not return where they were called', () => {
+  const end = run(`
+    mov ebp, 2000
+  again:
+    call skips
+    .byte 0x0f, 0x0b, 0x90
+    lea rax, [rip + target]
+    call retpoline
+    call next
+  next:
+    pop rcx
+    sub rbx, rcx
+    mov ecx, 16
+  fill:
+    call filled
+    int3
+  filled:
+    dec ecx
+    jnz fill
+    add rsp, 16 * 8
+    lea rax, [rip + here]
+    push rax
+    ret
+  here:
+    call drops
+    int3
+  dropped:
+    dec ebp
+    jnz again
+    hlt
+  skips:
+    add qword ptr [rsp], 3
+    ret
+  retpoline:
+    call set
+  capture:
+    pause
+    lfence
+    jmp capture
+  set:
+    mov [rsp], rax
+    ret
+  target:
+    inc rbx
+    ret
+  drops:
+    call inner
+    int3
+  inner:
+    add rsp, 16
+    inc rdx
+    jmp dropped`)
+  expect(end.register(S.RDX)).toBe(2000n)
+})
+
+test('a context switch at every depth', () => {
+  // Two threads recurse to different depths and change stacks at each; everything they add up is in memory.
+  const end = run(`
+    lea rax, [rip + thread]
+    mov r8d, ${Place.STACK - 0x8000}
+    lea r9, [r8 - 56]
+    mov [r9 + 48], rax
+    mov qword ptr [other], r9
+    mov r12d, 60
+  again:
+    mov edi, r12d
+    and edi, 15
+    call descend
+    dec r12d
+    jnz again
+    hlt
+  thread:
+    mov r12d, 7
+  forever:
+    lea edi, [r12d * 2 + 1]
+    and edi, 31
+    call descend
+    inc r12d
+    jmp forever
+  descend:
+    push rbx
+    mov ebx, edi
+    call switch
+    test ebx, ebx
+    jz deepest
+    lea edi, [rbx - 1]
+    call descend
+    call switch
+    add [sum], rbx
+  deepest:
+    pop rbx
+    ret
+  switch:
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    xchg rsp, [other]
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    imul rax, rax, 31
+    add rax, r12
+    ret
+    .balign 64
+  other: .quad 0
+  sum: .quad 0`)
+  expect(end.register(S.RAX)).not.toBe(0n)
+})
+
+test('longjmp out of every depth', () => {
+  const end = run(`
+    mov r12d, 400
+  again:
+    lea rax, [rip + back]
+    mov [where], rax
+    mov [stack], rsp
+    mov edi, r12d
+    and edi, 31
+    call descend
+    int3
+  back:
+    add r13, rax
+    dec r12d
+    jnz again
+    hlt
+  descend:
+    push rdi
+    test edi, edi
+    jz jump
+    dec edi
+    call descend
+    pop rdi
+    ret
+  jump:
+    mov eax, 7
+    mov rsp, [stack]
+    jmp [where]
+    .balign 64
+  where: .quad 0
+  stack: .quad 0`)
+  expect(end.register(S.R13)).toBe(2800n)
+})
+
+/** Interrupts at these counts: in loops, in callees, before and after returns. */
+const irqs = (() => {
+  const random = new Random('interrupts')
+  let at = 200
+  return Array.from({ length: 150 }, () => (at += 40 + random.below(random.pick([30, 300, 2000]))))
+})()
+
+const interrupted = (handler: string) => `
+    ${gate(IRQ, 'handler')}
+    mov r15d, ${0x140000}
+    sti
+    mov r12d, 1500
+  again:
+    mov edi, 6
+    call work
+    lea rcx, [rip + work]
+    mov edi, 3
+    call rcx
+    dec r12d
+    jnz again
+    cli
+    hlt
+  work:
+    push rdi
+  inner:
+    add rax, rdi
+    mov [rsp - 64], rax
+    xor rax, [rsp - 64]
+    add rax, 3
+    dec edi
+    jnz inner
+    call leaf
+    pop rdi
+    ret
+  leaf:
+    add rdx, rax
+    ret
+  ${handler}`
+
+test('an interrupt lands at its instruction, whatever the slices', () => {
+  // The handler writes down where it came, and what the program's registers were.
+  const end = run(
+    interrupted(`
+  handler:
+    push rbx
+    mov rbx, [rsp + 8]
+    mov [r15], rbx
+    mov [r15 + 8], rdi
+    mov [r15 + 16], rax
+    add r15, 24
+    pop rbx
+    iretq`),
+    { irqs },
+  )
+  expect(end.register(S.R15)).toBe(BigInt(0x140000 + irqs.length * 24))
+})
+
+test('signals: the handler goes elsewhere first, and comes back', () => {
+  const end = run(
+    interrupted(`
+  handler:
+    # The signal's handler returns to the program, below whose red zone it runs.
+    push rax
+    push rbx
+    mov rax, [rsp + 16]
+    mov rbx, [rsp + 40]
+    sub rbx, 136
+    mov [rbx], rax
+    mov [rsp + 40], rbx
+    lea rax, [rip + signal]
+    mov [rsp + 16], rax
+    pop rbx
+    pop rax
+    iretq
+  signal:
+    pushfq
+    push rax
+    push rdi
+    mov edi, 4
+    call work2
+    pop rdi
+    pop rax
+    popfq
+    lea r14, [r14 + 1]
+    ret 128
+  work2:
+    dec edi
+    jnz work2
+    ret`),
+    { irqs },
+  )
+  expect(end.register(S.R14)).toBe(BigInt(irqs.length))
+})
+
+test('single steps through calls, loops and the end of TF', () => {
+  const end = run(`
+    ${gate(1, 'stepped')}
+    mov ebp, 300
+  again:
+    mov r11d, ebp
+    and r11d, 15
+    inc r11d
+    pushfq
+    or qword ptr [rsp], 0x100
+    popfq
+    mov ecx, 5
+  inner:
+    call leaf
+    dec ecx
+    jnz inner
+    dec ebp
+    jnz again
+    hlt
+  leaf:
+    inc rax
+    ret
+  stepped:
+    add rbx, [rsp]
+    inc r14
+    dec r11d
+    jnz more
+    and qword ptr [rsp + 16], ~0x100
+  more:
+    iretq`)
+  expect(end.register(S.RAX)).toBe(1500n)
+  expect(end.register(S.R14)).toBeGreaterThan(2000n)
+})
+
+test('faults in callees, repaired and begun again', () => {
+  // Pages are absent until touched; divisions by zero are stepped over.
+  const end = run(`
+    ${gate(14, 'missing')}
+    ${gate(0, 'division')}
+    mov ebp, 40
+  again:
+    mov edi, 16
+    call descend
+    dec ebp
+    jnz again
+    hlt
+  descend:
+    push rdi
+    mov esi, edi
+    shl esi, 12
+    mov rax, [rsi + 0x120000]
+    add rax, rdi
+    mov [rsi + 0x120008], rax
+    # The page goes again.
+    mov ecx, esi
+    shr ecx, 9
+    and byte ptr [rcx + ${Place.PAGES + 0x120 * 8}], 0xfe
+    invlpg [rsi + 0x120000]
+    xor ecx, ecx
+    test edi, 3
+    setnz cl
+    xor edx, edx
+    mov eax, 100
+    div ecx
+    add rbx, rax
+    dec edi
+    jz up
+    call descend
+  up:
+    pop rdi
+    ret
+  missing:
+    inc r14
+    mov r10, cr2
+    shr r10, 12
+    or byte ptr [r10 * 8 + ${Place.PAGES}], 1
+    add rsp, 8
+    iretq
+  division:
+    inc r13
+    add qword ptr [rsp], 2
+    iretq`)
+  expect(end.register(S.R14)).toBe(16n * 40n - 16n)
+  expect(end.register(S.R13)).toBe(4n * 40n)
+})
