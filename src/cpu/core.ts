@@ -19,6 +19,8 @@ export interface CoreHost {
   rdmsr(vcpu: number, index: number): bigint | undefined
   /** False for #GP(0). */
   wrmsr(vcpu: number, index: number, value: bigint): boolean
+  /** A performance counter that code of any privilege may read, or undefined for #GP(0). */
+  rdpmc?(vcpu: number, index: number): bigint | undefined
   /** [EAX, EBX, ECX, EDX] of a leaf. */
   cpuid(vcpu: number, leaf: number, subleaf: number): readonly [number, number, number, number]
   /** VMCALL (0) or VMMCALL (1): false for #UD. */
@@ -147,6 +149,12 @@ export class Core {
       i32[register(p, offset)] = value
       i32[register(p, offset) + 1] = 0
     }
+    const answer = (p: number, value: bigint | undefined): number => {
+      if (value === undefined) return 0
+      i32[register(p, S.HOST_LO)] = Number(BigInt.asIntN(32, value))
+      i32[register(p, S.HOST_HI)] = Number(BigInt.asIntN(32, value >> 32n))
+      return 1
+    }
     const imports = {
       mmioRead: (p: number, address: number, size: number) => host.mmioRead(number(p), address, size),
       mmioWrite: (p: number, address: number, size: number, value: number) =>
@@ -154,13 +162,8 @@ export class Core {
       portIn: (p: number, port: number, size: number) => host.portIn(number(p), port, size),
       portOut: (p: number, port: number, size: number, value: number) =>
         host.portOut(number(p), port, size, value >>> 0),
-      rdmsr: (p: number, index: number) => {
-        const value = host.rdmsr(number(p), index >>> 0)
-        if (value === undefined) return 0
-        i32[register(p, S.HOST_LO)] = Number(BigInt.asIntN(32, value))
-        i32[register(p, S.HOST_HI)] = Number(BigInt.asIntN(32, value >> 32n))
-        return 1
-      },
+      rdmsr: (p: number, index: number) => answer(p, host.rdmsr(number(p), index >>> 0)),
+      rdpmc: (p: number, index: number) => answer(p, host.rdpmc?.(number(p), index >>> 0)),
       wrmsr: (p: number, index: number) => {
         const lo = (i32[register(p, S.HOST_LO)] as number) >>> 0
         const hi = (i32[register(p, S.HOST_HI)] as number) >>> 0
@@ -247,6 +250,14 @@ export class Core {
     if (address < 0 || address + length > this.ramBytes)
       throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
     return this.u8.subarray(M.RAM + address, M.RAM + address + length)
+  }
+
+  /** Ports that code of any privilege may use while EAX is `key`, whatever IOPL and the TSS say. */
+  openPorts(first: number, count: number, key: number): void {
+    for (const p of this.vcpus) {
+      this.i32[(p + S.OPEN_PORTS) >> 2] = first | (count << 16)
+      this.i32[(p + S.OPEN_KEY) >> 2] = key
+    }
   }
 
   /** Make a vCPU look at its interrupts at the next instruction boundary. */

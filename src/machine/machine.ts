@@ -92,8 +92,11 @@ export class Machine {
     const host: CoreHost = {
       mmioRead: (vcpu, address, size) => pc.mmio.read(address, size, vcpu),
       mmioWrite: (vcpu, address, size, value) => pc.mmio.write(address, size, value, vcpu),
-      portIn: (_, port, size) => pc.ports.read(port, size),
-      portOut: (_, port, size, value) => pc.ports.write(port, size, value),
+      portIn: (vcpu, port, size) => platform.portIn?.(vcpu, port, size) ?? pc.ports.read(port, size),
+      portOut: (vcpu, port, size, value) => {
+        if (!platform.portOut?.(vcpu, port, size, value)) pc.ports.write(port, size, value)
+      },
+      rdpmc: (vcpu, index) => platform.rdpmc?.(vcpu, index),
       rdmsr: (vcpu, index) => (isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : platform.rdmsr(vcpu, index)),
       wrmsr: (vcpu, index, value) =>
         isApicMsr(index)
@@ -172,6 +175,10 @@ export class Machine {
         : undefined,
     })
     clock.onEarlier = () => state.vcpus.interrupt()
+    if (platform.openPorts) {
+      const { first, count: ports, key } = platform.openPorts
+      core.openPorts(first, ports, key)
+    }
     enter(core, 0, boot)
     return new Machine(core, clock, pc, outputs, state, { requests: observer, census }, options.observe)
   }

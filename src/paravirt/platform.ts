@@ -43,6 +43,14 @@ export interface Platform {
   wrmsr(vcpu: number, index: number, value: bigint): boolean
   /** False: #UD. */
   hypercall(vcpu: number, instruction: HypercallInstruction): boolean
+  /** Ports of the platform's own, which code of any privilege may use while EAX is `key`. */
+  readonly openPorts?: { readonly first: number; readonly count: number; readonly key: number }
+  /** Undefined: not a port of the platform's. */
+  portIn?(vcpu: number, port: number, size: number): number | undefined
+  /** False: not a port of the platform's. */
+  portOut?(vcpu: number, port: number, size: number, value: number): boolean
+  /** RDPMC of a counter that only the platform has; undefined: #GP(0). */
+  rdpmc?(vcpu: number, index: number): bigint | undefined
   /** A vCPU's turn begins. */
   enter?(vcpu: number): void
   /** A vCPU's turn has ended; `halted`: it waits for an interrupt. */

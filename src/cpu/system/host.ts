@@ -22,6 +22,9 @@ export declare function hostPortOut(p: u32, port: i32, size: i32, value: i32): v
 export declare function hostRdmsr(p: u32, index: u32): i32
 @external("host", "wrmsr")
 export declare function hostWrmsr(p: u32, index: u32): i32
+/** Performance counter of the host's: value in HOST_LO/HOST_HI; 0 means #GP(0). */
+@external("host", "rdpmc")
+export declare function hostRdpmc(p: u32, index: u32): i32
 /** CPUID: reads and writes RAX, RBX, RCX, RDX in the state block. */
 @external("host", "cpuid")
 export declare function hostCpuid(p: u32): void

@@ -1,5 +1,10 @@
-/** Who may use an I/O port: IOPL and the TSS's permission bitmap (SDM Vol. 1 18.5). */
-import { ATTR_NULL, CPL, CR0, EXC, SEG_ATTR, SEG_LIMIT, SYSFLAGS, TR_BASE } from './layout'
+/**
+ * Who may use an I/O port: IOPL and the TSS's permission bitmap (SDM Vol. 1 18.5), and what a hypervisor leaves open to
+ * all.
+ */
+import {
+  ATTR_NULL, CPL, CR0, EXC, OPEN_KEY, OPEN_PORTS, RAX, SEG_ATTR, SEG_LIMIT, SYSFLAGS, TR_BASE,
+} from './layout'
 import { sysLoad } from './access'
 import { CR0_PE, FLAG_IOPL, FLAG_VM, GP, SEG_TR } from './bits'
 import { raise } from './faults'
@@ -12,6 +17,8 @@ export function checkIo(p: u32, port: i32, size: i32): i32 {
   if ((load<u64>(p, CR0) & CR0_PE) == 0) return 0
   const flags = load<u32>(p, SYSFLAGS)
   if ((flags & FLAG_VM) == 0 && load<u32>(p, CPL) <= (flags & FLAG_IOPL) >>> 12) return 0
+  const open = load<u32>(p, OPEN_PORTS)
+  if (<u32>port - (open & 0xffff) < open >>> 16 && load<u32>(p, RAX) == load<u32>(p, OPEN_KEY)) return 0
   const attr = load<u32>(p + (SEG_TR << 2), SEG_ATTR)
   const limit = load<u32>(p + (SEG_TR << 2), SEG_LIMIT)
   // Type bit 3: not a 16-bit TSS, which has no bitmap.

@@ -1,10 +1,10 @@
 /** Small privileged and system instructions: time, halt, random numbers, FS and GS bases (SDM Vol. 2). */
 import {
-  CPL, CR4, EXIT, EXIT_HALT, EXIT_PAUSE, LEAVE, LEAVE_HOST, PAUSE_EXITS, RAX, RCX, RDX, SEG_BASE, TSC_AUX,
+  CPL, CR4, EXIT, EXIT_HALT, EXIT_PAUSE, HOST_HI, HOST_LO, LEAVE, LEAVE_HOST, PAUSE_EXITS, RAX, RCX, RDX, SEG_BASE, TSC_AUX,
 } from './layout'
-import { CR4_FSGSBASE, CR4_PCE, CR4_TSD, FLAG_CF, GP, UD } from './bits'
+import { CR4_FSGSBASE, CR4_TSD, FLAG_CF, GP, UD } from './bits'
 import { raiseNoError } from './faults'
-import { hostRandom } from './host'
+import { hostRandom, hostRdpmc } from './host'
 import { isCanonical } from './access'
 import { setFlags } from './flags'
 import { readTsc } from './msr'
@@ -24,9 +24,12 @@ export function rdtscp(p: u32): i32 {
   return 0
 }
 
-/** RDPMC: there are no performance counters. */
+/** RDPMC: the processor has no counters; the host may have some, for code of any privilege. */
 export function rdpmc(p: u32): i32 {
-  return fault(p, GP, 0)
+  if (hostRdpmc(p, load<u32>(p, RCX)) == 0) return fault(p, GP, 0)
+  store<u64>(p, <u64>load<u32>(p, HOST_LO), RAX)
+  store<u64>(p, <u64>load<u32>(p, HOST_HI), RDX)
+  return 0
 }
 
 export function hlt(p: u32): i32 {

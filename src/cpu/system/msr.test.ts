@@ -138,6 +138,18 @@ describe('small instructions', () => {
     }
   })
 
+  test('RDPMC asks the host, whatever the privilege', () => {
+    m.enter('64', 3)
+    m.core.host['rdpmc'] = (index) => {
+      m.set('HOST_LO', 0x1111_2222_ffff_fff0n)
+      return index === 0x10001 ? 1 : 0
+    }
+    m.set('RCX', 0xffff_ffff_0001_0001n)
+    expect([m.run.rdpmc(p), m.get('RAX'), m.get('RDX')]).toEqual([0, 0xffff_fff0n, 0x1111_2222n])
+    m.set('RCX', 0n)
+    expect([m.run.rdpmc(p), m.exception()]).toEqual([1, '13(0)'])
+  })
+
   test('HLT returns to the host', () => {
     m.enter('64')
     expect(m.run.hlt(p)).toBe(0)

@@ -395,6 +395,17 @@ describe('ports', () => {
       }
     set(3, 3, true)
     expect(allowed(0x80)).toBe(false)
+    core.view.setUint32(p + S.OPEN_PORTS, 0x5658 | (2 << 16), true)
+    core.view.setUint32(p + S.OPEN_KEY, 0x564d5868, true)
+    for (const [eax, open] of [
+      [0x564d5868n, true],
+      [1n, false],
+    ] as const) {
+      core.view.setBigUint64(p + S.RAX, 0x7_0000_0000n | eax, true)
+      expect([0x5657, 0x5658, 0x5659, 0x565a].map((port) => allowed(port, 4))).toEqual([false, open, open, false])
+    }
+    core.view.setUint32(p + S.OPEN_PORTS, 0, true)
+    expect(allowed(0)).toBe(false)
     set(3, 0)
     expect([0x1f, 0x20, 0x22, 0x23].map((port) => allowed(port, 2))).toEqual([false, true, true, false])
     expect([0x20, 0x21].map((port) => allowed(port, 4))).toEqual([true, false])
