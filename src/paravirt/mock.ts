@@ -52,6 +52,12 @@ export class Mock {
     this.#now = end
   }
 
+  /** Let time pass while the host does nothing: what was due meanwhile happens late. */
+  stall(nanoseconds: number): void {
+    this.#now += nanoseconds
+    this.advance(0)
+  }
+
   #vcpu(vcpu: number): MockVcpu {
     const found = this.vcpus[vcpu]
     if (!found) throw new Error(`there is no vCPU ${vcpu}`)

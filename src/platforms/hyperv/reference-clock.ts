@@ -10,7 +10,11 @@ import type { Effects } from '../../paravirt/effects.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 const UNITS_PER_SECOND = 10_000_000n
-const NANOSECONDS = (UNITS_PER_SECOND << 64n) / 1_000_000_000n
+
+/** Units per tick of a clock as a fraction of 2^64; rounded up, so that whole units are never missed. */
+const scaleOf = (hz: number) => (UNITS_PER_SECOND << 64n) / BigInt(hz) + 1n
+
+const NANOSECONDS = scaleOf(1_000_000_000)
 
 export class ReferenceClock {
   readonly #time: Effects['time']
@@ -23,7 +27,7 @@ export class ReferenceClock {
   constructor(time: Effects['time'], overlays: Overlays) {
     this.#time = time
     this.#page = new Overlay(overlays, false)
-    this.#scale = (UNITS_PER_SECOND << 64n) / BigInt(time.tscHz)
+    this.#scale = scaleOf(time.tscHz)
   }
 
   /** Reference time. */

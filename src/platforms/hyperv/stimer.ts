@@ -126,13 +126,14 @@ export class SyntheticTimer {
     const earliest = now + (period / 2n > SHORTEST ? period / 2n : SHORTEST)
     const behind = this.#due <= now || period < SHORTEST
     this.#schedule(behind ? earliest : this.#due)
-    return !(lazy && late > period - period / 8n)
+    return !(lazy && this.#due - now < period / 8n)
   }
 
   #send(due: bigint): void {
     if (this.#queued) return
     const { clock, synic, index } = this.#parts
-    this.#queued = synic.post(this.#source(), {
+    this.#queued = true
+    const taken = synic.post(this.#source(), {
       type: EXPIRED,
       payload: () => {
         const payload = new DataView(new ArrayBuffer(24))
@@ -145,5 +146,6 @@ export class SyntheticTimer {
         this.#queued = false
       },
     })
+    if (!taken) this.#queued = false
   }
 }
