@@ -2,6 +2,7 @@
 import type { Status } from '../status.ts'
 import { type Call, hypercall } from './declare.ts'
 import { fromMask, readSet } from './vp-set.ts'
+import { isOwnLevel } from './vtl.ts'
 
 const errors = { HV_STATUS_INVALID_PARAMETER: 'a vector not in 16-255; another virtual trust level than 0' }
 const setErrors = {
@@ -10,13 +11,9 @@ const setErrors = {
 }
 const ops = ['apic.send_ipi', 'lock.kick'] as const
 
-/** HV_INPUT_VTL and the padding after it: there is no trust level but 0. */
-const USE_TARGET_VTL = 0x10
-
 function send({ input, partition }: Call, targets: number[] | Status): Status {
   const vector = input.getUint32(0, true)
-  const level = input.getUint32(4, true)
-  if (vector < 0x10 || vector > 0xff || (level & ~USE_TARGET_VTL) !== 0) return 'HV_STATUS_INVALID_PARAMETER'
+  if (vector < 0x10 || vector > 0xff || !isOwnLevel(input.getUint8(4))) return 'HV_STATUS_INVALID_PARAMETER'
   if (typeof targets === 'string') return targets
   for (const vcpu of targets) partition.effects.irq.post(vcpu, vector)
   return 'HV_STATUS_SUCCESS'

@@ -8,10 +8,10 @@ import { msrs } from '../msrs/index.ts'
 import type { Partition } from '../partition.ts'
 import type { Status } from '../status.ts'
 import { type Call, hypercall } from './declare.ts'
+import { isOwnLevel } from './vtl.ts'
 
 const SELF_PARTITION = 0xffff_ffff_ffff_ffffn
 const SELF_VP = 0xfffffffe
-const USE_TARGET_VTL = 0x10
 
 const run16 = (register: number, msr: number) => Array.from({ length: 16 }, (_, i) => [register + i, msr + i] as const)
 
@@ -63,7 +63,8 @@ function read(partition: Partition, vcpu: number, register: number): [bigint, bi
 /** The vCPU that is meant, by the header that both calls share. */
 function target({ input, partition, vcpu }: Call): number | Status {
   if (input.getBigUint64(0, true) !== SELF_PARTITION) return 'HV_STATUS_ACCESS_DENIED'
-  if (input.getUint32(12, true) & ~USE_TARGET_VTL) return 'HV_STATUS_INVALID_PARAMETER'
+  const level = input.getUint32(12, true)
+  if (level > 0xff || !isOwnLevel(level)) return 'HV_STATUS_INVALID_PARAMETER'
   const index = input.getUint32(8, true)
   if (index === SELF_VP) return vcpu
   return index < partition.effects.cpu.count ? index : 'HV_STATUS_INVALID_VP_INDEX'
