@@ -130,6 +130,8 @@ export class HandlerEmitter extends EffectEmitter {
         if (e.code & 1) c.op('i32.eqz')
         this.assign(e.result)
         return
+      case 'steady':
+        return this.emit(e.effects)
       case 'if':
         return this.if(e)
       case 'fault':

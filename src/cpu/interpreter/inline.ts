@@ -4,12 +4,13 @@ import type { Mode } from '../isa/semantics.ts'
 import type { Form, Variant } from '../isa/variants.ts'
 
 /** Procedures without side effects. */
-const pure = new Set(['getFlags', 'crc32'])
+const pure = new Set(['getFlags', 'crc32', 'sseQuiet32', 'sseQuiet64'])
 
 /** Needs no procedure that does something, nor one for a segment. */
 export function fast(effects: readonly Effect[]): boolean {
   return effects.every((e) => {
     if (e.kind === 'call') return pure.has(e.procedure)
+    if (e.kind === 'steady') return fast(e.effects)
     if (e.kind === 'if') return fast(e.then) && fast(e.else)
     if (e.kind === 'load' || e.kind === 'probe' || e.kind === 'store') return e.address.kind === 'flat'
     return e.kind !== 'transfer' && e.kind !== 'repeat' && e.kind !== 'failed'

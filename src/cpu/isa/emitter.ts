@@ -95,8 +95,12 @@ export abstract class EffectEmitter {
     else this.c.op(d.op, d.lanes)
   }
 
+  protected vector(value: Uint8Array): void {
+    this.c.v128(value)
+  }
+
   protected constant(ty: Ty, value: bigint | number | Uint8Array): void {
-    if (value instanceof Uint8Array) this.c.v128(value)
+    if (value instanceof Uint8Array) this.vector(value)
     else if (ty === 'i64') this.c.i64(BigInt(value))
     else if (ty === 'i32') this.c.i32(Number(BigInt.asIntN(32, BigInt(value))))
     else if (ty === 'f64') this.c.f64(Number(value))
@@ -130,6 +134,7 @@ export abstract class EffectEmitter {
     }
     this.use(e.condition)
     if (e.condition.ty === 'i64') this.c.i64(0n).op('i64.ne')
+    if (e.likely) this.c.hint(true)
     this.open('if')
     arm(e.then, e.merge?.then)
     if (e.else.length || e.merge) {

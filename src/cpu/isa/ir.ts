@@ -57,8 +57,11 @@ export type Effect =
       condition: Value
       then: readonly Effect[]
       else: readonly Effect[]
+      /** Mostly the first. */
+      likely?: boolean
       merge?: { result: Value; then: Value; else: Value }
     }
+  | { kind: 'steady'; offset: number; effects: readonly Effect[] } // not needed while this word of the state is zero, and no region changes it
   | { kind: 'fault'; when: Value | undefined; vector: number; error: Value | undefined }
   | { kind: 'call'; procedure: string; args: readonly Value[]; result: Value | undefined }
   | { kind: 'failed'; when: Value } // a procedure has raised a fault

@@ -175,6 +175,8 @@ export const procedures: Record<string, Procedure> = {
   sseNarrow: { params: ['i64'], result: 'i32' },
   ssePacked32: { params: ['i32', 'i32', 'i32', 'i32'], result: 'i32' },
   ssePacked64: { params: ['i32', 'i32', 'i32', 'i32'], result: 'i32' },
+  sseQuiet32: { params: ['i32', 'i32', 'v128', 'v128', 'v128'], result: 'i32' },
+  sseQuiet64: { params: ['i32', 'i32', 'v128', 'v128', 'v128'], result: 'i32' },
   sseRcp32: { params: ['i32'], result: 'i32' },
   sseRound32: { params: ['i32', 'i32'], result: 'i32' },
   sseRound64: { params: ['i32', 'i64'], result: 'i64' },

@@ -535,15 +535,15 @@ export class Semantics {
     return { effects: inner, value: value ?? undefined }
   }
 
-  if(condition: Value, then: () => void, otherwise: () => void = () => {}): void {
+  if(condition: Value, then: () => void, otherwise: () => void = () => {}, likely = false): void {
     condition.uses++
     const a = this.#nested(then)
     const b = this.#nested(otherwise)
-    this.effects.push({ kind: 'if', condition, then: a.effects, else: b.effects })
+    this.effects.push({ kind: 'if', condition, then: a.effects, else: b.effects, likely })
   }
 
   /** condition ? then() : otherwise(), only one of them evaluated. */
-  choose(condition: Value, then: () => Value, otherwise: () => Value): Value {
+  choose(condition: Value, then: () => Value, otherwise: () => Value, likely = false): Value {
     condition.uses++
     const a = this.#nested(then)
     const b = this.#nested(otherwise)
@@ -556,9 +556,15 @@ export class Semantics {
       condition,
       then: a.effects,
       else: b.effects,
+      likely,
       merge: { result, then: a.value, else: b.value },
     })
     return result
+  }
+
+  /** `body` is needed only while the word of the state at `offset` is not zero; no region's code changes that word. */
+  steady(offset: number, body: () => void): void {
+    this.effects.push({ kind: 'steady', offset, effects: this.#nested(body).effects })
   }
 
   /** Raise exception `vector` when `when` is non-zero (always if undefined). */

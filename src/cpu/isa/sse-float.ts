@@ -5,7 +5,7 @@
 import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
-import { addressOf, bitsOf, inexactNearest, Lanes, scalarResult, type Bits } from './sse-lanes.ts'
+import { addressOf, bitsOf, checked, inexactSeen, Lanes, scalarResult, type Bits } from './sse-lanes.ts'
 import { aligned, bytes, shuffle, simd, units } from './vector.ts'
 
 const hex = (opcode: number) => opcode.toString(16).toUpperCase()
@@ -20,6 +20,9 @@ const scalarOperands = (bits: Bits) => (bits === 32 ? 'Vd,Wd' : 'Vq,Wq')
 
 // ---- arithmetic -------------------------------------------------------------------------------------------------
 
+const SQRT = 0x51
+const ADD = 0x58
+const SUB = 0x5c
 type Arithmetic = 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'min' | 'max'
 
 function compute(l: Lanes, name: Arithmetic, a: Value, b: Value): Value {
@@ -36,22 +39,24 @@ function compute(l: Lanes, name: Arithmetic, a: Value, b: Value): Value {
   }
 }
 
-/** Mask of the lanes in which the result `r` is right and raises at most PE. */
-function unexceptional(l: Lanes, name: Arithmetic, a: Value, b: Value, r: Value): Value {
-  if (name === 'sqrt') return l.and(l.plain(b), l.or(l.normal(r), l.isZero(r)))
-  const plain = l.and(l.plain(a), l.plain(b))
-  switch (name) {
-    case 'min':
-    case 'max':
-      return plain
-    // A sum of numbers that are not denormal is zero only by being exact; a product or quotient may have underflowed.
-    case 'mul':
-      return l.and(plain, l.or(l.normal(r), l.and(l.isZero(r), l.or(l.isZero(a), l.isZero(b)))))
-    case 'div':
-      return l.and(plain, l.or(l.normal(r), l.and(l.isZero(r), l.isZero(a))))
-    default:
-      return l.and(plain, l.or(l.normal(r), l.isZero(r)))
-  }
+/**
+ * Runs `fast` if the result `r` is right and MXCSR stays as it is: at once where all numbers are normal and nobody sees
+ * that it is inexact, else when a procedure says so, which knows zeros and exact results. Otherwise `slow`.
+ */
+function ifQuiet<T extends Value | void>(
+  l: Lanes,
+  opcode: number,
+  [a, b, r]: readonly [Value, Value, Value],
+  branch: (condition: Value, then: () => T, otherwise: () => T, likely?: boolean) => T,
+  fast: () => T,
+  slow: () => T,
+): T {
+  const { s } = l
+  const seen = inexactSeen(s)
+  const ordinary = opcode === SQRT ? l.ordinaryRoot(b, seen) : l.ordinary(a, b, r, seen)
+  const quiet = () =>
+    s.compute(`sseQuiet${l.bits}`, s.k32(opcode), s.k32(l.packed ? 4 : 1), ...[a, b, r].map((x) => l.spread(x)))
+  return branch(ordinary, fast, () => branch(quiet(), fast, slow), true)
 }
 
 const arithmetic = (name: Arithmetic, opcode: number, bits: Bits, packed: boolean) => (s: Semantics) => {
@@ -60,28 +65,46 @@ const arithmetic = (name: Arithmetic, opcode: number, bits: Bits, packed: boolea
   const b = l.read(1)
   const a = name === 'sqrt' ? b : l.read(0)
   const r = compute(l, name, a, b)
-  const fine = l.all(unexceptional(l, name, a, b, r))
-  const ok = name === 'min' || name === 'max' ? fine : s.and(fine, inexactNearest(s))
-  if (packed)
-    s.if(
-      ok,
-      () => s.write(0, r),
-      () => {
-        s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
-      },
-    )
+  const slowScalar = () => s.compute(`sseArith${bits}`, s.k32(opcode), bitsOf(s, a), bitsOf(s, b))
+  if (name === 'min' || name === 'max') {
+    const ok = l.plainBoth(a, b)
+    if (packed) packedResult(l, opcode, r, b, (fast, slow) => s.if(ok, fast, slow, true))
+    else s.write(0, scalarResult(s, ok, r, slowScalar))
+  } else if (packed)
+    packedResult(l, opcode, r, b, (fast, slow) => ifQuiet<void>(l, opcode, [a, b, r], s.if.bind(s), fast, slow))
   else
     s.write(
       0,
-      scalarResult(s, ok, r, () => s.compute(`sseArith${bits}`, s.k32(opcode), bitsOf(s, a), bitsOf(s, b))),
+      ifQuiet<Value>(
+        l,
+        opcode,
+        [a, b, r],
+        s.choose.bind(s),
+        () => r,
+        () => checked(s, r.ty, slowScalar),
+      ),
     )
 }
 
+/** Writes `r` or calls the procedure of an opcode, as `decide` says. */
+function packedResult(
+  { s, bits }: Lanes,
+  opcode: number,
+  r: Value,
+  b: Value,
+  decide: (fast: () => void, slow: () => void) => void,
+): void {
+  decide(
+    () => s.write(0, r),
+    () => s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b)),
+  )
+}
+
 const operations: [Arithmetic, number][] = [
-  ['sqrt', 0x51],
-  ['add', 0x58],
+  ['sqrt', SQRT],
+  ['add', ADD],
   ['mul', 0x59],
-  ['sub', 0x5c],
+  ['sub', SUB],
   ['min', 0x5d],
   ['div', 0x5e],
   ['max', 0x5f],
@@ -124,14 +147,9 @@ const pairwise = (opcode: number, bits: Bits, subtract: boolean) => (s: Semantic
     x = shuffle(s, a, b, units(size, ...(even as number[])))
     y = shuffle(s, a, b, units(size, ...(odd as number[])))
   }
-  const name = subtract ? 'sub' : 'add'
-  const r = l.op(name, x, y)
-  s.if(
-    s.and(l.all(unexceptional(l, name, x, y, r)), inexactNearest(s)),
-    () => s.write(0, r),
-    () => {
-      s.attempt(`ssePacked${bits}`, s.k32(opcode), s.slotAddress(0), s.slotAddress(0), addressOf(s, 1, b))
-    },
+  const r = l.op(subtract ? 'sub' : 'add', x, y)
+  packedResult(l, opcode, r, b, (fast, slow) =>
+    ifQuiet<void>(l, subtract ? SUB : ADD, [x, y, r], s.if.bind(s), fast, slow),
   )
 }
 for (const [name, opcode] of [
@@ -190,7 +208,7 @@ for (const [suffix, prefix, bits, packed] of formats)
     const b = l.read(1)
     const a = l.read(0)
     const predicate = s.and(s.read(2), 7)
-    const ok = l.all(l.and(l.plain(a), l.plain(b)))
+    const ok = l.plainBoth(a, b)
     const fast = predicated(l, a, b, predicate)
     if (packed)
       s.if(
@@ -227,7 +245,7 @@ for (const [name, opcode, quiet] of [
       const a = l.read(0)
       const fast = s.or(s.shl(l.op('eq', a, b), ZF), l.op('lt', a, b))
       s.setFlags(
-        scalarResult(s, l.and(l.plain(a), l.plain(b)), fast, () =>
+        scalarResult(s, l.plainBoth(a, b), fast, () =>
           s.compute(`sseComi${bits}`, bitsOf(s, a), bitsOf(s, b), s.k32(quiet)),
         ),
       )

@@ -6,10 +6,12 @@ import type { Semantics } from './semantics.ts'
 
 /** #UD or #NM where SSE is off (CR0.EM, CR4.OSFXSR, CR0.TS; SDM Vol. 3A table 2-2). */
 export function simd(s: Semantics): void {
-  const trap = s.state(S.SIMD_TRAP)
-  s.if(trap, () => {
-    s.fault(s.and(trap, 1), 6)
-    s.fault(undefined, 7)
+  s.steady(S.SIMD_TRAP, () => {
+    const trap = s.state(S.SIMD_TRAP)
+    s.if(trap, () => {
+      s.fault(s.and(trap, 1), 6)
+      s.fault(undefined, 7)
+    })
   })
 }
 

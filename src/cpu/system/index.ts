@@ -19,6 +19,7 @@ export {
   sseApproximate, sseCmpPacked32, sseCmpPacked64, sseConvert, sseDot32, sseDot64, ssePacked32, ssePacked64,
   sseRoundPacked32, sseRoundPacked64,
 } from './sse-float-packed'
+export { sseQuiet32, sseQuiet64 } from './sse-quiet'
 export { checkIo } from './io'
 export { cpuid, hypercall, portIn, portOut } from './calls'
 export { enter } from './enter'

@@ -16,6 +16,8 @@ import { changedAt, usageOf } from './usage.ts'
 export class RegionEmitter extends RegionExits {
   /** Open labels, innermost last: the block that a br to them reaches. */
   readonly #labels: { block: Block; height: number; loop: boolean }[] = []
+  /** No foreign code runs while this region does. */
+  #alone = false
   #changedAt = new Map<Block, number>()
   #condition: Value | undefined
   #target: Value | undefined
@@ -32,6 +34,7 @@ export class RegionEmitter extends RegionExits {
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
     this.loadState(this.all.used)
+    this.#alone = blocks.every((b) => b.call === undefined && b.instructions.every((i) => i.decoded.translatable))
     this.open('block')
     this.open('block')
     this.#tree(blocks[0] as Block)
@@ -40,6 +43,25 @@ export class RegionEmitter extends RegionExits {
     this.jumpExit()
     this.close()
     this.recordExit()
+    c.prepend(() => {
+      this.#entryChecks((blocks[0] as Block).instructions[0] as Instruction)
+      this.vectors.makeConstants()
+    })
+  }
+
+  /** The interpreter goes on where a word of the state is not zero that stays as it is. */
+  #entryChecks(entry: Instruction): void {
+    if (!this.#alone) return
+    const c = this.c
+    for (const offset of this.steady) c.get(P).mem('i32.load', offset).hint(false).if().i32(entry.fields).return().end()
+  }
+
+  #steady(offset: number): void {
+    if (this.steady.has(offset)) return
+    this.steady.add(offset)
+    if (this.#alone) return
+    this.c.get(P).mem('i32.load', offset)
+    this.bail()
   }
 
   // ---- structure (Ramsey, Beyond Relooper: code from the dominator tree) --------------------------------------------
@@ -106,6 +128,7 @@ export class RegionEmitter extends RegionExits {
   #block(b: Block): void {
     const c = this.c
     if (b.loop) this.producer = undefined
+    if (!this.#alone) this.steady.clear()
     this.changed = this.#changedAt.get(b) as number
     const count = b.instructions.length
     const { budget } = this.local
@@ -210,6 +233,8 @@ export class RegionEmitter extends RegionExits {
       case 'condition':
         this.conditionValue(e.code)
         return this.assign(e.result)
+      case 'steady':
+        return this.#steady(e.offset)
       case 'if':
         return this.nestedIf(e)
       case 'fault':

@@ -34,7 +34,9 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly is32: boolean
   readonly #registers: (number | undefined)[] = []
   protected readonly vectors: VectorRegisters
-  protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind', number> &
+  /** Words of the state that are known to be zero here (see `steady` effects). */
+  protected readonly steady = new Set<number>()
+  protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind' | 'mxcsr', number> &
     Record<'base' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** Nesting of conditional effects within the instruction. */
   protected nested = 0
@@ -54,6 +56,7 @@ export abstract class RegionState extends EffectEmitter {
       tlbRead: code.local('i32'),
       tlbWrite: code.local('i32'),
       flagsKind: code.local('i32'),
+      mxcsr: code.local('i32'),
       base: code.local('i64'),
       gen: code.local('i64'),
       exitLinear: code.local('i64'),
@@ -95,6 +98,8 @@ export abstract class RegionState extends EffectEmitter {
     const load = (op: string, offset: number, local: number) => c.get(P).mem(op, offset).set(local)
     for (let n = 0; n < 16; n++) if (mask & (1 << n)) load('i64.load', n * 8, this.register(n))
     this.vectors.load(P, mask >>> 16)
+    this.steady.clear()
+    load('i32.load', S.MXCSR, l.mxcsr)
     load('i32.load', S.TLB_READ, l.tlbRead)
     load('i32.load', S.TLB_WRITE, l.tlbWrite)
     load('i64.load', S.GEN, l.gen)
@@ -121,6 +126,7 @@ export abstract class RegionState extends EffectEmitter {
       return void c.i32(this.recordByte({ A: R.A, B: R.B, C: R.BASE, X: R.INDEX }[slot.field ?? 'A']))
     const offset = this.slotOffset(slot)
     if (this.vectors.has(offset)) return this.vectors.get(offset, access)
+    if (offset === S.MXCSR) return void c.get(this.local.mxcsr)
     if (offset >= S.ZERO) return void c.get(P).mem(loadOp(access), offset)
     c.get(this.register(offset >> 3))
     if (access === 64) return
@@ -135,6 +141,10 @@ export abstract class RegionState extends EffectEmitter {
     const offset = this.slotOffset(slot)
     if (this.vectors.has(offset)) return this.vectors.set(offset, access, value.ty, () => this.use(value))
     if (offset >= S.ZERO) {
+      if (offset === S.MXCSR) {
+        this.use(value)
+        c.set(this.local.mxcsr)
+      }
       c.get(P)
       this.use(value)
       return void c.mem(storeOp(access, value.ty), offset)
@@ -156,6 +166,9 @@ export abstract class RegionState extends EffectEmitter {
     c.op('i64.or').set(register)
   }
 
+  protected override vector(value: Uint8Array): void {
+    this.vectors.constant(value)
+  }
   protected tlbPart(part: number): void {
     if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
     else this.c.get(part === S.TLB_READ ? this.local.tlbRead : this.local.tlbWrite)

@@ -17,6 +17,8 @@ const lanes: Record<Exclude<Access, 'v128'>, [shape: string, bytes: number, extr
 export class VectorRegisters {
   readonly #code: Code
   readonly #locals: (number | undefined)[] = []
+  /** Constants by their bytes: each is made once, since making one takes up to four instructions. */
+  readonly #constants = new Map<string, { value: Uint8Array; local: number }>()
 
   constructor(code: Code) {
     this.#code = code
@@ -52,6 +54,19 @@ export class VectorRegisters {
     value()
     if (ty === 'i64' && bytes < 8) c.op('i32.wrap_i64')
     c.op(`${shape}.replace_lane`, [(offset & 15) / bytes]).set(local)
+  }
+
+  constant(value: Uint8Array): void {
+    if (value.every((byte) => byte === 0)) return void this.#code.v128(value)
+    const key = value.join()
+    let known = this.#constants.get(key)
+    if (!known) this.#constants.set(key, (known = { value, local: this.#code.local('v128') }))
+    this.#code.get(known.local)
+  }
+
+  /** To stand before all uses of constants. */
+  makeConstants(): void {
+    for (const { value, local } of this.#constants.values()) this.#code.v128(value).set(local)
   }
 
   /** Registers by bits of `mask` from the state block at `p`. */

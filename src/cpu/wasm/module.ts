@@ -184,6 +184,17 @@ export class Code {
     return this.u32(fallback)
   }
 
+  /** What `emit` writes goes before everything that was written. */
+  prepend(emit: () => void): void {
+    const rest = this.bytes
+    const hints = this.#hints.splice(0)
+    this.bytes = []
+    emit()
+    // They must stay in order, or the engine heeds none.
+    for (const { at, likely } of hints) this.#hints.push({ at: at + this.bytes.length, likely })
+    this.bytes = this.bytes.concat(rest)
+  }
+
   #head(): number[] {
     const groups: [number, Ty][] = []
     for (const ty of this.#locals) {
