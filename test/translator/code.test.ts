@@ -399,4 +399,70 @@ test('instructions and loops across pages, whose second page changes', () => {
   expect(end.register(S.RDX)).toBe(12_000n)
 })
 
+test('a loop over two pages, the second of which is exchanged', () => {
+  const second = (number: number, moved: number) => `
+    .balign 4096
+    lea rbx, [rbx + ${number}]
+    test cl, 3
+    jz short${number}
+    add rdx, ${number}
+  short${number}:
+    # To the loop, from where this page runs.
+    .byte 0xe9
+    .int loop - . - 4 + ${moved}`
+  const end = run(`
+    mov r12d, 200
+    jmp again
+    .org 0x400
+  again:
+    mov ecx, 50
+    jmp loop
+    .org 0x800
+  loop:
+    dec ecx
+    js over
+    jmp ${Place.CODE + 0x1000}
+  over:
+    mov rax, [${Place.PAGES + 0x101 * 8}]
+    xchg rax, [${Place.PAGES + 0x102 * 8}]
+    mov [${Place.PAGES + 0x101 * 8}], rax
+    invlpg [${Place.CODE + 0x1000}]
+    dec r12d
+    jnz again
+    hlt
+    ${second(1, 0)}
+    ${second(1000, 0x1000)}`)
+  expect(end.register(S.RBX)).toBe(100n * 50n * 1001n)
+})
+
+test('an instruction across two pages, the second of which is exchanged', () => {
+  const second = (number: number, moved: number) => `
+    .balign 4096
+    .byte ${number}, 0
+    dec ecx
+    .byte 0x0f, 0x85
+    .int loop - . - 4 + ${moved}
+    ret`
+  const end = run(`
+    mov r12d, 200
+  again:
+    mov ecx, 30
+    call straddling
+    mov rsi, [${Place.PAGES + 0x102 * 8}]
+    xchg rsi, [${Place.PAGES + 0x103 * 8}]
+    mov [${Place.PAGES + 0x102 * 8}], rsi
+    invlpg [${Place.CODE + 0x2000}]
+    dec r12d
+    jnz again
+    hlt
+    .org 0x1ff9
+  straddling:
+  loop:
+    inc rdx
+    .byte 0x48, 0x05, 1, 0
+    ${second(0, 0)}
+    ${second(1, 0x1000)}`)
+  expect(end.register(S.RAX)).toBe(3000n * 1n + 3000n * 0x10001n)
+})
+
 test('regions were made', () => expect(made()).toBeGreaterThan(100))
