@@ -1,6 +1,7 @@
 /**
- * Random programs for the translator's tests: a loop of arithmetic, memory, stack, SSE and branches in one page, sometimes
- * with a subroutine, sometimes writing over its own code. They run in the oracle's guest.
+ * Random programs for the translator's tests: a loop of arithmetic, memory, stack, x87, SSE, strings and branches, which
+ * calls functions (directly, through registers, to the end of another one), some of them in the next page, and sometimes
+ * writes over its own code. They run in the oracle's guest.
  */
 import { littleEndian } from '../oracle/modrm.ts'
 import type { Case } from '../oracle/native.ts'
@@ -122,6 +123,70 @@ class Assembler {
     this.bytes.push(0x66, 0x0f, opcode, 0xc0 | ((register & 7) << 3) | b)
   }
 
+  /** SSE arithmetic, comparisons and conversions; packed ones between registers, because of alignment. */
+  float(): void {
+    const { random } = this
+    const register = random.below(this.long ? 16 : 8)
+    const scalar = random.pick([0xf2, 0xf3])
+    const opcode = random.pick([0x58, 0x59, 0x5c, 0x5e, 0x5d, 0x5f, 0x51, 0x5a])
+    const kind = random.below(8)
+    if (kind < 3) return this.rm([0x0f, opcode], register, 32, undefined, scalar)
+    if (kind < 5) {
+      const packed = random.pick([[], [0x66]])
+      return void this.bytes.push(...packed, 0x0f, opcode, 0xc0 | ((register & 7) << 3) | random.below(8))
+    }
+    if (kind === 5) return this.rm([0x0f, 0x2a], register, this.long ? random.pick([32, 64]) : 32, undefined, scalar)
+    if (kind === 6) return this.rm([0x0f, random.pick([0x2c, 0x2d])], this.register(), 32, undefined, scalar)
+    this.bytes.push(...random.pick([[], [0x66]]), 0x0f, random.pick([0x2e, 0x2f]), 0xc0 | random.below(64))
+  }
+
+  x87(): void {
+    const { random } = this
+    const memory = random.pick([
+      [0xd9, 0],
+      [0xdd, 0],
+      [0xdb, 0],
+      [0xdf, 5],
+      [0xd9, 3],
+      [0xdd, 3],
+      [0xdb, 3],
+      [0xd8, 0],
+      [0xdc, 1],
+      [0xd8, 6],
+    ])
+    const register = random.pick([
+      [0xd8, 0xc0],
+      [0xd8, 0xc8],
+      [0xdc, 0xe8],
+      [0xde, 0xc0],
+      [0xd9, 0xc0],
+      [0xd9, 0xc8],
+      [0xdd, 0xd8],
+      [0xdb, 0xf0],
+      [0xdf, 0xe8],
+    ])
+    if (random.chance(50)) this.rm([memory[0]!], memory[1]!, 32, true)
+    else if (random.chance(70)) this.bytes.push(register[0]!, register[1]! | random.below(8))
+    else this.bytes.push(0xd9, random.pick([0xe0, 0xe1, 0xe8, 0xee, 0xfa, 0xfc, 0xe4]))
+  }
+
+  /** A string instruction, perhaps repeated, that leaves its registers as they were. */
+  string(): void {
+    const { random } = this
+    this.bytes.push(0x51, 0x56, 0x57, 0xb9, random.below(20), 0, 0, 0)
+    this.bytes.push(...random.pick([[], [0xf2], [0xf3], [0xf3]]))
+    this.bytes.push(...(this.long && random.chance(30) ? [0x48] : []))
+    this.bytes.push(random.pick([0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad, 0xa6, 0xa7, 0xae, 0xaf]), 0x5f, 0x5e, 0x59)
+  }
+
+  /** The address of the next instruction from a call, and a jump through a register. */
+  place(): void {
+    if (this.random.chance(50)) return void this.bytes.push(0xe8, 0, 0, 0, 0, 0x58 | this.random.below(4))
+    const low = this.random.below(4)
+    const after = Space.CODE + OFFSET + this.bytes.length + 7
+    this.bytes.push(0xb8 | low, ...littleEndian(BigInt(after), 4), 0xff, 0xe0 | low)
+  }
+
   stack(): void {
     const push = this.register() & 7
     const pop = this.register() & 3
@@ -145,9 +210,13 @@ class Assembler {
 
   instruction(): void {
     const kind = this.random.below(100)
-    if (kind < 72) this.arithmetic()
-    else if (kind < 82) this.vector()
-    else if (kind < 90) this.stack()
+    if (kind < 60) this.arithmetic()
+    else if (kind < 68) this.vector()
+    else if (kind < 76) this.float()
+    else if (kind < 80) this.x87()
+    else if (kind < 83) this.string()
+    else if (kind < 85) this.place()
+    else if (kind < 91) this.stack()
     else this.skip(() => Array.from({ length: 1 + this.random.below(4) }, () => this.instruction()))
   }
 
@@ -159,23 +228,62 @@ class Assembler {
   }
 }
 
+/** Calls of functions that are not written yet: by the function's number, where the distance ends. */
+type Calls = { to: number; from: number }[]
+
+/** A call of function `to`, through a register sometimes; or a jump there, so that it returns for this one. */
+function callOf(a: Assembler, calls: Calls, to: number, jump: boolean): void {
+  if (a.random.chance(30)) {
+    // The register's value is filled in like a distance, and made absolute by LEA or ADD.
+    const low = a.random.below(4)
+    if (a.long) a.bytes.push(0x48, 0x8d, 0x05 | (low << 3), 0, 0, 0, 0)
+    else a.bytes.push(0xe8, 0, 0, 0, 0, 0x58 | low, 0x81, 0xc0 | low, 0, 0, 0, 0)
+    // Without RIP-relative addresses it counts from the POP.
+    calls.push({ to, from: a.long ? a.bytes.length : -a.bytes.length })
+    a.bytes.push(0xff, (jump ? 0xe0 : 0xd0) | low)
+    return
+  }
+  a.bytes.push(jump ? 0xe9 : 0xe8, 0, 0, 0, 0)
+  calls.push({ to, from: a.bytes.length })
+}
+
+/** Code of a function: a body, perhaps with a loop whose counter is on the stack, and calls of later functions. */
+function writeFunction(a: Assembler, calls: Calls, number: number, count: number): void {
+  const { random } = a
+  const looping = random.chance(40)
+  if (looping) a.bytes.push(0x6a, 2 + random.below(6))
+  const top = a.bytes.length
+  for (let n = random.below(8); n > 0; n--) a.instruction()
+  const later = number + 1 + random.below(3)
+  if (later < count && random.chance(60)) callOf(a, calls, later, false)
+  for (let n = random.below(4); n > 0; n--) a.instruction()
+  if (looping) {
+    a.bytes.push(0xff, 0x0c, 0x24, 0x0f, 0x85, 0, 0, 0, 0)
+    a.patch(a.bytes.length, top)
+    a.bytes.push(0x58 | random.below(4))
+  }
+  if (number + 1 < count && random.chance(20)) callOf(a, calls, number + 1, true)
+  else if (random.chance(15)) a.bytes.push(0xc2, 0, 0)
+  else a.bytes.push(0xc3)
+}
+
 /** Program `seed`. */
 export function program(seed: string): Case {
   const random = new Random(seed)
   const long = random.chance(70)
   const a = new Assembler(random, long)
-  const calls: number[] = []
+  const calls: Calls = []
+  const count = random.pick([1, 1, 2, 4, 6])
   const gpr = BigUint64Array.from({ length: 16 }, () => (long ? integer(random) : integer(random) & 0xffffffffn))
   gpr[RSP] = BigInt(Space.DATA + 0x800)
   gpr[RSI] = BigInt(Space.DATA + random.pick([0x200, 0xff0, 0x1000, 0x1f40]))
   gpr[RDI] = BigInt(Space.DATA + random.pick([0x300, 0x400, 0xff8]))
   gpr[a.counter] = BigInt(60 + random.below(200))
+  if (random.chance(70)) a.bytes.push(0xdb, 0xe3)
   const top = a.bytes.length
   for (let n = 3 + random.below(30); n > 0; n--) {
     a.instruction()
-    if (!random.chance(6)) continue
-    a.bytes.push(0xe8, 0, 0, 0, 0)
-    calls.push(a.bytes.length)
+    if (random.chance(8)) callOf(a, calls, random.below(count), false)
   }
   if (random.chance(12)) {
     // The immediate of an instruction of this loop changes in each turn.
@@ -186,10 +294,20 @@ export function program(seed: string): Case {
   }
   a.repeat(top)
   a.bytes.push(0xcc)
-  const subroutine = a.bytes.length
-  for (let n = random.below(8); n > 0; n--) a.instruction()
-  a.bytes.push(0xc3)
-  for (const from of calls) a.patch(from, subroutine)
+  const starts: number[] = []
+  const far = random.chance(40) ? random.below(count) : -1
+  for (let number = 0; number < count; number++) {
+    // This one and what follows are in the next page, or begin just before it.
+    const end = 0x1000 - OFFSET - random.below(12)
+    if (number === far) while (a.bytes.length < end) a.bytes.push(0xcc)
+    starts.push(a.bytes.length)
+    writeFunction(a, calls, number, count)
+  }
+  for (const { to, from } of calls) {
+    const start = starts[to]!
+    if (from > 0) a.patch(from, start)
+    else littleEndian(BigInt(start - (-from - 7)), 4).forEach((byte, i) => (a.bytes[-from - 4 + i] = byte))
+  }
   return {
     mode: long ? 64 : 32,
     selectors: [Selector.DATA, long ? Selector.CODE64 : Selector.CODE32, Selector.DATA, Selector.DATA, 0, 0],
