@@ -8,7 +8,14 @@ import { traceJson, traceLine } from '../paravirt/trace.ts'
 import { parseName } from './options.ts'
 
 /** As they are written on the command line. */
-const kinds = { cpuid: 'cpuid', msr: 'msr', hypercalls: 'hypercall', commands: 'command' } as const
+const kinds = {
+  cpuid: 'cpuid',
+  msr: 'msr',
+  hypercalls: 'hypercall',
+  commands: 'command',
+  counters: 'counter',
+  memory: 'memory',
+} as const
 type KindName = keyof typeof kinds
 
 /** Lines are written when so many bytes have gathered. */

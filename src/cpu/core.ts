@@ -51,6 +51,9 @@ export interface SystemExports {
   dropExec(p: number): void
   flushAll(p: number): void
   flushPage(p: number, linear: bigint): void
+  slowLoad(p: number, linear: bigint, size: number): bigint
+  slowStore(p: number, linear: bigint, size: number, value: bigint): number
+  probeWrite(p: number, linear: bigint, size: number): number
   raise(p: number, vector: number, error: number): void
   raiseNoError(p: number, vector: number): void
   updateMode(p: number): void

@@ -21,6 +21,7 @@ export interface EffectsOptions {
 
 const CR0_PE = 1n
 const PAGE = 4096
+const PAGE_MASK = 4095n
 
 export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }: EffectsOptions): Effects {
   const state = (vcpu: number) => parts().core.vcpus[vcpu] as number
@@ -53,6 +54,27 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
         if (!inRam(address, bytes.length)) return false
         parts().core.writeRam(Number(address), bytes)
         return true
+      },
+      load: (vcpu, linear, length) => {
+        const { core } = parts()
+        const bytes = new Uint8Array(length)
+        for (let i = 0; i < length; i++) {
+          bytes[i] = Number(core.system.slowLoad(state(vcpu), BigInt.asUintN(64, linear + BigInt(i)), 1))
+          if (word(vcpu, S.EXC) >= 0) return undefined
+        }
+        return bytes
+      },
+      probe: (vcpu, linear, length) => {
+        const last = linear + BigInt(length - 1)
+        for (let at = linear; at <= last; at = (at | PAGE_MASK) + 1n) {
+          parts().core.system.probeWrite(state(vcpu), BigInt.asUintN(64, at), 1)
+          if (word(vcpu, S.EXC) >= 0) return false
+        }
+        return true
+      },
+      store: (vcpu, linear, bytes) => {
+        for (const [i, byte] of bytes.entries())
+          parts().core.system.slowStore(state(vcpu), BigInt.asUintN(64, linear + BigInt(i)), 1, BigInt(byte))
       },
       overlay: (page, bytes) => {
         const { core } = parts()

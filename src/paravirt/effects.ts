@@ -54,6 +54,12 @@ export interface MemoryEffects {
   read(address: bigint, length: number): Uint8Array | undefined
   /** False if not all of it is RAM: then nothing is written. Decoded code is dropped where it changes. */
   write(address: bigint, bytes: Uint8Array): boolean
+  /** Bytes at a linear address, as the vCPU would read them; undefined: a fault waits to be delivered instead. */
+  load(vcpu: number, linear: bigint, length: number): Uint8Array | undefined
+  /** The vCPU could write there; false: a fault waits to be delivered. */
+  probe(vcpu: number, linear: bigint, length: number): boolean
+  /** Write where `probe` has found that the vCPU can. */
+  store(vcpu: number, linear: bigint, bytes: Uint8Array): void
   /** Lay a page over a page of RAM: the guest can read and execute it, its writes are lost. Undefined takes it away. */
   overlay(page: number, bytes: Uint8Array | undefined): void
 }

@@ -89,6 +89,17 @@ export class Mock {
           this.ram.set(bytes, Number(address))
           return true
         },
+        // Linear addresses are physical ones.
+        load: (vcpu, linear, length) => {
+          if (inRam(linear, length)) return this.ram.slice(Number(linear), Number(linear) + length)
+          note('fault', vcpu)
+          return undefined
+        },
+        probe: (vcpu, linear, length) => {
+          if (!inRam(linear, length)) note('fault', vcpu)
+          return inRam(linear, length)
+        },
+        store: (_vcpu, linear, bytes) => this.ram.set(bytes, Number(linear)),
         overlay: (page, bytes) => {
           const under = this.#covered.get(page)
           if (bytes && !under) this.#covered.set(page, this.ram.slice(page * PAGE, (page + 1) * PAGE))

@@ -6,8 +6,11 @@
  */
 import type { Op } from './ops.ts'
 
-/** `memory`: the guest asks by what it writes to memory that it shares with its hypervisor. */
-export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'memory'
+/**
+ * `counter`: RDPMC of a number that no processor has. `memory`: the guest asks by what it writes to memory that it
+ * shares with its hypervisor.
+ */
+export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'counter' | 'memory'
 
 /** How an argument looks and what values make sense for it; property tests draw from here. */
 export type ArgumentType =

@@ -1,5 +1,5 @@
 /** Instructions whose work the host does: CPUID, hypercalls, port I/O (SDM Vol. 2). */
-import { RAX } from './layout'
+import { EXC, RAX } from './layout'
 import { UD } from './bits'
 import { raiseNoError } from './faults'
 import { hostCpuid, hostHypercall, hostPortIn, hostPortOut } from './host'
@@ -9,9 +9,12 @@ export function cpuid(p: u32): void {
   hostCpuid(p)
 }
 
-/** VMCALL (`kind` 0), VMMCALL (1): #UD where the platform does not know it. */
+/**
+ * VMCALL (`kind` 0), VMMCALL (1): #UD where the platform does not know it. It may fault where it reads or writes guest
+ * memory; then it is done again.
+ */
 export function hypercall(p: u32, kind: i32): i32 {
-  if (hostHypercall(p, kind) != 0) return 0
+  if (hostHypercall(p, kind) != 0) return load<i32>(p, EXC) >= 0 ? 1 : 0
   raiseNoError(p, UD)
   return 1
 }
