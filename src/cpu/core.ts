@@ -69,7 +69,7 @@ interface InterpreterExports extends WebAssembly.ModuleImports {
 }
 
 /** Instructions between two samples of where the vCPU is. */
-const SAMPLE = 20_000
+const SAMPLE = 8_000
 const FLAG_TF = 0x100
 const FLAG_IF = 0x200
 

@@ -202,7 +202,6 @@ export function emitInlinePseudo(c: Code, pool: LocalPool, which: number, at: Ar
       c.get(P).get(x).get(r).op('i32.sub').i32(4).op('i32.shr_s').op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
       c.get(P).i64(NOWHERE).i32(0).get(r).mem('i32.load', R.DISP)
       c.callIndirect(at.regionType, REGION_TABLE).tee(target)
-      c.get(P).get(P).mem('i32.load', S.BUDGET).mem('i32.store', S.REGION_BUDGET)
       c.op('i32.eqz').brIf(height + 1 - at.dispatch)
       c.get(target).get(P).mem('i32.load', S.BUDGET).i32(4).op('i32.shl').op('i32.add').set(x)
       c.get(target).set(r)

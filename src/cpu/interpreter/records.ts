@@ -7,4 +7,4 @@ export const MAX_STRAIGHT = 64
 export const SLICE_MARGIN = 160
 
 /** A region is entered with more than this left, so that it can do something before it must leave. */
-export const REGION_MARGIN = 250
+export const REGION_MARGIN = 180

@@ -68,6 +68,11 @@ export abstract class RegionExits extends RegionMemory {
     c.get(this.local.budget).i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
   }
 
+  /** For samples: whether this region leaves because the slice is nearly over. */
+  #noteBudget(): void {
+    this.c.get(P).get(this.local.budget).i32(REGION_MARGIN).op('i32.le_s').mem('i32.store', S.REGION_SPENT)
+  }
+
   /** Go on straight in the record's region if it begins one, else it is what the region returns. */
   #goOn(): void {
     const c = this.c
@@ -76,6 +81,7 @@ export abstract class RegionExits extends RegionMemory {
     c.get(P).get(EXPECTED).get(DEPTH).get(this.local.exitRecord).mem('i32.load', R.DISP)
     c.returnCallIndirect(this.imports.regionType, this.imports.regionTable)
     this.close()
+    this.#noteBudget()
     c.get(this.local.exitRecord)
   }
 
@@ -182,7 +188,9 @@ export abstract class RegionExits extends RegionMemory {
     c.get(exitRecord).mem('i32.load', R.DISP).callIndirect(this.imports.regionType, this.imports.regionTable)
     c.tee(exitRecord).i32(RETURNED).op('i32.eq').hint(true)
     this.brIf(returned)
+    c.get(exitRecord).return()
     this.close()
+    this.#noteBudget()
     c.get(exitRecord).return()
     this.close()
     c.get(P).get(exitLinear).mem('i64.store', S.RIP).i32(0).return()

@@ -24,11 +24,9 @@ import { PageSamples } from './samples.ts'
 export type Translate = boolean | 'eager'
 
 /** Samples of the interpreter in a line of code before it is translated. */
-const THRESHOLD = 16
-/** Entering a region costs as much as some instructions: what has no loop must have as many. */
+const THRESHOLD = 12
+/** Entering a region costs as much as some instructions: what has no loop and no callers must have as many. */
 const MIN_STRAIGHT = 8
-/** A sample so few instructions after a region returned for want of budget is the region's. */
-const RETURNED_LATELY = 200
 /** Functions that are tried as a place's, nearest first. */
 const MAX_TRIED = 3
 /** Pages that a region may have beside its entry's, and how far they may be. */
@@ -102,8 +100,20 @@ export class Translator {
   #waited = 0
   #arena!: Arena
   #imports!: WebAssembly.Imports
-  /** How much was translated, how often all of it was dropped for room, and the longest pause, in milliseconds. */
-  readonly stats = { regions: 0, modules: 0, bytes: 0, evictions: 0, milliseconds: 0, longestPause: 0 }
+  /**
+   * How much was translated, how often all of it was dropped for room, and the longest pause, in milliseconds; of how
+   * many samples were how many of the interpreter.
+   */
+  readonly stats = {
+    regions: 0,
+    modules: 0,
+    bytes: 0,
+    evictions: 0,
+    milliseconds: 0,
+    longestPause: 0,
+    samples: 0,
+    interpreted: 0,
+  }
 
   constructor(
     memory: WebAssembly.Memory,
@@ -147,8 +157,11 @@ export class Translator {
     const owner = page.owner(offset)
     if (owner) owner.samples++
     if (this.#eager && !this.#startsInstruction(table, offset)) return
-    const since = (this.#i32[(p + S.REGION_BUDGET) >> 2] as number) - (this.#i32[(p + S.BUDGET) >> 2] as number)
-    if (!this.#eager && owner && since >= 0 && since < RETURNED_LATELY) return
+    const translated = owner !== undefined && this.#i32[(p + S.REGION_SPENT) >> 2] !== 0
+    this.#i32[(p + S.REGION_SPENT) >> 2] = 0
+    this.stats.samples++
+    if (!translated) this.stats.interpreted++
+    else if (!this.#eager) return
     const count = page.count(offset, this.#eager)
     if (count % this.#threshold !== 0) return
     const began = performance.now()
@@ -249,7 +262,8 @@ export class Translator {
     const { line, functions } = entriesFor(this.#records(p, page, table), seen)
     const tries = this.#eager ? [seen] : [...functions.slice(0, MAX_TRIED), line, seen]
     for (const entry of tries) {
-      const made = this.#translate(p, page, table, entry, seen)
+      const called = this.#eager || functions.includes(entry)
+      const made = this.#translate(p, page, table, { entry, seen, called })
       if (!made) continue
       const work = this.#callees(made, page)
       for (let n = 0; n < work.length && n < MAX_AT_ONCE; n++) {
@@ -257,7 +271,7 @@ export class Translator {
         const other = this.#tableAt(p, callee)
         const offset = Number(callee & 0xfffn)
         if (other === undefined) continue
-        const blocks = this.#translate(p, callee & ~0xfffn, other, offset, offset)
+        const blocks = this.#translate(p, callee & ~0xfffn, other, { entry: offset, seen: offset, called: true })
         if (blocks) work.push(...this.#callees(blocks, callee & ~0xfffn))
       }
       return
@@ -269,8 +283,13 @@ export class Translator {
     return blocks.flatMap(({ call }) => (typeof call === 'number' ? [page + BigInt(call)] : []))
   }
 
-  /** A region from `entry` that has `seen`; what it consists of, or undefined if there is none to be made. */
-  #translate(p: number, page: bigint, table: number, entry: number, seen: number): Block[] | undefined {
+  /** A region from `entry` (that is `called`, perhaps by regions) and has `seen`; what it consists of, or undefined if there is none to be made. */
+  #translate(
+    p: number,
+    page: bigint,
+    table: number,
+    { entry, seen, called }: { entry: number; seen: number; called: boolean },
+  ): Block[] | undefined {
     if (!this.#startsInstruction(table, entry) || this.#isPending(table, entry)) return undefined
     const records = this.#records(p, page, table)
     // Leaving at the entry must not lead back into the region: the interpreter goes on at the copy.
@@ -279,9 +298,7 @@ export class Translator {
     if (!blocks) return undefined
     const places = blocks.flatMap((block) => block.instructions.map((i) => i.place))
     if (!places.includes(seen)) return undefined
-    const worthwhile =
-      places.length >= MIN_STRAIGHT || blocks.some((block) => block.loop) || (entry === seen && blocks.length > 1)
-    if (!this.#eager && !worthwhile) return undefined
+    if (!called && places.length < MIN_STRAIGHT && !blocks.some((block) => block.loop)) return undefined
     if (this.#batched.length === 0) {
       this.#writer = new ModuleWriter()
       this.#waited = 0
