@@ -1,6 +1,7 @@
 /** The core as a whole, on small programs in flat 32-bit code: budget, self-modifying code, streams, interrupts. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import { Core, type CoreHost } from './core.ts'
+import { cachedInterpreter } from './interpreter/cached.ts'
 import { Exit, Leave, M, R, S } from './layout.ts'
 
 const CODE = 0x10000
@@ -93,6 +94,42 @@ describe('the budget', () => {
       expect(whole.state()).toBe(expected[n])
       expect(whole.core.budgetLeft(0)).toBe(0)
     }
+  })
+})
+
+describe('pairs of instructions', () => {
+  // mov ecx, 60; top: mov eax, ecx; inner: mov ebx, eax; add edx, ebx; cmp ebx, 30; jnb past; not edx; past: test cl, 1;
+  // mov eax, 5; lea ecx, [ecx - 1]; jz inner; cmp ecx, 0; jnle top; jmp $
+  const PAIRS = [
+    [0xb9, 60, 0, 0, 0, 0x89, 0xc8, 0x89, 0xc3, 0x01, 0xda, 0x83, 0xfb, 30, 0x73, 2, 0xf7, 0xd2, 0xf6, 0xc1, 1],
+    [0xb8, 5, 0, 0, 0, 0x8d, 0x49, 0xff, 0x74, 0xe8, 0x83, 0xf9, 0, 0x7f, 0xe1, 0xeb, 0xfe],
+  ].flat()
+
+  test('leave what two instructions leave, wherever one comes in and a slice ends', async () => {
+    const stepped = await Program.load(PAIRS)
+    const expected = [stepped.state()]
+    for (let n = 1; n <= 1000; n++) {
+      stepped.core.runSlice(0, 1)
+      expected.push(stepped.state())
+    }
+    expect(stepped.get(S.RIP)).toBe(CODE + PAIRS.length - 2)
+    for (let n = 150; n <= 1000; n += 17) {
+      const whole = await Program.load(PAIRS)
+      whole.core.runSlice(0, n)
+      expect(whole.state()).toBe(expected[n])
+    }
+    const handlers = new Uint16Array(stepped.core.memory.buffer)
+    const paired = new Set(cachedInterpreter().pairs.values())
+    const records = Array.from({ length: 40 }, (_, i) => handlers[(M.CODE + 4096 * 4 + i * R.SIZE) >> 1] as number)
+    expect(records.filter((handler) => paired.has(handler)).length).toBeGreaterThan(1)
+  })
+
+  test('a store that changes the second instruction of its own pair takes effect at once', async () => {
+    // mov ebx, CODE + 16; mov eax, 0x42424242 (inc edx); mov [ebx], eax; mov [ebx + 4], eax; nops; jmp $
+    const code = [0xbb, 16, 0, 1, 0, 0xb8, 0x42, 0x42, 0x42, 0x42, 0x89, 0x03, 0x89, 0x43, 4, 0x90, 0x89, 0xc0, 0x89]
+    const program = await Program.load([...code, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xeb, 0xfe])
+    program.core.runSlice(0, 300)
+    expect(program.get(S.RDX)).toBe(8)
   })
 })
 

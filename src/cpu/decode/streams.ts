@@ -31,6 +31,9 @@ export class Streams {
   readonly #u64: BigUint64Array
   readonly #decoder: Decoder
   readonly #ends: Uint8Array
+  readonly #pairs: ReadonlyMap<number, number>
+  /** For the handler of a pair, its first instruction's. */
+  readonly #firsts: ReadonlyMap<number, number>
   readonly #procedures: StreamProcedures
   readonly #vcpus: () => readonly number[]
   /** Index table address by physical page * 16 + MODE. */
@@ -57,6 +60,8 @@ export class Streams {
     this.#u64 = new BigUint64Array(memory.buffer)
     this.#decoder = new Decoder(interpreter)
     this.#ends = interpreter.ends
+    this.#pairs = interpreter.pairs
+    this.#firsts = new Map([...interpreter.pairs].map(([key, pair]) => [pair, key >>> 16]))
     this.#procedures = procedures
     this.#vcpus = vcpus
     this.#ramPages = this.#i32[M.RAM_PAGES >> 2] as number
@@ -67,10 +72,12 @@ export class Streams {
     const key = page * 16 + (this.#i32[(p + S.MODE) >> 2] as number)
     const known = this.#tables.get(key)
     if (known !== undefined) return known
-    if (this.#next + TABLE_BYTES > M.CODE_END) this.#flush()
+    // After it an empty record: what comes before a record is always one.
+    const bytes = TABLE_BYTES + R.SIZE
+    if (this.#next + bytes > M.CODE_END) this.#flush()
     const table = this.#next
-    this.#next += TABLE_BYTES
-    this.#u8.fill(0, table, table + TABLE_BYTES)
+    this.#next += bytes
+    this.#u8.fill(0, table, table + bytes)
     this.#tables.set(key, table)
     return table
   }
@@ -118,6 +125,7 @@ export class Streams {
     const after = record + R.SIZE
     this.#u8.copyWithin(copy, record, after + R.SIZE)
     this.#next += R.SIZE
+    this.#single(copy)
     const handler = this.#u16[after >> 1] as number
     // A goto, or the stream's end, serves as it is.
     if (handler === Pseudo.goto || handler === Pseudo.nextPage || handler === Pseudo.lookup) this.#next += R.SIZE
@@ -126,6 +134,16 @@ export class Streams {
       this.#pseudo(Pseudo.goto, (place >> 4) + (place & 15), after, 0)
     }
     return copy
+  }
+
+  /** Another handler is put into a record: the instruction before it must not do this one, too. */
+  breakPair(record: number): void {
+    this.#single(record - R.SIZE)
+  }
+
+  #single(record: number): void {
+    const first = this.#firsts.get(this.#u16[record >> 1] as number)
+    if (first !== undefined) this.#u16[record >> 1] = first
   }
 
   #execEntry(p: number, linear: bigint): number {
@@ -140,6 +158,7 @@ export class Streams {
     const first = this.#next
     let offset = start
     let straight = 0
+    let before = 0
     for (;;) {
       const known = i32[table + offset] as number
       if (known !== 0 && offset !== start) {
@@ -186,6 +205,9 @@ export class Streams {
         if (!set) this.#crossers.set(crossed, (set = new Set()))
         set.add(page)
       }
+      const at = this.#next
+      if (before === at - R.SIZE) this.#pair(before, d.handler)
+      before = at
       this.#record(offset, length, d.branchTo >= 0 ? (i32[table + d.branchTo] as number) : d.disp)
       offset += length
       straight++
@@ -202,6 +224,12 @@ export class Streams {
     }
     this.#mark(page, start, Math.min(offset, 4096))
     return first
+  }
+
+  /** The record before one with this handler does both, if there is an arm for it. */
+  #pair(before: number, handler: number): void {
+    const pair = this.#pairs.get(((this.#u16[before >> 1] as number) << 16) | handler)
+    if (pair !== undefined) this.#u16[before >> 1] = pair
   }
 
   #record(offset: number, length: number, disp: number): void {

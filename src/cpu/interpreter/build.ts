@@ -15,6 +15,7 @@ import { LocalPool } from '../isa/emitter.ts'
 import { HandlerEmitter, type Helpers } from './emit.ts'
 import { isHot } from './hot.ts'
 import { canInline } from './inline.ts'
+import { pairsOf } from './pairs.ts'
 import { emitInlinePseudo, emitPseudoFunctions, PSEUDO, Pseudo } from './pseudo.ts'
 import { SLICE_MARGIN } from './records.ts'
 import { emitCount, isSensitive } from './sensitive.ts'
@@ -25,6 +26,8 @@ export interface Interpreter {
   handlers: Uint16Array
   /** 1 where control never reaches the next record. */
   ends: Uint8Array
+  /** The handler of a pair, by first << 16 | second. */
+  pairs: Map<number, number>
   /** Handler keys, for listings. */
   names: string[]
 }
@@ -66,15 +69,22 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
   module.define(helpers.rip, ripFunction())
   module.define(helpers.link, linkFunction(helpers))
 
-  // Hot handlers first: their numbers index the br_table.
+  // Hot handlers and pairs of them first: their numbers index the br_table.
   const byKey = new Map<string, Variant>()
   const variants = allRows().flatMap(variantsOf)
   for (const v of variants) if (!byKey.has(v.key)) byKey.set(v.key, v)
   const unique = [...byKey.values()]
   const isCounted = (v: Variant) => counting && isSensitive(v.row.name)
   const hot = unique.filter((v) => !profile && isHot(v.key) && canInline(v) && !isCounted(v))
-  const order = [...hot, ...unique.filter((v) => !hot.includes(v))]
-  const numbers = new Map(order.map((v, i) => [v.key, i + PSEUDO.length]))
+  const pairs = pairsOf(hot)
+  const others = unique.filter((v) => !hot.includes(v))
+  const order = [...hot, ...others]
+  const firstOther = PSEUDO.length + hot.length + pairs.length
+  const numbers = new Map([
+    ...hot.map((v, i) => [v.key, PSEUDO.length + i] as const),
+    ...others.map((v, i) => [v.key, firstOther + i] as const),
+  ])
+  const number = (v: Variant) => numbers.get(v.key) as number
 
   const pseudo = emitPseudoFunctions(module, helpers, host)
   const functions = order.map((v) => {
@@ -82,10 +92,17 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
     module.define(index, handlerFunction(v, helpers, isCounted(v)))
     return index
   })
-  module.exportTable('handlers', module.table([...pseudo, ...functions]))
+  // The function of a pair is its first instruction's.
+  const functionOf = new Map(order.map((v, i) => [v.key, functions[i] as number]))
+  const firsts = pairs.map(({ first }) => functionOf.get(first.key) as number)
+  module.exportTable(
+    'handlers',
+    module.table([...pseudo, ...functions.slice(0, hot.length), ...firsts, ...functions.slice(hot.length)]),
+  )
 
   const run = module.declare()
-  module.define(run, runFunction(hot, helpers, module, profile))
+  const arms = [...hot.map((v) => [v]), ...pairs.map(({ first, second }) => [first, second])]
+  module.define(run, runFunction(arms, helpers, module, profile))
   module.export('run', run)
   const step = module.declare()
   module.define(step, stepFunction(helpers, module))
@@ -95,12 +112,23 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
   for (const v of variants)
     for (const mode of v.modes)
       handlers[v.row.index * VARIANTS_PER_ROW + variantIndex(v.size, forms.indexOf(v.form), modes.indexOf(mode))] =
-        numbers.get(v.key) as number
-  const ends = new Uint8Array(PSEUDO.length + order.length)
-  order.forEach((v, i) => {
-    if (endsStream(v.effects)) ends[PSEUDO.length + i] = 1
-  })
-  return { bytes: module.bytes(), handlers, ends, names: [...PSEUDO, ...order.map((v) => v.key)] }
+        number(v)
+  const ends = new Uint8Array(firstOther + others.length)
+  for (const v of order) if (endsStream(v.effects)) ends[number(v)] = 1
+  return {
+    bytes: module.bytes(),
+    handlers,
+    ends,
+    pairs: new Map(
+      pairs.map(({ first, second }, i) => [(number(first) << 16) | number(second), PSEUDO.length + hot.length + i]),
+    ),
+    names: [
+      ...PSEUDO,
+      ...hot.map((v) => v.key),
+      ...pairs.map(({ first, second }) => `${first.key} ${second.key}`),
+      ...others.map((v) => v.key),
+    ],
+  }
 }
 
 function conditionFunction(code: number, helpers: Helpers): Code {
@@ -204,8 +232,13 @@ function handlerFunction(v: Variant, helpers: Helpers, counted: boolean): Code {
   return c
 }
 
-/** run(p): execute until LEAVE asks for the host or the budget is nearly used; RIP is then valid. */
-function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWriter, profile: boolean): Code {
+/** run(p): `hot` has the arms, of one or two instructions. Executes until LEAVE asks for the host or the budget is nearly used; RIP is then valid. */
+function runFunction(
+  hot: readonly (readonly Variant[])[],
+  helpers: Helpers,
+  module: ModuleWriter,
+  profile: boolean,
+): Code {
   const c = new Code({ params: ['i32'], results: [] })
   const r = c.local('i32')
   const x = c.local('i32')
@@ -253,22 +286,20 @@ function runFunction(hot: readonly Variant[], helpers: Helpers, module: ModuleWr
         regionType: module.type(REGION),
       })
     else {
-      const v = hot[i - PSEUDO.length] as Variant
       // Taken branches check the budget before they go on.
       c.block()
-      new HandlerEmitter(
-        c,
-        pool,
-        helpers,
-        { inline: true, bail: SLOW, taken: height + 1, x },
-        { form: v.form, mode: v.mode, r, height: height + 1 },
-      ).emit(v.effects)
-      if (!endsStream(v.effects))
-        c.get(r)
-          .i32(R.SIZE)
-          .op('i32.add')
-          .set(r)
-          .br(height + 1 - LOOP)
+      const variants = hot[i - PSEUDO.length] as readonly Variant[]
+      let before: HandlerEmitter | undefined
+      for (const [n, v] of variants.entries()) {
+        const shape = { inline: true, bail: SLOW, taken: height + 1, x, followed: n + 1 < variants.length }
+        const facts = { form: v.form, mode: v.mode, r, height: height + 1 }
+        const emitter = new HandlerEmitter(c, pool, helpers, shape, facts)
+        emitter.known = before?.known
+        emitter.emit(v.effects)
+        if (!endsStream(v.effects)) c.get(r).i32(R.SIZE).op('i32.add').set(r)
+        before = emitter
+      }
+      if (!endsStream((variants.at(-1) as Variant).effects)) c.br(height + 1 - LOOP)
       c.end()
       c.get(x)
         .get(r)

@@ -25,9 +25,10 @@ export function cachedInterpreter(): Interpreter {
   const wasm = readCached(`${name}.wasm`)
   const tables = readCached(`${name}.json`)
   if (wasm && tables) {
-    const { handlers, ends, names } = JSON.parse(new TextDecoder().decode(tables)) as {
+    const { handlers, ends, pairs, names } = JSON.parse(new TextDecoder().decode(tables)) as {
       handlers: string
       ends: string
+      pairs: [number, number][]
       names: string[]
     }
     const bytes = Uint8Array.from(Buffer.from(handlers, 'base64'))
@@ -35,6 +36,7 @@ export function cachedInterpreter(): Interpreter {
       bytes: Uint8Array.from(wasm),
       handlers: new Uint16Array(bytes.buffer),
       ends: Uint8Array.from(Buffer.from(ends, 'base64')),
+      pairs: new Map(pairs),
       names,
     }
   }
@@ -45,6 +47,7 @@ export function cachedInterpreter(): Interpreter {
     JSON.stringify({
       handlers: Buffer.from(new Uint8Array(built.handlers.buffer)).toString('base64'),
       ends: Buffer.from(built.ends).toString('base64'),
+      pairs: [...built.pairs],
       names: built.names,
     }),
   )

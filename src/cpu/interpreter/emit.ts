@@ -9,6 +9,7 @@ import type { Address, Access, Effect, Slot, Value } from '../isa/ir.ts'
 import { fieldOffset, type Mode } from '../isa/semantics.ts'
 import type { Form } from '../isa/variants.ts'
 import { R, S } from '../layout.ts'
+import { directCondition, type KnownFlags } from '../isa/known-flags.ts'
 import { accessOf, EffectEmitter, loadOp, storeOp, type LocalPool } from '../isa/emitter.ts'
 import type { Code } from '../wasm/module.ts'
 import type { Ty } from '../wasm/opcodes.ts'
@@ -30,6 +31,8 @@ export interface Shape {
   next?: number
   taken?: number
   x?: number // inline: local X
+  /** Inline: another handler follows in the same arm. */
+  followed?: boolean
 }
 
 const P = 0
@@ -42,6 +45,8 @@ export class HandlerEmitter extends EffectEmitter {
   readonly #r: number
   #committed = false
   #aimed: Target | undefined
+  /** The flags as they were left, if the handler before in the same arm, or this one, made them. */
+  known: KnownFlags | undefined
 
   constructor(
     code: Code,
@@ -113,27 +118,19 @@ export class HandlerEmitter extends EffectEmitter {
       case 'store':
         return this.#store(e)
       case 'flags':
-        c.get(P)
-          .i32((e.flags << 2) | Math.log2(e.bytes))
-          .mem('i32.store', S.FLAGS_KIND)
-        c.get(P)
-        this.use(e.res)
-        c.mem('i64.store', S.FLAGS_RES)
-        if (e.b) {
-          c.get(P)
-          this.use(e.b)
-          c.mem('i64.store', S.FLAGS_B)
-        }
-        return
+        return this.#flags(e)
       case 'condition':
-        c.get(P).call(this.#h.condition[e.code >> 1] as number)
+        if (!this.known || !directCondition(c, this.known, e.code & ~1))
+          c.get(P).call(this.#h.condition[e.code >> 1] as number)
         if (e.code & 1) c.op('i32.eqz')
         this.assign(e.result)
         return
       case 'steady':
         return this.emit(e.effects)
       case 'if':
-        return this.if(e)
+        this.if(e)
+        if (makesFlags(e.then) || makesFlags(e.else)) this.known = undefined
+        return
       case 'fault':
         return this.#fault(e)
       case 'call':
@@ -166,6 +163,24 @@ export class HandlerEmitter extends EffectEmitter {
         this.close()
         return
     }
+  }
+
+  #flags(e: Extract<Effect, { kind: 'flags' }>): void {
+    const c = this.c
+    c.get(P)
+      .i32((e.flags << 2) | Math.log2(e.bytes))
+      .mem('i32.store', S.FLAGS_KIND)
+    const keep = (value: Value, offset: number) => {
+      c.get(P)
+      this.use(value)
+      const local = this.#shape.followed ? this.pool.take('i64') : undefined
+      if (local !== undefined) c.tee(local)
+      c.mem('i64.store', offset)
+      return local
+    }
+    const res = keep(e.res, S.FLAGS_RES)
+    const b = e.b && keep(e.b, S.FLAGS_B)
+    this.known = res === undefined ? undefined : { kind: e.flags, bytes: e.bytes, res, b }
   }
 
   #functionOnly(what: string): void {
@@ -620,6 +635,9 @@ export class HandlerEmitter extends EffectEmitter {
     else this.c.get(P).get(linear).mem('i64.store', S.RIP).i32(0).return()
   }
 }
+
+const makesFlags = (effects: readonly Effect[]): boolean =>
+  effects.some((e) => e.kind === 'flags' || (e.kind === 'if' && (makesFlags(e.then) || makesFlags(e.else))))
 
 /** Where an inline branch goes: the record, and the linear address if the page changes. */
 interface Target {

@@ -43,6 +43,8 @@ const MAX_REGIONS = 4096
 export interface Arena {
   /** A copy of a record, followed by a goto to the record after it; 0 if there is no room. */
   copyRecord(record: number): number
+  /** The record before this one does not do this one's instruction, too. */
+  breakPair(record: number): void
 }
 
 /** A translated region, as listings show it. */
@@ -410,6 +412,7 @@ export class Translator {
     const index = this.#free.pop() ?? this.#next++
     const record = this.#i32[(table >> 2) + offset] as number
     this.regions.set(index, entry)
+    this.#arena.breakPair(record)
     this.#u16[record >> 1] = Pseudo.region
     this.#i32[(record + R.DISP) >> 2] = index
     this.#i32[(record + R.IMM) >> 2] = copy
@@ -434,11 +437,12 @@ export class Translator {
   }
 }
 
-/** For each handler a variant that it serves, as row * VARIANTS_PER_ROW + variant. */
+/** For each handler a variant that it (a pair: its first instruction) serves, as row * VARIANTS_PER_ROW + variant. */
 function handlerOrigins(interpreter: Interpreter): (number | undefined)[] {
   const origins: (number | undefined)[] = []
   interpreter.handlers.forEach((handler, i) => {
     if (handler !== 0xffff) origins[handler] ??= i
   })
+  for (const [key, pair] of interpreter.pairs) origins[pair] = origins[key >>> 16]
   return origins
 }
