@@ -67,12 +67,17 @@ const tail = (lines: Sample['lines']): string =>
 function usage(pid: number): { cpu: number; peak: number } {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, peak: peakMemory(pid) }
+}
+
+/** Peak resident memory in MiB. */
+export function peakMemory(pid: number): number {
   const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, peak: Number(peak![1]) / 1024 }
+  return Number(peak![1]) / 1024
 }
 
 /** Seconds of processor time of a process's living threads: proc(5), task/[tid]/schedstat, in nanoseconds. */
-function threadTime(pid: number): number {
+export function threadTime(pid: number): number {
   let sum = 0
   for (const thread of readdirSync(`/proc/${pid}/task`))
     try {

@@ -1,11 +1,12 @@
 /**
  * `npm run build`: what is published. JavaScript and declarations of everything the command and the library import,
- * and the AssemblyScript procedures compiled, so that users need no compiler.
+ * the AssemblyScript procedures compiled, so that users need no compiler, and the page for browsers (dist/web).
  */
 import { spawnSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildSystem } from '../src/cpu/system/build.ts'
+import { buildWeb } from './web/build.ts'
 
 const root = join(import.meta.dirname, '..')
 rmSync(join(root, 'dist'), { recursive: true, force: true })
@@ -15,3 +16,4 @@ const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc
 })
 if (status !== 0) process.exit(status ?? 1)
 writeFileSync(join(root, 'dist/cpu/system/system.wasm'), await buildSystem())
+await buildWeb(join(root, 'dist/web'))

@@ -1,7 +1,7 @@
 /** The library: what a program needs to run a machine of its own. `src/cli/run.ts` shows how it goes together. */
 export { BootError } from './boot/error.ts'
 export { loadKernel } from './boot/kernel.ts'
-export type { Kernel, Method } from './boot/kernel.ts'
+export type { Kernel, Method } from './boot/entries.ts'
 export { InputError } from './errors.ts'
 export { buildInitramfs } from './initramfs/build.ts'
 export type { InitramfsOptions } from './initramfs/build.ts'

@@ -6,39 +6,14 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { cacheFolder, readBytes, readCached, writeWhole } from '../cache.ts'
-import type { BzImage } from './bzimage.ts'
 import { isBzImage, parseBzImage } from './bzimage.ts'
 import { isDeb, kernelInDeb } from './deb.ts'
 import type { Elf } from './elf.ts'
 import { isElf, parseElf, writeElf } from './elf.ts'
+import { describe, elfKernel, type Kernel } from './entries.ts'
 import { BootError } from './error.ts'
-import { isMultiboot } from './multiboot.ts'
 import type { Compression } from './unpack.ts'
 import { compressionOf, isUnpackable, unpack } from './unpack.ts'
-
-/**
- * The ways into a kernel. `pvh`, `64` and `32` enter the unpacked kernel: its PVH entry, startup_64 or startup_32.
- * `multiboot` enters an ELF file that is no Linux. `image64` and `image32` enter the bzImage's own decompressor.
- */
-export type Method = 'pvh' | 'multiboot' | '64' | '32' | 'image64' | 'image32'
-
-/** In the order of preference. */
-export const methods: readonly Method[] = ['pvh', 'multiboot', '64', '32', 'image64', 'image32']
-
-export interface Kernel {
-  /** What it was loaded from, for messages. */
-  name: string
-  /** What it calls itself: the release, then who built it and when. */
-  version: string
-  bits: 32 | 64
-  /** How a bzImage's payload is packed. */
-  compression: Compression | undefined
-  /** The unpacked kernel; undefined if it can only unpack itself. */
-  elf: Elf | undefined
-  image: BzImage | undefined
-  /** The methods that work, with the physical address where each enters the kernel. */
-  entries: Readonly<Partial<Record<Method, number>>>
-}
 
 /** No kernel is larger unpacked; a size word that says so is a bomb. */
 const LARGEST = 512 << 20
@@ -47,11 +22,7 @@ const LARGEST = 512 << 20
 export async function loadKernel(source: string | Uint8Array, name = nameOf(source)): Promise<Kernel> {
   let bytes = typeof source === 'string' ? readKernelFile(source) : source
   if (isDeb(bytes)) bytes = await kernelInDeb(bytes, name)
-  if (isElf(bytes)) {
-    const elf = parseElf(bytes, name)
-    const kernel = describe(name, bannerIn(elf), undefined, elf, undefined)
-    return isMultiboot(bytes, name) ? { ...kernel, entries: { ...kernel.entries, multiboot: elf.entry } } : kernel
-  }
+  if (isElf(bytes)) return elfKernel(bytes, name)
   if (!isBzImage(bytes)) throw new BootError(`${name}: ${whatElse(bytes)}`)
   const image = parseBzImage(bytes, name)
   const compression = image.payload && compressionOf(image.payload)
@@ -71,25 +42,6 @@ function readKernelFile(path: string): Uint8Array {
       `${path}: ${reason === 'ENOENT' ? 'no such file' : reason === 'EISDIR' ? 'a folder' : (error as Error).message}`,
     )
   }
-}
-
-function describe(
-  name: string,
-  version: string,
-  compression: Compression | undefined,
-  elf: Elf | undefined,
-  image: BzImage | undefined,
-): Kernel {
-  const entries: Partial<Record<Method, number>> = {}
-  if (elf) {
-    if (elf.pvh !== undefined) entries.pvh = elf.pvh
-    entries[elf.bits === 64 ? '64' : '32'] = elf.entry
-  }
-  if (image) {
-    if (image.has64BitEntry) entries.image64 = image.prefAddress + 0x200
-    entries.image32 = image.prefAddress
-  }
-  return { name, version, bits: elf?.bits ?? (image?.has64BitEntry ? 64 : 32), compression, elf, image, entries }
 }
 
 /** Some libraries throw plain strings. */
@@ -126,19 +78,6 @@ async function unpackKernel(compression: Compression, payload: Uint8Array, name:
     // A cache that cannot be written costs time, nothing else.
   }
   return elf
-}
-
-/** An unpacked kernel says what it is in the banner that it prints first. */
-function bannerIn({ segments }: Elf): string {
-  const start = 'Linux version '
-  for (const { bytes } of segments) {
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    for (let at = buffer.indexOf(start); at >= 0; at = buffer.indexOf(start, at + 1)) {
-      const text = buffer.toString('latin1', at + start.length, at + 512)
-      if (/^\d/.test(text)) return /^[\x20-\x7e]*/.exec(text)![0]
-    }
-  }
-  return 'unknown'
 }
 
 /** What a file that is no x86 kernel looks like. */

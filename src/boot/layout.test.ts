@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { bytesOf, elfImage } from '../../test/boot/synthetic.ts'
 import { BootError } from './error.ts'
 import { parseElf } from './elf.ts'
-import type { Kernel, Method } from './kernel.ts'
+import type { Kernel, Method } from './entries.ts'
 import { layoutBoot } from './layout.ts'
 
 const MIB = 2 ** 20

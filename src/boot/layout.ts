@@ -6,8 +6,8 @@
 import type { MemoryRange } from './boot-params.ts'
 import { bootParams, startInfo } from './boot-params.ts'
 import { BootError } from './error.ts'
-import type { Kernel, Method } from './kernel.ts'
-import { methods } from './kernel.ts'
+import type { Kernel, Method } from './entries.ts'
+import { methods } from './entries.ts'
 import { MULTIBOOT_LOADED, multibootInfo } from './multiboot.ts'
 
 /** Bytes for physical memory; what no piece names stays zero. */

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { checkInitrd } from '../boot/initrd.ts'
 import { loadKernel } from '../boot/kernel.ts'
-import type { Kernel } from '../boot/kernel.ts'
+import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import { buildInitramfs } from '../initramfs/build.ts'
 

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cacheFolder, readCached, writeWhole } from '../../cache.ts'
 import { buildInterpreter, type Interpreter } from './build.ts'
+import { interpreterFrom, tablesToText } from './tables.ts'
 
 const cpu = join(dirname(fileURLToPath(import.meta.url)), '..')
 
@@ -24,32 +25,9 @@ export function cachedInterpreter(): Interpreter {
   const name = `interpreter-${sourcesHash()}`
   const wasm = readCached(`${name}.wasm`)
   const tables = readCached(`${name}.json`)
-  if (wasm && tables) {
-    const { handlers, ends, pairs, names } = JSON.parse(new TextDecoder().decode(tables)) as {
-      handlers: string
-      ends: string
-      pairs: [number, number][]
-      names: string[]
-    }
-    const bytes = Uint8Array.from(Buffer.from(handlers, 'base64'))
-    return {
-      bytes: Uint8Array.from(wasm),
-      handlers: new Uint16Array(bytes.buffer),
-      ends: Uint8Array.from(Buffer.from(ends, 'base64')),
-      pairs: new Map(pairs),
-      names,
-    }
-  }
+  if (wasm && tables) return interpreterFrom(Uint8Array.from(wasm), new TextDecoder().decode(tables))
   const built = buildInterpreter()
   writeWhole(join(cacheFolder(), `${name}.wasm`), built.bytes)
-  writeWhole(
-    join(cacheFolder(), `${name}.json`),
-    JSON.stringify({
-      handlers: Buffer.from(new Uint8Array(built.handlers.buffer)).toString('base64'),
-      ends: Buffer.from(built.ends).toString('base64'),
-      pairs: [...built.pairs],
-      names: built.names,
-    }),
-  )
+  writeWhole(join(cacheFolder(), `${name}.json`), tablesToText(built))
   return built
 }

@@ -1,0 +1,69 @@
+/** What is known of a kernel, and the ways into it. */
+import type { BzImage } from './bzimage.ts'
+import { parseElf, type Elf } from './elf.ts'
+import { isMultiboot } from './multiboot.ts'
+import type { Compression } from './unpack.ts'
+
+/**
+ * The ways into a kernel. `pvh`, `64` and `32` enter the unpacked kernel: its PVH entry, startup_64 or startup_32.
+ * `multiboot` enters an ELF file that is no Linux. `image64` and `image32` enter the bzImage's own decompressor.
+ */
+export type Method = 'pvh' | 'multiboot' | '64' | '32' | 'image64' | 'image32'
+
+/** In the order of preference. */
+export const methods: readonly Method[] = ['pvh', 'multiboot', '64', '32', 'image64', 'image32']
+
+export interface Kernel {
+  /** What it was loaded from, for messages. */
+  name: string
+  /** What it calls itself: the release, then who built it and when. */
+  version: string
+  bits: 32 | 64
+  /** How a bzImage's payload is packed. */
+  compression: Compression | undefined
+  /** The unpacked kernel; undefined if it can only unpack itself. */
+  elf: Elf | undefined
+  image: BzImage | undefined
+  /** The methods that work, with the physical address where each enters the kernel. */
+  entries: Readonly<Partial<Record<Method, number>>>
+}
+
+/** Of an unpacked kernel. Throws BootError for what is none. */
+export function elfKernel(bytes: Uint8Array, name: string): Kernel {
+  const elf = parseElf(bytes, name)
+  const kernel = describe(name, bannerIn(elf), undefined, elf, undefined)
+  return isMultiboot(bytes, name) ? { ...kernel, entries: { ...kernel.entries, multiboot: elf.entry } } : kernel
+}
+
+export function describe(
+  name: string,
+  version: string,
+  compression: Compression | undefined,
+  elf: Elf | undefined,
+  image: BzImage | undefined,
+): Kernel {
+  const entries: Partial<Record<Method, number>> = {}
+  if (elf) {
+    if (elf.pvh !== undefined) entries.pvh = elf.pvh
+    entries[elf.bits === 64 ? '64' : '32'] = elf.entry
+  }
+  if (image) {
+    if (image.has64BitEntry) entries.image64 = image.prefAddress + 0x200
+    entries.image32 = image.prefAddress
+  }
+  return { name, version, bits: elf?.bits ?? (image?.has64BitEntry ? 64 : 32), compression, elf, image, entries }
+}
+
+const BANNER = new TextEncoder().encode('Linux version ')
+
+/** An unpacked kernel says what it is in the banner that it prints first. */
+function bannerIn({ segments }: Elf): string {
+  const [first] = BANNER as unknown as [number]
+  for (const { bytes } of segments)
+    for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+      if (!BANNER.every((byte, i) => bytes[at + i] === byte)) continue
+      const text = new TextDecoder('latin1').decode(bytes.subarray(at + BANNER.length, at + 512))
+      if (/^\d/.test(text)) return /^[\x20-\x7e]*/.exec(text)![0]
+    }
+  return 'unknown'
+}

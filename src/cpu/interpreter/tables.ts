@@ -1,0 +1,38 @@
+/** The interpreter's tables as text, to be kept beside its module. */
+import type { Interpreter } from './build.ts'
+
+interface Text {
+  readonly handlers: string
+  readonly ends: string
+  readonly pairs: [number, number][]
+  readonly names: string[]
+}
+
+export function tablesToText({ handlers, ends, pairs, names }: Interpreter): string {
+  const text: Text = {
+    handlers: toBase64(new Uint8Array(handlers.buffer)),
+    ends: toBase64(ends),
+    pairs: [...pairs],
+    names,
+  }
+  return JSON.stringify(text)
+}
+
+export function interpreterFrom(bytes: Uint8Array<ArrayBuffer>, tables: string): Interpreter {
+  const { handlers, ends, pairs, names } = JSON.parse(tables) as Text
+  return {
+    bytes,
+    handlers: new Uint16Array(fromBase64(handlers).buffer),
+    ends: fromBase64(ends),
+    pairs: new Map(pairs),
+    names,
+  }
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return btoa(text)
+}
+
+const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))

@@ -1,0 +1,38 @@
+/** The machine in a page: Debian's cloud kernel boots in headless Chromium and runs commands. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { buildWeb } from '../../scripts/web/build.ts'
+import { openChromium } from '../../scripts/web/chromium.ts'
+import { serve } from '../../scripts/web/server.ts'
+import { writeElf } from '../../src/boot/elf.ts'
+import { loadKernel } from '../../src/boot/kernel.ts'
+import { buildInitramfs } from '../../src/initramfs/build.ts'
+import { busyboxFile, DEFAULT_KERNEL, kernelFile } from '../../src/packages/debian.ts'
+
+test('the cloud kernel boots in Chromium, types and powers off', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'paravirt-web-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const guest = { kernel: join(folder, 'vmlinux'), initrd: join(folder, 'initrd') }
+  const { elf } = await loadKernel(await kernelFile(DEFAULT_KERNEL))
+  writeFileSync(guest.kernel, writeElf(elf!))
+  writeFileSync(guest.initrd, buildInitramfs({ busybox: readFileSync(await busyboxFile('amd64')) }))
+  await buildWeb(join(folder, 'page'))
+  const server = await serve(join(folder, 'page'), guest)
+  onTestFinished(() => server.close())
+  const chromium = await openChromium()
+  onTestFinished(() => chromium.close())
+
+  const { page } = chromium
+  let output = ''
+  const seen = (text: string) => expect.poll(() => output, { timeout: 300_000, interval: 200 }).toContain(text)
+  await page.exposeFunction('onOutput', (text: string) => (output += text))
+  await page.goto(`${server.url}?cmdline=${encodeURIComponent('console=ttyS0 panic=-1 quiet cryptomgr.notests')}`)
+  await seen('paravirt: user space')
+  await seen('# ')
+  await page.keyboard.type('echo $((6 * 7)) of $(uname -m)\n')
+  await seen('42 of x86_64')
+  await page.keyboard.type('poweroff -f\n')
+  expect(await page.evaluate('machine.ended.then(({ reason }) => reason)')).toEqual({ kind: 'power-off' })
+})
