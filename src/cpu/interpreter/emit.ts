@@ -73,6 +73,10 @@ export class HandlerEmitter extends EffectEmitter {
     return this.#h.procedure(name)
   }
 
+  protected noteRecord(): void {
+    if (this.#shape.inline) this.c.get(P).get(this.#r).mem('i32.store', S.RECORD)
+  }
+
   /** Leave through `bail` if the value on the stack is non-zero. Inline, nothing may have been committed before. */
   #bail(): void {
     if (this.#shape.inline && this.#committed) throw new Error('an inline handler commits before its last check')

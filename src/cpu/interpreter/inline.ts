@@ -1,15 +1,16 @@
 /** Which instructions have a fast path of their own: they can run inline in the dispatch loop, and be translated. */
 import type { Effect } from '../isa/ir.ts'
+import { procedures } from '../isa/procedures.ts'
 import type { Mode } from '../isa/semantics.ts'
 import type { Form, Variant } from '../isa/variants.ts'
 
 /** Procedures without side effects. */
 const pure = new Set(['getFlags', 'crc32', 'sseQuiet32', 'sseQuiet64'])
 
-/** Needs no procedure that does something, nor one for a segment. */
+/** Needs no procedure that does something but to the x87, nor one for a segment. */
 export function fast(effects: readonly Effect[]): boolean {
   return effects.every((e) => {
-    if (e.kind === 'call') return pure.has(e.procedure)
+    if (e.kind === 'call') return pure.has(e.procedure) || procedures[e.procedure]?.inPlace === true
     if (e.kind === 'steady') return fast(e.effects)
     if (e.kind === 'if') return fast(e.then) && fast(e.else)
     if (e.kind === 'load' || e.kind === 'probe' || e.kind === 'store') return e.address.kind === 'flat'

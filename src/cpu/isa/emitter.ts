@@ -3,6 +3,7 @@
  * use, structured `if`, the TLB comparison. How state, memory and control are reached is the consumer's.
  */
 import type { Access, Effect, Value } from './ir.ts'
+import { procedures } from './procedures.ts'
 import { Tlb } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
 import type { Ty } from '../wasm/opcodes.ts'
@@ -116,7 +117,11 @@ export abstract class EffectEmitter {
     }
   }
 
+  /** Before a procedure that does its work in place: RECORD must be the instruction's. */
+  protected abstract noteRecord(): void
+
   protected call(e: Extract<Effect, { kind: 'call' }>): void {
+    if (procedures[e.procedure]?.inPlace) this.noteRecord()
     this.c.get(0)
     for (const a of e.args) this.use(a)
     this.c.call(this.procedure(e.procedure))

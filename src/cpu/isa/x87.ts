@@ -7,6 +7,11 @@ import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
 
+/** Bits of FPU_TRAP; WAIT heeds TS only with MP, and EM not at all. */
+const EM = 1
+const TS = 2
+const WAIT = 4
+
 type Fetch = (s: Semantics) => Value
 const st = (s: Semantics) => s.and(s.imm(), 7)
 /** The memory operand for FDP: a linear address as it is, an offset in a segment with bit 62 set. */
@@ -16,9 +21,20 @@ const effective = (s: Semantics) => {
 }
 const hex = (byte: number) => byte.toString(16).toUpperCase()
 
+/** #NM where CR0 says so by the bits `trap` of FPU_TRAP. */
+const available = (s: Semantics, trap: number) =>
+  s.steady(S.FPU_TRAP, () => s.fault(s.and(s.state(S.FPU_TRAP), trap), 7))
+const ES = 0x80
+/**
+ * #MF for a pending unmasked exception. With CR0.NE = 0 hardware asserts FERR#, for the PIC's IRQ 13; #MF is delivered
+ * here whatever NE says.
+ */
+const pending = (s: Semantics) => s.fault(s.and(s.state(S.FSW), ES), 16)
+
 /** A row that first waits for pending exceptions. */
 const waiting = (body: (s: Semantics) => void) => (s: Semantics) => {
-  s.attempt('x87Fault')
+  available(s, EM | TS)
+  pending(s)
   body(s)
 }
 
@@ -125,7 +141,7 @@ for (const [name, encoding, quiet, pops] of [
     name,
     `${encoding}+i`,
     '',
-    waiting((s) => s.call('x87CompareFlags', [st(s), s.k32(quiet), s.k32(pops)])),
+    waiting((s) => s.setFlags(s.compute('x87CompareFlags', st(s), s.k32(quiet), s.k32(pops)))),
   )
 
 // ---- one operand ------------------------------------------------------------------------------------------------
@@ -315,10 +331,13 @@ row(
 // ---- control ----------------------------------------------------------------------------------------------------
 
 const unwaiting = (body: (s: Semantics) => void) => (s: Semantics) => {
-  s.attempt('x87NoWaitFault')
+  available(s, EM | TS)
   body(s)
 }
-row('fwait', '9B', '', (s) => s.attempt('x87WaitFault'))
+row('fwait', '9B', '', (s) => {
+  available(s, WAIT)
+  pending(s)
+})
 row(
   'fninit',
   'DB E3',

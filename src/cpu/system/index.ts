@@ -49,7 +49,7 @@ export {
   mmxEnter, mmxLeave, x87ClearExceptions, x87Exchange, x87Free, x87Init, x87LoadControl, x87Move, x87Nop, x87Turn,
 } from './x87-control'
 export { x87Extract, x87Remainder, x87Scale } from './x87-remainder'
-export { mmxFault, x87Fault, x87NoWaitFault, x87WaitFault } from './x87-stack'
+export { mmxFault, x87Fault, x87NoWaitFault } from './x87-stack'
 export {
   x87LoadBcd, x87LoadConstant, x87LoadExtended, x87LoadF32, x87LoadF64, x87LoadInt, x87LoadRegister, x87StoreGoes,
   x87StoreRegister, x87StoreUnchecked, x87Stored, x87ToBcd, x87ToBcdHigh, x87ToExtended, x87ToExtendedHigh, x87ToF32,

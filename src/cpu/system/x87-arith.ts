@@ -9,6 +9,7 @@ import {
   signExponentOf, significandOf, squareRootExtended, subtractExtended,
 } from './softfloat-extended'
 import { DE, flag, IE, x87Env, ZE } from './softfloat-round'
+import { ordinary, ordinaryRoot } from './x87-ordinary'
 import { begin, clearC1, finish, isEmpty, NO_OPERAND, pop, registerAt, stackFault, writeIndefinite } from './x87-stack'
 
 @inline
@@ -36,8 +37,9 @@ export function x87Arith(p: u32, op: u32, to: u32, from: u32, pops: u32): void {
   begin(p)
   if (isEmpty(p, to) || isEmpty(p, from)) return underflow(p, to, pops, NO_OPERAND)
   const a = registerAt(p, to), b = registerAt(p, from)
-  finish(
-    p, a, calculate(p, op, load<u64>(a), load<u16>(a + 8), load<u64>(b), load<u16>(b + 8)), pops, NO_OPERAND)
+  const am = load<u64>(a), as = <u32>load<u16>(a + 8), bm = load<u64>(b), bs = <u32>load<u16>(b + 8)
+  if (!ordinary(p, op, a, am, as, bm, bs)) finish(p, a, calculate(p, op, am, as, bm, bs), pops, NO_OPERAND)
+  else if (pops != 0) pop(p)
 }
 
 /** `tiny`: the operand was denormal before it was extended. */
@@ -45,6 +47,7 @@ export function x87Arith(p: u32, op: u32, to: u32, from: u32, pops: u32): void {
 function withMemory(p: u32, op: u32, b: v128, tiny: bool, ea: u64): void {
   const a = registerAt(p, 0)
   const m = load<u64>(a), s = <u32>load<u16>(a + 8)
+  if (!tiny && ordinary(p, op, a, m, s, significandOf(b), signExponentOf(b))) return
   const result = calculate(p, op, m, s, significandOf(b), signExponentOf(b))
   if (tiny && (load<u32>(p + FP_FLAGS) & (IE | ZE)) == 0 && !isNanExtended(m, s)) flag(p, DE)
   finish(p, a, result, 0, ea)
@@ -75,7 +78,8 @@ export function x87Sqrt(p: u32): void {
   begin(p)
   if (isEmpty(p, 0)) return underflow(p, 0, 0, NO_OPERAND)
   const a = registerAt(p, 0)
-  finish(p, a, squareRootExtended(p, x87Env(p), load<u64>(a), load<u16>(a + 8)), 0, NO_OPERAND)
+  const m = load<u64>(a), s = <u32>load<u16>(a + 8)
+  if (!ordinaryRoot(p, a, m, s)) finish(p, a, squareRootExtended(p, x87Env(p), m, s), 0, NO_OPERAND)
 }
 
 /** FRNDINT. */

@@ -1,5 +1,5 @@
 /** x87 comparisons and examination as the rows call them (SDM Vol. 1 8.3.6). */
-import { FLAGS_KIND, FLAGS_RES, FSW } from './layout'
+import { FSW } from './layout'
 import {
   compareExtended, extend, extendInteger, isDenormalExtended, isInfinite, isNanExtended, isUnsupported,
   signExponentOf, significandOf,
@@ -77,8 +77,8 @@ export function x87Test(p: u32): void {
   else compareWith(p, pair(0, 0), false, false, 0, NO_OPERAND)
 }
 
-/** FCOMI, FUCOMI (`quiet` 1) with ST(i): ZF, PF and CF, the other arithmetic flags cleared. */
-export function x87CompareFlags(p: u32, i: u32, quiet: i32, pops: u32): void {
+/** FCOMI, FUCOMI (`quiet` 1) with ST(i): ZF, PF and CF, the other arithmetic flags cleared; returned. */
+export function x87CompareFlags(p: u32, i: u32, quiet: i32, pops: u32): u32 {
   begin(p)
   let flags: u32 = 0x45, done: bool
   if (isEmpty(p, 0) || isEmpty(p, i)) done = stackFault(p, 0, NO_OPERAND)
@@ -93,9 +93,8 @@ export function x87CompareFlags(p: u32, i: u32, quiet: i32, pops: u32): void {
     else if (relation == LESS) flags = 1
     else if (relation == GREATER) flags = 0
   }
-  store<u32>(p + FLAGS_KIND, 0)
-  store<u64>(p + FLAGS_RES, flags)
   if (done && pops != 0) pop(p)
+  return flags
 }
 
 /** FXAM. */

@@ -73,15 +73,6 @@ export function x87Fault(p: u32): i32 {
   return pendingFault(p)
 }
 
-/** The same for FWAIT, which heeds TS only with MP, and EM not at all. */
-export function x87WaitFault(p: u32): i32 {
-  if ((load<u32>(p + FPU_TRAP) & 4) != 0) {
-    raiseNoError(p, 7)
-    return 1
-  }
-  return pendingFault(p)
-}
-
 /** The same for instructions that do not wait. */
 export function x87NoWaitFault(p: u32): i32 {
   if ((load<u32>(p + FPU_TRAP) & 3) == 0) return 0

@@ -4,6 +4,7 @@
  */
 import { fast } from '../interpreter/inline.ts'
 import type { Effect } from '../isa/ir.ts'
+import { procedures } from '../isa/procedures.ts'
 
 const BAIL: readonly Effect[] = [{ kind: 'fault', when: undefined, vector: 0, error: undefined }]
 
@@ -11,6 +12,7 @@ const commits = (e: Effect): boolean =>
   e.kind === 'set' ||
   e.kind === 'store' ||
   e.kind === 'flags' ||
+  (e.kind === 'call' && procedures[e.procedure]?.inPlace === true) ||
   (e.kind === 'if' && [...e.then, ...e.else].some(commits))
 
 /** The effects with their slow arms replaced. */

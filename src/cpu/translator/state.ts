@@ -169,6 +169,9 @@ export abstract class RegionState extends EffectEmitter {
   protected override vector(value: Uint8Array): void {
     this.vectors.constant(value)
   }
+  protected noteRecord(): void {
+    this.c.get(P).i32(this.instruction.fields).mem('i32.store', S.RECORD)
+  }
   protected tlbPart(part: number): void {
     if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
     else this.c.get(part === S.TLB_READ ? this.local.tlbRead : this.local.tlbWrite)
