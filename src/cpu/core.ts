@@ -87,6 +87,8 @@ export class Core {
   readonly #host: CoreHost
   /** What the running slice has beyond BUDGET, which ends at the next sample. */
   #rest = 0
+  /** Instructions until the next sample that are not in BUDGET yet. */
+  #unsampled = SAMPLE
 
   private constructor(parts: {
     memory: WebAssembly.Memory
@@ -307,8 +309,12 @@ export class Core {
       let left = this.#budget(p)
       if (left + this.#rest <= 0) return Exit.BUDGET
       if (left <= SLICE_MARGIN && this.#rest > 0) {
-        this.translator?.sample(p)
-        const more = Math.min(this.#rest, SAMPLE)
+        if (this.#unsampled === 0) {
+          this.translator?.sample(p)
+          this.#unsampled = SAMPLE
+        }
+        const more = Math.min(this.#rest, this.#unsampled)
+        this.#unsampled -= more
         this.#rest -= more
         left += more
         this.u64[(p + S.BUDGET) >> 3] = BigInt(left)

@@ -136,13 +136,9 @@ function buildBlocks(
   return block(entry)
 }
 
-/** All instructions of a page that are decoded. */
-function* decodedPlaces(r: Records): Generator<Instruction> {
-  for (let place = 0; place < 4096; place++) {
-    const i = instructionAt(r, place)
-    if (typeof i === 'object' && i.place === place) yield i
-  }
-}
+/** How far around a place its line and function are looked for. */
+const BEFORE = 2048
+const AFTER = 1024
 
 /** Where to begin for code seen at `place`: the first place of its straight line, and where functions may begin. */
 export function entriesFor(r: Records, place: number): { line: number; functions: number[] } {
@@ -150,14 +146,17 @@ export function entriesFor(r: Records, place: number): { line: number; functions
   const called = new Set<number>()
   const before = new Map<number, Instruction>()
   const flows = new Set<number>()
-  const places: number[] = []
-  for (const i of decodedPlaces(r)) {
-    places.push(i.place)
+  const aligned: number[] = []
+  const end = Math.min(4096, place + AFTER)
+  for (let at = Math.max(0, place - BEFORE); at < end; at++) {
+    const i = instructionAt(r, at)
+    if (typeof i !== 'object') continue
+    if (at % 16 === 0 && at <= place) aligned.push(at)
     const target = branchTarget(r, i)
     if (target !== undefined) (i.decoded.calls ? called : targets).add(target)
     if (i.decoded.ends) continue
-    flows.add(i.place + i.length)
-    if (target === undefined) before.set(i.place + i.length, i)
+    flows.add(at + i.length)
+    if (target === undefined) before.set(at + i.length, i)
   }
   let line = place
   for (;;) {
@@ -165,8 +164,7 @@ export function entriesFor(r: Records, place: number): { line: number; functions
     if (!previous || targets.has(line)) break
     line = previous.place
   }
-  const functions = places.filter(
-    (x) => x <= place && (called.has(x) || (x % 16 === 0 && !flows.has(x) && !targets.has(x))),
-  )
-  return { line, functions: functions.reverse() }
+  const near = [...called].filter((at) => at >= 0 && at <= place && at % 16 !== 0)
+  const functions = near.concat(aligned.filter((at) => called.has(at) || (!flows.has(at) && !targets.has(at))))
+  return { line, functions: functions.sort((x, y) => y - x) }
 }

@@ -211,10 +211,11 @@ export class Code {
     return head.bytes
   }
 
-  body(): number[] {
+  /** The function's entry of the code section, in pieces. */
+  body(): number[][] {
     const head = this.#head()
     const size = new Code({ params: [], results: [] }).u32(head.length + this.bytes.length + 1)
-    return size.bytes.concat(head, this.bytes, 0x0b)
+    return [size.bytes, head, this.bytes, [0x0b]]
   }
 
   /** This function's entry of the branch hint section without its index: offsets count from the locals' declaration. */
@@ -348,8 +349,8 @@ export class ModuleWriter {
       const body = [...text('metadata.code.branch_hint'), ...u32(hints.length), ...hints.flat()]
       sections.push([0, ...u32(body.length)], body)
     }
-    const bodies = this.#functions.map((code) => Uint8Array.from((code as Code).body()))
-    const count = u32(bodies.length)
+    const bodies = this.#functions.flatMap((code) => (code as Code).body())
+    const count = u32(this.#functions.length)
     const size = bodies.reduce((sum, b) => sum + b.length, count.length)
     const head = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].concat(...sections, [10], u32(size), count)
     const out = new Uint8Array(head.length + size - count.length)
