@@ -1,6 +1,6 @@
 /** Where a page's code was seen: counts for each 64-byte line, and which region has the code of an offset. */
 
-const LINE_SHIFT = 6
+const LINE_SHIFT = 7
 
 export class PageSamples<Region> {
   readonly #counts = new Map<number, number>()
