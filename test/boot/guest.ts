@@ -35,10 +35,14 @@ export interface Result {
 /** Separates the commands' outputs; never part of one. */
 const MARK = '=====8<====='
 
-/** Runs `commands` in one guest that is booted with `args`; stdout and stderr of each together. */
+/**
+ * Runs `commands` in one guest that is booted with `args`; stdout and stderr of each together. `onStderr` gets what
+ * paravirt itself has to say.
+ */
 export async function inGuest<Name extends string>(
   args: readonly string[],
   commands: Readonly<Record<Name, string>>,
+  onStderr?: (text: string) => void,
 ): Promise<Readonly<Record<Name, Result>>> {
   const names = Object.keys(commands) as Name[]
   const script = names.map((name) => `( ${commands[name]}\n) 2>&1; echo "${MARK} $?"`).join('\n')
@@ -46,6 +50,7 @@ export async function inGuest<Name extends string>(
   const pieces = stdout.split(new RegExp(`${MARK} (\\d+)\n`))
   if (code !== 0 || pieces.length !== 2 * names.length + 1)
     throw new Error(`the guest ended early (${code}): ${stderr}\n${stdout.slice(-2000)}`)
+  onStderr?.(stderr)
   const results = names.map((name, i) => [name, { output: pieces[2 * i]!, code: Number(pieces[2 * i + 1]) }])
   return Object.fromEntries(results) as Record<Name, Result>
 }

@@ -41,7 +41,7 @@ export class Backdoor {
       command,
       'call',
       () => command.inputs.map((name) => BigInt(before[name])),
-      result === FAILED ? '-1' : BigInt(result),
+      result === FAILED ? '-1' : (command.outcome?.(frame) ?? BigInt(result)),
     )
     return result
   }

@@ -15,5 +15,7 @@ export interface Command extends Declaration {
   readonly inputs: readonly FrameRegister[]
   /** Only the kernel may ask. */
   readonly privileged?: boolean
+  /** What observers are told; EAX by default. */
+  readonly outcome?: (frame: Frame) => bigint | string
   readonly run: (vmware: Vmware, vcpu: number, frame: Frame) => number
 }

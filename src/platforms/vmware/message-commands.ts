@@ -123,6 +123,7 @@ export const messageCommands: readonly Command[] = kinds.map(({ name, summary, a
   ops: ['machine.message'],
   tier: 'call',
   source: 'open-vm-tools lib/message/message.c',
+  outcome: ({ ecx }) => (high(ecx) === Status.FAIL ? 'status_0' : BigInt(high(ecx))),
   run: (vmware, _vcpu, frame) => {
     frame.ecx = withHigh(frame.ecx, run(vmware, frame))
     return frame.eax

@@ -1,0 +1,78 @@
+/** Stock kernels as guests of KVM: each enlightenment is in use, and none that is switched off. */
+import { describe, expect, test } from 'vitest'
+import { enlightened, trouble } from './enlightened.ts'
+
+const CLOUD = 'linux-image-cloud-amd64'
+const kernels = [
+  { kernel: CLOUD, cpus: 1 },
+  { kernel: CLOUD, cpus: 4 },
+  { kernel: 'linux-image-amd64', cpus: 4 },
+  { kernel: 'linux-image-6.12-amd64', cpus: 1 },
+  { kernel: 'linux-image-6.12-amd64', cpus: 4 },
+]
+
+describe.each(kernels)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
+  test('uses what KVM offers', async () => {
+    const { results, count, interrupts } = await enlightened([kernel, '--on', 'kvm', '--cpus', String(cpus)])
+    const messages = results.messages.output
+    expect(messages).not.toMatch(trouble)
+    for (const line of [
+      'Hypervisor detected: KVM',
+      'kvm-clock: Using msrs 4b564d01 and 4b564d00',
+      'Booting paravirtualized kernel on KVM',
+      'Switched to clocksource kvm-clock',
+      ...(cpus > 1
+        ? ['KVM setup pv remote TLB flush', 'setup PV sched yield', 'PV spinlocks enabled', 'setup PV IPIs']
+        : ['PV spinlocks disabled, single CPU']),
+    ])
+      expect(messages).toContain(line)
+    // Nothing had to be calibrated, and the TSC is not marked as good as the clock pages.
+    expect(messages).not.toMatch(/calibrat.*PIT|Refined TSC/)
+    expect(results.clock.output).toBe('kvm-clock\n')
+    expect(results.online.output).toBe(`${cpus}\n`)
+    expect(Math.abs(Number(results.date.output) - Date.now() / 1000)).toBeLessThan(60)
+    expect(results.work.output).toBe('done\n')
+    // A page-ready interrupt that wakes all, as each vCPU enables them.
+    expect(interrupts('HYP')).toEqual(Array.from({ length: cpus }, () => 1))
+    // Time was stolen: another vCPU's turn, or the host's.
+    expect(Number(results.stat.output.split(/\s+/)[8])).toBeGreaterThan(0)
+    for (const perCpu of ['SYSTEM_TIME_NEW', 'STEAL_TIME', 'PV_EOI_EN', 'ASYNC_PF_EN', 'ASYNC_PF_INT', 'ASYNC_PF_ACK'])
+      expect([perCpu, count(`MSR_KVM_${perCpu}`)]).toEqual([perCpu, cpus])
+    expect(count('MSR_KVM_WALL_CLOCK_NEW')).toBeGreaterThan(0)
+    expect(count('KVM_PV_EOI_ENABLED')).toBeGreaterThan(100)
+    if (cpus > 1)
+      for (const request of ['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_VCPU_FLUSH_TLB'])
+        expect([request, count(request)]).not.toEqual([request, 0])
+  })
+})
+
+describe('features that are switched off', () => {
+  test('are not used', async () => {
+    const off = ['kvmclock', 'async-pf', 'async-pf-int', 'steal-time', 'pv-eoi', 'pv-unhalt', 'pv-tlb-flush']
+    const features = [...off, 'pv-send-ipi', 'pv-sched-yield', 'stable-clock'].map((name) => `no-${name}`).join(',')
+    const { results, count, interrupts } = await enlightened([
+      ...[CLOUD, '--on', 'kvm', '--cpus', '4', '--features', features],
+    ])
+    const messages = results.messages.output
+    expect(messages).toContain('Hypervisor detected: KVM')
+    expect(messages).toContain('kvm-clock: Using msrs 12 and 11')
+    expect(messages).toContain('PV spinlocks disabled, no host support')
+    expect(messages).not.toMatch(/remote TLB flush|PV IPIs|sched yield/)
+    expect(results.clock.output).toBe('kvm-clock\n')
+    expect(results.work.output).toBe('done\n')
+    expect(interrupts('HYP')).toEqual([])
+    expect(results.stat.output.split(/\s+/)[8]).toBe('0')
+    expect([count('MSR_KVM_SYSTEM_TIME'), count('MSR_KVM_WALL_CLOCK')]).toEqual([4, 1])
+    for (const request of [
+      ...['SYSTEM_TIME_NEW', 'STEAL_TIME', 'PV_EOI_EN', 'ASYNC_PF_EN', 'ASYNC_PF_INT'].map((name) => `MSR_KVM_${name}`),
+      ...['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_HC_KICK_CPU', 'KVM_VCPU_FLUSH_TLB', 'KVM_PV_EOI_ENABLED'],
+    ])
+      expect([request, count(request)]).toEqual([request, 0])
+  })
+
+  test('an invariant TSC is a better clock', async () => {
+    const { results } = await enlightened([CLOUD, '--on', 'kvm', '--features', 'invtsc'])
+    expect(results.messages.output).toContain('Switched to clocksource tsc')
+    expect(results.clock.output).toBe('tsc\n')
+  })
+})
