@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { cacheFolder } from '../../src/cache.ts'
 
 const folder = join(import.meta.dirname, '../../guests')
@@ -19,7 +19,7 @@ const flags = (
   '-Wl,-z,noexecstack -Wl,--no-warn-rwx-segments'
 ).split(' ')
 
-/** Path of the built kernel: an ELF file with a PVH entry. */
+/** Path of the built kernel: an ELF file with a PVH entry. `name` may lie in a folder of guests/. */
 export function buildGuest(name: string): string {
   const bits = name.endsWith('32') ? '32' : '64'
   const sources = [join(folder, `${name}.c`), join(lib, `start${bits}.S`), join(lib, 'guest.c')]
@@ -36,7 +36,7 @@ export function buildGuest(name: string): string {
   ]
   const hash = createHash('sha256').update(options.join(' '))
   for (const path of [...sources, join(lib, 'guest.h'), join(lib, 'guest.ld')]) hash.update(readFileSync(path))
-  const path = join(cacheFolder(), `guest-${name}-${hash.digest('hex').slice(0, 16)}`)
+  const path = join(cacheFolder(), `guest-${basename(name)}-${hash.digest('hex').slice(0, 16)}`)
   if (existsSync(path)) return path
   const temporary = `${path}.${process.pid}`
   const { status, stderr, error } = spawnSync('gcc', [...options, '-o', temporary, ...sources], { encoding: 'utf8' })

@@ -22,7 +22,7 @@ export interface Outcome {
 
 export async function runHere(
   kernel: Kernel,
-  options: Pick<MachineOptions, 'observe' | 'translate'> = {},
+  options: Partial<Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus'>> = {},
 ): Promise<Outcome> {
   let text = ''
   const machine = await Machine.create({
