@@ -12,6 +12,8 @@ export interface Decoded {
   ends: boolean
   /** A return from a call. */
   returns: boolean
+  /** STI. */
+  enablesInterrupts: boolean
   /** Pushes the address of the next instruction and branches. */
   calls: boolean
 }

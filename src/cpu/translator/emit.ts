@@ -142,7 +142,8 @@ export class RegionEmitter extends RegionExits {
       this.instruction = i
       this.unspent = count - n
       this.temporaries.reset()
-      this.#one(i)
+      if (i.decoded.enablesInterrupts && n + 1 < count) this.enableInterrupts(i)
+      else this.#one(i)
     })
     this.#leave(b)
   }

@@ -17,6 +17,7 @@ export const RECORD_EXIT = 1
 export const JUMP_EXIT = 2
 /** What a region returns that came to the place its caller expects; no record has this address. */
 const RETURNED = 1
+const FLAG_IF = 0x200
 /** Frames of regions above the interpreter's. */
 const MAX_DEPTH = 64
 
@@ -205,6 +206,24 @@ export abstract class RegionExits extends RegionMemory {
     this.c.get(P)
     this.linearOf(pageOf(place) * 4096)
     this.c.mem('i64.store', S.PAGE_LINEAR)
+  }
+
+  /**
+   * STI. While no interrupt waits it may do without the shadow, and so without leaving, if the next instruction follows
+   * at once: what is pending can only change when the slice ends or the host is asked.
+   */
+  protected enableInterrupts(i: Instruction): void {
+    const c = this.c
+    const { changed } = this
+    this.canonical()
+    for (const field of [S.CPL, S.IRQ_PENDING, S.NMI_PENDING]) c.get(P).mem('i32.load', field)
+    c.op('i32.or').op('i32.or').op('i32.eqz').hint(true)
+    this.open('if')
+    c.get(P).get(P).mem('i32.load', S.SYSFLAGS).i32(FLAG_IF).op('i32.or').mem('i32.store', S.SYSFLAGS)
+    c.else()
+    this.byFunction(i)
+    this.close()
+    this.changed = changed
   }
 
   /** The interpreter's function does an instruction; go on if that comes to the next one. */

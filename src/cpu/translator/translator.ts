@@ -365,6 +365,7 @@ export class Translator {
         translatable: canTranslate(effects, form, mode),
         ends: endsStream(recorded),
         returns: row.name === 'ret' || row.name === 'ret_n',
+        enablesInterrupts: row.name === 'sti',
         calls: effects.some((e) => e.kind === 'nextRip'),
       }
       this.#decoded[handler] = known

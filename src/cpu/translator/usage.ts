@@ -59,7 +59,7 @@ export function changedAt(r: Records, blocks: readonly Block[]): Map<Block, numb
     let written = 0
     for (const i of b.instructions) {
       if (i.decoded.translatable) written |= usageOf(r, i).written
-      else {
+      else if (!i.decoded.enablesInterrupts) {
         synced = true
         written = 0
       }
