@@ -97,6 +97,8 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+export const verdict = (text: string, met: boolean): void => console.log(`${text}: ${met ? 'met' : 'missed'}`)
+
 /** Columns aligned, the first to the left. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))

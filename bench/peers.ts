@@ -1,5 +1,6 @@
 /** How each peer is started. All write the guest's console to stdout. */
 import { join } from 'node:path'
+import { cacheFolder } from '../src/cache.ts'
 import type { Guest } from './guest.ts'
 
 export interface Peer {
@@ -8,14 +9,14 @@ export interface Peer {
   readonly args: readonly string[]
 }
 
-export function paravirt(guest: Guest): Peer {
-  const args = [guest.kernel, guest.initrd, guest.memory, guest.append]
-  return {
-    name: 'paravirt',
-    command: process.execPath,
-    args: [join(import.meta.dirname, 'peers/paravirt.ts'), ...args],
-  }
+/** On this Node, which keeps compiled code between runs as for the command (bin/paravirt.cjs). */
+function onNode(name: string, file: string, args: readonly string[]): Peer {
+  const cache = `NODE_COMPILE_CACHE=${join(cacheFolder(), 'compiled')}`
+  return { name, command: 'env', args: [cache, process.execPath, join(import.meta.dirname, 'peers', file), ...args] }
 }
+
+export const paravirt = ({ kernel, initrd, memory, append }: Guest): Peer =>
+  onNode('paravirt', 'paravirt.ts', [kernel, initrd, memory, append])
 
 /** QEMU without hardware virtualization. */
 export function tcg(guest: Guest): Peer {
@@ -25,11 +26,9 @@ export function tcg(guest: Guest): Peer {
   return { name: 'tcg', command: 'qemu-system-x86_64', args: [...machine, ...devices, ...boot] }
 }
 
-/** The npm package v86, on the same Node. It runs the kernel's own decompressor. */
-export function v86(guest: Guest): Peer {
-  const args = [guest.image, guest.initrd, guest.memory, guest.append]
-  return { name: 'v86', command: process.execPath, args: [join(import.meta.dirname, 'peers/v86.ts'), ...args] }
-}
+/** The npm package v86. It runs the kernel's own decompressor. */
+export const v86 = ({ image, initrd, memory, append }: Guest): Peer =>
+  onNode('v86', 'v86.ts', [image, initrd, memory, append])
 
 /** The program on this machine's own processor. */
 export function native(program: string, busybox: string, work: readonly string[]): Peer {

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import type { Bits } from './guest.ts'
 import { busybox, prepareGuest, programs } from './guest.ts'
 import type { Line, Sample } from './measure.ts'
-import { measureUntil, median, table } from './measure.ts'
+import { measureUntil, median, table, verdict } from './measure.ts'
 import type { Peer } from './peers.ts'
 import { native, paravirt, tcg, v86 } from './peers.ts'
 import type { Figure, Work } from './work.ts'
@@ -91,19 +91,19 @@ function report(bits: Bits, outcomes: readonly Outcome[]): void {
   if (columns.length === 0) return
   const sets = [...columns[0]![1].keys()]
   const goal = (set: string) => (bits === 64 ? goals[set] : set === 'all' ? V86_GOAL : undefined)
-  const verdict = (set: string) => {
+  const judged = (set: string) => {
     const least = goal(set)
     if (!rival || least === undefined) return ['', '']
     return [String(least), columns.at(-2)![1].get(set)! >= least ? 'met' : 'missed']
   }
   console.log(`\ngeometric means (${rival?.peer.name ?? 'peer'}/ours: how many times as fast we are)`)
-  const lines = sets.map((set) => [set, ...columns.map(([, mean]) => mean.get(set)!.toFixed(2)), ...verdict(set)])
+  const lines = sets.map((set) => [set, ...columns.map(([, mean]) => mean.get(set)!.toFixed(2)), ...judged(set)])
   console.log(table([['set', ...columns.map(([head]) => head), 'goal', ''], ...lines]))
 
   if (bits === 64 && rival) {
     const slow = all.filter(([, { set }]) => set === 'integer')
     const worst = slow.map(([name]) => [name, ratio(rival, ours, name, 'wall')] as const).sort((a, b) => a[1] - b[1])[0]
-    if (worst) say(`slowest integer program: ${worst[0]}, ${worst[1].toFixed(2)}`, worst[1] >= LEAST_INTEGER)
+    if (worst) verdict(`slowest integer program: ${worst[0]}, ${worst[1].toFixed(2)}`, worst[1] >= LEAST_INTEGER)
   }
 }
 
@@ -112,8 +112,6 @@ function bannerToInit(lines: readonly Line[]): number {
   const at = (text: string) => lines.find((line) => line.text.includes(text))?.at ?? NaN
   return at('paravirt: user space') - at('Linux version')
 }
-
-const say = (text: string, met: boolean) => console.log(`${text}: ${met ? 'met' : 'missed'}`)
 
 /** v86 has no way to leave the kernel's decompressor out, so the time begins with the kernel's own first line. */
 async function boots(): Promise<void> {
@@ -125,12 +123,12 @@ async function boots(): Promise<void> {
       times[i]!.push(bannerToInit((await measureUntil('paravirt: user space', command, args)).lines))
   const [ours, theirs] = times.map(median) as [number, number]
   const text = `banner to user space: paravirt ${ours.toFixed(2)} s, v86 ${theirs.toFixed(2)} s, ratio ${(theirs / ours).toFixed(2)}`
-  say(text, theirs / ours >= V86_GOAL)
+  verdict(text, theirs / ours >= V86_GOAL)
 }
 
 function costs({ samples }: Outcome): void {
   const peak = Math.max(...samples.map((sample) => sample.peak))
-  say(`peak memory: ${peak.toFixed(0)} MiB`, peak <= PEAK_GOAL)
+  verdict(`peak memory: ${peak.toFixed(0)} MiB`, peak <= PEAK_GOAL)
   for (const { errors } of samples) console.log(`translator: ${errors.trim()}`)
 }
 
