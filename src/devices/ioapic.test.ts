@@ -34,6 +34,20 @@ test('identification and power-up values', () => {
   expect(read(2)).toBe(0x0f000000)
 })
 
+test('destinations of 15 bits, where there are such', () => {
+  write(0x13, 0xffffffff)
+  expect(read(0x13)).toBe(0xff000000)
+  const send = (_mode: number, _vector: number, _level: boolean, _logical: boolean, destination: number) =>
+    sent.push(String(destination))
+  io = new IoApic({ send, extendedIds: true, beforeWrite: () => {}, afterWrite: () => {} })
+  write(0x13, 0xffffffff)
+  expect(read(0x13)).toBe(0xfffe0000)
+  write(0x13, 0x03020000)
+  write(0x12, 0x30)
+  io.setPin(1, true)
+  expect(sent).toEqual([String(0x103)])
+})
+
 test('an edge is sent once, when it rises, and lost on a masked pin', () => {
   io.setPin(2, true)
   write(0x14, 0x0930)

@@ -19,6 +19,8 @@ const LOWEST = 1
 export interface IoApicOptions {
   /** Interrupt message to the local APICs. */
   readonly send: (mode: number, vector: number, level: boolean, logical: boolean, destination: number) => void
+  /** Destinations have 15 bits: the upper 7 are bits 49 to 55 of an entry (KVM_FEATURE_MSI_EXT_DEST_ID). */
+  readonly extendedIds?: boolean | undefined
   /** Called before a write can change which pins are masked. */
   readonly beforeWrite: () => void
   /** Called after it. */
@@ -69,7 +71,12 @@ export class IoApic implements MmioDevice {
       if (low & REMOTE_IRR) return
       this.#low[pin] = low | REMOTE_IRR
     }
-    this.#options.send(mode, low & 0xff, level, (low & 0x800) !== 0, this.#high[pin] >>> 24)
+    this.#options.send(mode, low & 0xff, level, (low & 0x800) !== 0, this.#destination(pin))
+  }
+
+  #destination(pin: number): number {
+    const high = this.#high[pin]
+    return (high >>> 24) | (((high >>> 17) & 0x7f) << 8)
   }
 
   read(offset: number, size: number): number {
@@ -104,7 +111,7 @@ export class IoApic implements MmioDevice {
     const pin = (select - 0x10) >> 1
     if (pin < 0 || pin >= IOAPIC_PINS) return
     if (select & 1) {
-      this.#high[pin] = value & 0xff000000
+      this.#high[pin] = value & (this.#options.extendedIds ? 0xfffe0000 : 0xff000000)
       return
     }
     let low = (value & WRITABLE) | (this.#low[pin] & REMOTE_IRR)

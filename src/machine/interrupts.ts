@@ -23,6 +23,8 @@ export interface InterruptsOptions {
   /** One for each vCPU; its index is the APIC id. */
   readonly cpus: readonly ApicCpu[]
   readonly features: ApicFeatures
+  /** See `IoApicOptions`. */
+  readonly extendedIds?: boolean | undefined
 }
 
 /** A device that raises IRQ 0 only while somebody looks. */
@@ -51,6 +53,7 @@ export class Interrupts implements ApicBus {
     this.ioapic = new IoApic({
       send: (mode, vector, level, logical, destination) =>
         this.#route(mode, vector, level, logical, destination, false, undefined),
+      extendedIds: options.extendedIds,
       beforeWrite: beforeAccess,
       afterWrite,
     })

@@ -162,6 +162,7 @@ export class Machine {
       cpus: state.vcpus.apicCpus(),
       physicalBits: MAXPHYADDR,
       x2apic: true,
+      extendedIds: platform.extendedIds,
       epoch,
       serial: outputs.map((output) => (byte) => output.push(byte)),
       onReset: () => state.stop({ kind: 'reset' }),

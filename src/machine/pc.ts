@@ -30,6 +30,8 @@ export interface PcOptions {
   readonly physicalBits: number
   /** CPUID has x2APIC. */
   readonly x2apic: boolean
+  /** The I/O APIC's destinations have more than 8 bits. */
+  readonly extendedIds?: boolean | undefined
   /** Where the bytes of COM1 and of as many further ports as there are go; at most four. */
   readonly serial: readonly ((byte: number) => void)[]
   /** Unix time at power-on, in milliseconds, for the real-time clock. */
@@ -46,10 +48,10 @@ export interface PcOptions {
 export type Pc = ReturnType<typeof createPc>
 
 export function createPc(options: PcOptions) {
-  const { clock, cpus, physicalBits, x2apic, onReset } = options
+  const { clock, cpus, physicalBits, x2apic, extendedIds, onReset } = options
   const ports = new Ports()
   const mmio = new Mmio()
-  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features: { physicalBits, x2apic } })
+  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features: { physicalBits, x2apic }, extendedIds })
 
   const pit = new Pit(clock, (level) => interrupts.setIsaIrq(0, level))
   interrupts.attachTimer(pit)

@@ -45,6 +45,8 @@ export interface Platform {
   hypercall(vcpu: number, instruction: HypercallInstruction): boolean
   /** Ports of the platform's own, which code of any privilege may use while EAX is `key`. */
   readonly openPorts?: { readonly first: number; readonly count: number; readonly key: number }
+  /** Destinations of the I/O APIC's interrupts have 15 bits. */
+  readonly extendedIds?: boolean
   /** Undefined: not a port of the platform's. */
   portIn?(vcpu: number, port: number, size: number): number | undefined
   /** False: not a port of the platform's. */

@@ -70,9 +70,12 @@ describe('features that are switched off', () => {
       expect([request, count(request)]).toEqual([request, 0])
   })
 
-  test('an invariant TSC is a better clock', async () => {
-    const { results } = await enlightened([CLOUD, '--on', 'kvm', '--features', 'invtsc'])
+  test('an invariant TSC is a better clock; vCPUs that always run spin, and poll before they halt', async () => {
+    const args = ['--on', 'kvm', '--cpus', '2', '--features', 'invtsc,realtime']
+    const { results, count } = await enlightened([CLOUD, ...args, '--append', 'cpuidle_haltpoll.force=1'])
     expect(results.messages.output).toContain('Switched to clocksource tsc')
     expect(results.clock.output).toBe('tsc\n')
+    expect(results.messages.output).toContain('PV spinlocks disabled with KVM_HINTS_REALTIME hints')
+    expect(count('MSR_KVM_POLL_CONTROL')).toBe(2)
   })
 })

@@ -21,6 +21,7 @@ export const features = {
   'poll-control': { bit: 12, default: true, summary: 'the guest may poll before it halts' },
   'pv-sched-yield': { bit: 13, default: true, summary: 'give a turn away to another vCPU' },
   'async-pf-int': { bit: 14, default: true, summary: 'pages that are ready are told by an interrupt' },
+  'msi-ext-dest-id': { bit: 15, default: true, summary: 'destinations of device interrupts have 15 bits' },
   'migration-control': { bit: 17, default: false, summary: 'the guest says whether it may be moved' },
   'stable-clock': { bit: 24, default: true, summary: 'clock pages agree between vCPUs' },
   realtime: { hint: 0, default: false, summary: 'hint: vCPUs always run, so locks may spin' },

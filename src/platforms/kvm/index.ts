@@ -18,11 +18,13 @@ const errorNames = new Map(Object.entries(KvmError).map(([name, number]) => [num
 
 export class KvmPlatform implements Platform {
   readonly kvm: Kvm
+  readonly extendedIds: boolean
   readonly #dispatch: Dispatch<Kvm>
   readonly #observer: Observer
 
   constructor(options: PlatformOptions) {
     this.kvm = new Kvm(options)
+    this.extendedIds = this.kvm.has('msi-ext-dest-id')
     this.#observer = options.observer
     this.#dispatch = new Dispatch({ ...options, abi: this.kvm, msrs, leaves, beneath: new NativePlatform(options) })
   }

@@ -44,17 +44,17 @@ describe('CPUID', () => {
   it('has the signature, the features and the hypervisor bit', () => {
     const { platform } = setUp()
     expect(platform.cpuid(0, 0x40000000, 0, own)).toEqual([0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d])
-    expect(platform.cpuid(0, 0x40000001, 0, own)).toEqual([0x01007afb, 0, 0, 0])
+    expect(platform.cpuid(0, 0x40000001, 0, own)).toEqual([0x0100fafb, 0, 0, 0])
     expect(platform.cpuid(0, 1, 0, own)[2] >>> 0).toBe(0x80000003)
     expect(platform.cpuid(0, 0x40000002, 0, own)).toEqual(own)
   })
 
   it('shows features one by one', () => {
     const bits = (...features: string[]) => setUp({ features }).platform.cpuid(0, 0x40000001, 0, own)
-    expect(bits('no-kvmclock')[0]).toBe(0x01007af3)
-    expect(bits('no-stable-clock')[0]).toBe(0x7afb)
-    expect(bits('migration-control')[0]).toBe(0x01027afb)
-    expect(bits('realtime')).toEqual([0x01007afb, 0, 0, 1])
+    expect(bits('no-kvmclock')[0]).toBe(0x0100faf3)
+    expect(bits('no-stable-clock')[0]).toBe(0xfafb)
+    expect(bits('migration-control')[0]).toBe(0x0102fafb)
+    expect(bits('realtime')).toEqual([0x0100fafb, 0, 0, 1])
     expect(() => bits('nonsense')).toThrow(/no feature 'nonsense'/)
   })
 
