@@ -6,6 +6,7 @@
  * the whole instruction runs again as a function. Both see `p` (state block) and `r` (record) as locals.
  */
 import type { Address, Access, Effect, Slot, Value } from '../isa/ir.ts'
+import { emitFloats, makeLimit, type FloatsHost } from '../isa/floats.ts'
 import { fieldOffset, type Mode } from '../isa/semantics.ts'
 import type { Form } from '../isa/variants.ts'
 import { R, S } from '../layout.ts'
@@ -73,6 +74,12 @@ export class HandlerEmitter extends EffectEmitter {
     return this.#h.procedure(name)
   }
 
+  readonly #floats: FloatsHost = {
+    use: (v) => this.use(v),
+    limit: (shape) => makeLimit(this.c, shape, () => this.c.get(P).mem('i32.load', S.MXCSR)),
+    vector: (value) => this.vector(value),
+  }
+
   protected noteRecord(): void {
     if (this.#shape.inline) this.c.get(P).get(this.#r).mem('i32.store', S.RECORD)
   }
@@ -128,6 +135,16 @@ export class HandlerEmitter extends EffectEmitter {
           c.get(P).call(this.#h.condition[e.code >> 1] as number)
         if (e.code & 1) c.op('i32.eqz')
         this.assign(e.result)
+        return
+      case 'floats':
+        emitFloats(
+          c,
+          this.#floats,
+          e,
+          e.operands.map((o) => o.value),
+        )
+        return this.assign(e.result)
+      case 'tame':
         return
       case 'steady':
         return this.emit(e.effects)

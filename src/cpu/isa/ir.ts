@@ -39,6 +39,9 @@ export interface Address {
   stack: boolean
 }
 
+/** A lane that is tame, or is if another register's lane of the same width was. */
+export type Tame = true | { slot: Slot; lane: number }
+
 export type Effect =
   | { kind: 'let'; result: Value }
   | { kind: 'get'; slot: Slot; access: Access; result: Value }
@@ -50,7 +53,25 @@ export type Effect =
   | { kind: 'probe'; address: Address; bytes: number; result: Value } // write probe before a read-modify-write
   | { kind: 'loadProbed'; address: Address; bytes: 1 | 2 | 4 | 8 | 16; probe: Value; result: Value }
   | { kind: 'store'; address: Address; bytes: 1 | 2 | 4 | 8 | 16; value: Value; probe?: Value }
-  | { kind: 'flags'; flags: number; bytes: number; b: Value | undefined; res: Value }
+  | {
+      kind: 'flags'
+      flags: number
+      bytes: number
+      b: Value | undefined
+      res: Value
+      /** They are those of a comparison of these floating-point numbers, which are no NaNs. */
+      compared?: readonly [Value, Value]
+    }
+  | {
+      // whether floating-point operands and a result are such that nobody sees exceptions: see floats.ts
+      kind: 'floats'
+      bits: 32 | 64
+      packed: boolean
+      operands: readonly { value: Value; slot?: Slot }[]
+      outcome: Value | undefined
+      result: Value
+    }
+  | { kind: 'tame'; slot: Slot; bits: 32 | 64; lanes: readonly Tame[] } // lanes of a register, from the lowest, are tame: see floats.ts
   | { kind: 'condition'; code: number; result: Value } // Jcc condition 0..15 from the lazy flags
   | {
       kind: 'if'

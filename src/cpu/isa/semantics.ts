@@ -7,7 +7,7 @@
  */
 import { FlagsKind, NO_SEGMENT, R, S } from '../layout.ts'
 import { opcode, type Ty } from '../wasm/opcodes.ts'
-import { Value, type Access, type Address, type Effect, type Slot } from './ir.ts'
+import { Value, type Access, type Address, type Effect, type Slot, type Tame } from './ir.ts'
 import { procedures } from './procedures.ts'
 
 export type Mode = '64' | '32' | 'seg'
@@ -505,11 +505,45 @@ export class Semantics {
     return this.call('getFlags', []) as Value
   }
 
-  /** Replace the six arithmetic flags. */
-  setFlags(bits: Value): void {
+  /** Replace the six arithmetic flags. `compared`: they are those of COMISD and kin with these numbers, not NaNs. */
+  setFlags(bits: Value, compared?: readonly [Value, Value]): void {
     const res = this.toI64(this.and(bits, 0x8d5))
     res.uses++
-    this.effects.push({ kind: 'flags', flags: FlagsKind.EXPLICIT, bytes: 8, b: undefined, res })
+    for (const v of compared ?? []) v.uses++
+    const effect = { kind: 'flags', flags: FlagsKind.EXPLICIT, bytes: 8, b: undefined, res } as const
+    this.effects.push(compared ? { ...effect, compared } : effect)
+  }
+
+  // ---- floating point -----------------------------------------------------------------------------------------
+
+  /**
+   * Whether nobody sees exceptions of an operation (i32): its operands, by number in the row or as values, are tame and
+   * its result, if there is one, is ordinary (see floats.ts).
+   */
+  floats(bits: 32 | 64, packed: boolean, operands: readonly (readonly [Value, number?])[], outcome?: Value): Value {
+    const result = new Value('i32', { kind: 'effect' })
+    for (const [value] of operands) value.uses += 2
+    if (outcome) outcome.uses++
+    this.effects.push({
+      kind: 'floats',
+      bits,
+      packed,
+      operands: operands.map(([value, i]) =>
+        i === undefined || this.isMem(i) ? { value } : { value, slot: this.vectorSlot(i) },
+      ),
+      outcome,
+      result,
+    })
+    return result
+  }
+
+  /** Lanes of vector register operand `i` are tame, if it is one. */
+  tame(i: number, bits: 32 | 64, ...lanes: Tame[]): void {
+    if (!this.isMem(i)) this.effects.push({ kind: 'tame', slot: this.vectorSlot(i), bits, lanes })
+  }
+  /** The scalar or all lanes. */
+  tameAll(i: number, bits: 32 | 64, packed: boolean): void {
+    this.tame(i, bits, ...(Array(packed ? 128 / bits : 1).fill(true) as true[]))
   }
 
   /** Jcc condition 0..15 (SDM Vol. 2 appendix B, table B-10) as i32 0 or 1. */

@@ -5,7 +5,7 @@
 import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
-import { addressOf, bitsOf, checked, inexactSeen, Lanes, scalarResult, type Bits } from './sse-lanes.ts'
+import { addressOf, bitsOf, checked, Lanes, scalarResult, type Bits } from './sse-lanes.ts'
 import { aligned, bytes, shuffle, simd, units } from './vector.ts'
 
 const hex = (opcode: number) => opcode.toString(16).toUpperCase()
@@ -46,14 +46,15 @@ function compute(l: Lanes, name: Arithmetic, a: Value, b: Value): Value {
 function ifQuiet<T extends Value | void>(
   l: Lanes,
   opcode: number,
-  [a, b, r]: readonly [Value, Value, Value],
+  operands: readonly (readonly [Value, number?])[],
+  r: Value,
   branch: (condition: Value, then: () => T, otherwise: () => T, likely?: boolean) => T,
   fast: () => T,
   slow: () => T,
 ): T {
   const { s } = l
-  const seen = inexactSeen(s)
-  const ordinary = opcode === SQRT ? l.ordinaryRoot(b, seen) : l.ordinary(a, b, r, seen)
+  const ordinary = s.floats(l.bits, l.packed, operands, r)
+  const [[a], [b]] = [operands[0] as readonly [Value], operands.at(-1) as readonly [Value]]
   const quiet = () =>
     s.compute(`sseQuiet${l.bits}`, s.k32(opcode), s.k32(l.packed ? 4 : 1), ...[a, b, r].map((x) => l.spread(x)))
   return branch(ordinary, fast, () => branch(quiet(), fast, slow), true)
@@ -65,25 +66,35 @@ const arithmetic = (name: Arithmetic, opcode: number, bits: Bits, packed: boolea
   const b = l.read(1)
   const a = name === 'sqrt' ? b : l.read(0)
   const r = compute(l, name, a, b)
+  const operands: readonly (readonly [Value, number])[] =
+    name === 'sqrt'
+      ? [[b, 1]]
+      : [
+          [a, 0],
+          [b, 1],
+        ]
   const slowScalar = () => s.compute(`sseArith${bits}`, s.k32(opcode), bitsOf(s, a), bitsOf(s, b))
   if (name === 'min' || name === 'max') {
-    const ok = l.plainBoth(a, b)
+    const ok = s.floats(bits, packed, operands)
     if (packed) packedResult(l, opcode, r, b, (fast, slow) => s.if(ok, fast, slow, true))
     else s.write(0, scalarResult(s, ok, r, slowScalar))
   } else if (packed)
-    packedResult(l, opcode, r, b, (fast, slow) => ifQuiet<void>(l, opcode, [a, b, r], s.if.bind(s), fast, slow))
+    packedResult(l, opcode, r, b, (fast, slow) => ifQuiet<void>(l, opcode, operands, r, s.if.bind(s), fast, slow))
   else
     s.write(
       0,
       ifQuiet<Value>(
         l,
         opcode,
-        [a, b, r],
+        operands,
+        r,
         s.choose.bind(s),
         () => r,
         () => checked(s, r.ty, slowScalar),
       ),
     )
+  s.tameAll(1, bits, packed)
+  s.tameAll(0, bits, packed)
 }
 
 /** Writes `r` or calls the procedure of an opcode, as `decide` says. */
@@ -149,7 +160,7 @@ const pairwise = (opcode: number, bits: Bits, subtract: boolean) => (s: Semantic
   }
   const r = l.op(subtract ? 'sub' : 'add', x, y)
   packedResult(l, opcode, r, b, (fast, slow) =>
-    ifQuiet<void>(l, subtract ? SUB : ADD, [x, y, r], s.if.bind(s), fast, slow),
+    ifQuiet<void>(l, subtract ? SUB : ADD, [[x], [y]], r, s.if.bind(s), fast, slow),
   )
 }
 for (const [name, opcode] of [
@@ -208,7 +219,10 @@ for (const [suffix, prefix, bits, packed] of formats)
     const b = l.read(1)
     const a = l.read(0)
     const predicate = s.and(s.read(2), 7)
-    const ok = l.plainBoth(a, b)
+    const ok = s.floats(bits, packed, [
+      [a, 0],
+      [b, 1],
+    ])
     const fast = predicated(l, a, b, predicate)
     if (packed)
       s.if(
@@ -244,9 +258,14 @@ for (const [name, opcode, quiet] of [
       const b = l.read(1)
       const a = l.read(0)
       const fast = s.or(s.shl(l.op('eq', a, b), ZF), l.op('lt', a, b))
+      const ok = s.floats(bits, false, [
+        [a, 0],
+        [b, 1],
+      ])
       s.setFlags(
-        scalarResult(s, l.plainBoth(a, b), fast, () =>
-          s.compute(`sseComi${bits}`, bitsOf(s, a), bitsOf(s, b), s.k32(quiet)),
-        ),
+        scalarResult(s, ok, fast, () => s.compute(`sseComi${bits}`, bitsOf(s, a), bitsOf(s, b), s.k32(quiet))),
+        [a, b],
       )
+      s.tameAll(0, bits, false)
+      s.tameAll(1, bits, false)
     })

@@ -24,11 +24,6 @@ export function inexactNearest(s: Semantics): Value {
   return s.eq(s.and(s.state(S.MXCSR), PE | PM | RC), PE | PM)
 }
 
-/** 0 if PE is set and masked and rounding is to nearest, else at least 16. */
-export function inexactSeen(s: Semantics): Value {
-  return s.xor(s.and(s.state(S.MXCSR), PE | PM | RC), PE | PM)
-}
-
 /** Lanes of `bits` bits: operations that are the same for scalars and vectors. A scalar's masks are i32, 0 or 1. */
 export class Lanes {
   readonly s: Semantics
@@ -53,7 +48,9 @@ export class Lanes {
 
   /** Whether a mask holds in all lanes (i32). */
   all(mask: Value): Value {
-    return this.packed ? allTrue(this.s, this.bits, mask) : mask
+    if (!this.packed) return mask
+    const [shape, full] = this.bits === 32 ? ['i32x4', 15] : ['i64x2', 3]
+    return this.s.eq(this.s.op(`${shape}.bitmask`, [mask]), full as number)
   }
 
   k(value: number): Value {
@@ -66,51 +63,6 @@ export class Lanes {
   spread(x: Value): Value {
     return this.packed ? x : this.s.op(this.bits === 32 ? 'f32x4.splat' : 'f64x2.splat', [x])
   }
-  /** Scalars a and b in the lanes of a vector. */
-  #beside(a: Value, b: Value): Value {
-    if (this.bits === 64) return this.s.op('f64x2.replace_lane', [this.spread(a), b], [1])
-    return this.s.op('f32x4.replace_lane', [this.spread(a), b], [1])
-  }
-
-  /** Magnitudes, lane by lane: a constant costs less than what `abs` becomes. */
-  #magnitude(x: Value): Value {
-    const byte = (i: number) => ((i + 1) % (this.bits / 8) === 0 ? 0x7f : 0xff)
-    return this.s.op('v128.and', [x, this.s.kv(Uint8Array.from({ length: 16 }, (_, i) => byte(i)))])
-  }
-  #least(): Value {
-    return this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)
-  }
-  /** Whether a mask holds in all lanes and `seen` is 0. It is 0 or at least 16. */
-  #allUnseen(mask: Value, seen: Value): Value {
-    const [shape, all] = this.bits === 32 ? ['i32x4', 15] : ['i64x2', 3]
-    return this.s.eq(this.s.add(this.s.op(`${shape}.bitmask`, [mask]), seen), all as number)
-  }
-
-  /**
-   * Whether the operands and the result are normal numbers, so that the result is at most inexact (see `normal`), and
-   * `seen` is 0.
-   */
-  ordinary(a: Value, b: Value, r: Value, seen: Value): Value {
-    const v = new Lanes(this.s, this.bits, true)
-    const result = v.#magnitude(this.spread(r))
-    const operands = this.packed ? v.op('pmin', v.#magnitude(a), v.#magnitude(b)) : v.#magnitude(this.#beside(a, b))
-    // What is too large an operand shows in the result, or makes it zero; so does a NaN that `pmin` may lose.
-    const small = v.op('lt', v.#least(), v.op('pmin', operands, result))
-    return v.#allUnseen(v.and(small, v.op('lt', result, v.k(Infinity))), seen)
-  }
-  /** The same for the square root of a, which is normal if a is. */
-  ordinaryRoot(a: Value, seen: Value): Value {
-    const v = new Lanes(this.s, this.bits, true)
-    const x = this.spread(a)
-    return v.#allUnseen(v.and(v.op('ge', x, v.#least()), v.op('lt', x, v.k(Infinity))), seen)
-  }
-  /** Whether neither operand can raise IE or DE. */
-  plainBoth(a: Value, b: Value): Value {
-    if (this.packed) return this.all(this.and(this.plain(a), this.plain(b)))
-    const v = new Lanes(this.s, this.bits, true)
-    return v.all(v.plain(this.#beside(a, b)))
-  }
-
   /** A NaN or denormal operand may raise IE or DE: neither of them. */
   plain(x: Value): Value {
     return this.or(this.op('ge', this.op('abs', x), this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)), this.isZero(x))
@@ -118,27 +70,11 @@ export class Lanes {
   isZero(x: Value): Value {
     return this.op('eq', x, this.k(0))
   }
-  /**
-   * Neither zero nor tiny nor infinite nor NaN: at most inexact. The least normal number may come from a tiny result,
-   * which raises UE, rounded up.
-   */
-  normal(x: Value): Value {
-    const m = this.op('abs', x)
-    return this.and(
-      this.op('gt', m, this.k(this.bits === 32 ? 2 ** -126 : 2 ** -1022)),
-      this.op('lt', m, this.k(Infinity)),
-    )
-  }
-
   /** Operand `i` as a value: a vector in memory must be aligned. */
   read(i: number): Value {
     if (!this.packed) return this.s.read(i, this.bits === 32 ? 'f32' : 'f64')
     return this.s.isMem(i) ? this.s.load(alignedAddress(this.s), 'v128') : this.s.read(i, 'v128')
   }
-}
-
-function allTrue(s: Semantics, bits: Bits, mask: Value): Value {
-  return bits === 32 ? s.eq(s.op('i32x4.bitmask', [mask]), 15) : s.eq(s.op('i64x2.bitmask', [mask]), 3)
 }
 
 /** A scalar's bits, and back. */

@@ -55,8 +55,9 @@ function exact<T>(op: u32, a: T, b: T, r: T): bool {
 }
 
 function quiet<T>(op: u32, unseen: bool, a: T, b: T, r: T): bool {
-  if (magnitude<T>(r) >= infinity<T>() || isDenormal<T>(a) || isDenormal<T>(b)) return false
-  // A sum that is tiny is exact; a product or quotient may have underflowed, even to the least normal number.
+  // A tiny sum is exact, but whoever asks takes results for operands that are not denormal.
+  if (magnitude<T>(r) >= infinity<T>() || isDenormal<T>(r) || isDenormal<T>(a) || isDenormal<T>(b)) return false
+  // A product or quotient may have underflowed, even to the least normal number.
   if ((op == MUL || op == DIV) && magnitude<T>(r) <= <T>1 << fractionBits<T>()) {
     if (magnitude<T>(r) != 0) return false
     return magnitude<T>(a) == 0 || (op == MUL && magnitude<T>(b) == 0)

@@ -7,6 +7,7 @@
  */
 import type { Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp } from '../isa/emitter.ts'
+import { emitFloats, type FloatsHost } from '../isa/floats.ts'
 import { R, S } from '../layout.ts'
 import { RegionExits } from './exits.ts'
 import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
@@ -33,6 +34,7 @@ export class RegionEmitter extends RegionExits {
     this.#changedAt = changedAt(this.records, blocks)
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
+    this.floats.prepare(blocks)
     this.loadState(this.all.used)
     this.#alone = blocks.every((b) => b.call === undefined && b.instructions.every((i) => i.decoded.translatable))
     this.open('block')
@@ -54,6 +56,12 @@ export class RegionEmitter extends RegionExits {
     if (!this.#alone) return
     const c = this.c
     for (const offset of this.steady) c.get(P).mem('i32.load', offset).hint(false).if().i32(entry.fields).return().end()
+  }
+
+  readonly #floatsHost: FloatsHost = {
+    use: (v) => this.use(v),
+    limit: (shape) => this.floats.limit(shape),
+    vector: (value) => this.vector(value),
   }
 
   #steady(offset: number): void {
@@ -129,6 +137,7 @@ export class RegionEmitter extends RegionExits {
     const c = this.c
     if (b.loop) this.producer = undefined
     if (!this.#alone) this.steady.clear()
+    this.floats.enter(b)
     this.changed = this.#changedAt.get(b) as number
     const count = b.instructions.length
     const { budget } = this.local
@@ -145,12 +154,14 @@ export class RegionEmitter extends RegionExits {
       if (i.decoded.enablesInterrupts && n + 1 < count) this.enableInterrupts(i)
       else this.#one(i)
     })
+    if (b.call === undefined) this.floats.leave(b)
     this.#leave(b)
   }
 
   #one(i: Instruction): void {
     if (i.crosses !== undefined) this.#crossingIsValid(i, i.crosses)
     if (!i.decoded.translatable) return this.byFunction(i)
+    this.floats.beginInstruction()
     this.emit(i.decoded.effects)
     this.changed |= usageOf(this.records, i).written
   }
@@ -234,6 +245,18 @@ export class RegionEmitter extends RegionExits {
       case 'condition':
         this.conditionValue(e.code)
         return this.assign(e.result)
+      case 'floats': {
+        const unknown = e.operands.filter(({ slot }) => !slot || !this.floats.isTame(this.slotOffset(slot), e))
+        emitFloats(
+          c,
+          this.#floatsHost,
+          e,
+          unknown.map(({ value }) => value),
+        )
+        return this.assign(e.result)
+      }
+      case 'tame':
+        return this.floats.tame(e, (slot) => this.slotOffset(slot))
       case 'steady':
         return this.#steady(e.offset)
       case 'if':

@@ -12,6 +12,8 @@ interface Producer {
   bytes: number
   /** The locals with the operands of a comparison. */
   operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
+  /** The locals with floating-point numbers that were compared; the local of the result does not hold the flags yet. */
+  compared?: { ty: 'f32' | 'f64'; a: number; b: number }
 }
 
 export abstract class RegionFlags extends RegionState {
@@ -30,6 +32,7 @@ export abstract class RegionFlags extends RegionState {
       }
       return
     }
+    if (e.compared) return this.#compared(e.compared)
     const operands = subtraction(e)
     const kept =
       operands && (operands[0].ty === 'i32' ? { ty: 'i32', a: l.a32, b: l.b32 } : { ty: 'i64', a: l.a64, b: l.b64 })
@@ -47,12 +50,31 @@ export abstract class RegionFlags extends RegionState {
     this.producer = { kind: e.flags, bytes: e.bytes, operands: kept as Producer['operands'] }
   }
 
+  #compared([a, b]: readonly [Value, Value]): void {
+    const ty = a.ty as 'f32' | 'f64'
+    const locals = (this.#floats[ty] ??= [this.c.local(ty), this.c.local(ty)])
+    this.use(a)
+    this.use(b)
+    this.c.set(locals[1]).set(locals[0])
+    const compared = { ty, a: locals[0], b: locals[1] }
+    this.producer = { kind: FlagsKind.EXPLICIT, bytes: 8, operands: undefined, compared }
+  }
+  readonly #floats: { f32?: readonly [number, number]; f64?: readonly [number, number] } = {}
+
+  /** ZF and CF of a comparison of floating-point numbers. */
+  #comparedFlags({ ty, a, b }: NonNullable<Producer['compared']>): void {
+    const c = this.c
+    c.get(a).get(b).op(`${ty}.eq`).i32(6).op('i32.shl')
+    c.get(a).get(b).op(`${ty}.lt`).op('i32.or').op('i64.extend_i32_u').set(this.local.flagsRes)
+  }
+
   /** Make the local of the kind hold the flags' producer. */
   protected canonical(): void {
     const c = this.c
     const l = this.local
     const f = this.producer
     if (!f) return
+    if (f.compared) this.#comparedFlags(f.compared)
     c.i32((f.kind << 2) | Math.log2(f.bytes)).set(l.flagsKind)
     this.producer = undefined
   }
@@ -85,6 +107,14 @@ export abstract class RegionFlags extends RegionState {
     if (!f) return false
     const zero = (compare: string) => {
       c.get(this.local.flagsRes).i64(0n).op(`i64.${compare}`)
+      return true
+    }
+    if (f.compared) {
+      const { ty, a, b } = f.compared
+      const compare = ({ 2: 'lt', 4: 'eq', 6: 'le' } as Record<number, string>)[code]
+      if (compare) c.get(a).get(b).op(`${ty}.${compare}`)
+      else if (code !== 12 && code !== 14) c.i32(0)
+      else return false
       return true
     }
     if (f.kind === FlagsKind.EXPLICIT) {

@@ -8,6 +8,7 @@ import { NO_SEGMENT, R, S } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
 import { pageOf, type Instruction, type Records } from './blocks.ts'
 import { recordByte } from './usage.ts'
+import { RegionFloats } from './floats.ts'
 import { VectorRegisters } from './vectors.ts'
 
 /** A region's parameters: the state block, the linear address to which its caller expects it to return, its depth. */
@@ -34,6 +35,7 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly is32: boolean
   readonly #registers: (number | undefined)[] = []
   protected readonly vectors: VectorRegisters
+  protected readonly floats: RegionFloats
   /** Words of the state that are known to be zero here (see `steady` effects). */
   protected readonly steady = new Set<number>()
   protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind' | 'mxcsr', number> &
@@ -50,6 +52,7 @@ export abstract class RegionState extends EffectEmitter {
     this.records = records
     this.is32 = is32
     this.vectors = new VectorRegisters(code)
+    this.floats = new RegionFloats(code)
     this.local = {
       budget: code.local('i32'),
       exitRecord: code.local('i32'),
@@ -99,7 +102,9 @@ export abstract class RegionState extends EffectEmitter {
     for (let n = 0; n < 16; n++) if (mask & (1 << n)) load('i64.load', n * 8, this.register(n))
     this.vectors.load(P, mask >>> 16)
     this.steady.clear()
+    this.floats.forget()
     load('i32.load', S.MXCSR, l.mxcsr)
+    this.floats.makeLimits(() => c.get(l.mxcsr))
     load('i32.load', S.TLB_READ, l.tlbRead)
     load('i32.load', S.TLB_WRITE, l.tlbWrite)
     load('i64.load', S.GEN, l.gen)
@@ -139,11 +144,15 @@ export abstract class RegionState extends EffectEmitter {
   protected setSlot(slot: Slot, access: Access, value: Value): void {
     const c = this.c
     const offset = this.slotOffset(slot)
-    if (this.vectors.has(offset)) return this.vectors.set(offset, access, value.ty, () => this.use(value))
+    if (this.vectors.has(offset)) {
+      this.floats.written(offset, access, value.ty)
+      return this.vectors.set(offset, access, value.ty, () => this.use(value))
+    }
     if (offset >= S.ZERO) {
       if (offset === S.MXCSR) {
         this.use(value)
         c.set(this.local.mxcsr)
+        this.floats.makeLimits(() => c.get(this.local.mxcsr))
       }
       c.get(P)
       this.use(value)
