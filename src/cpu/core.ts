@@ -287,8 +287,14 @@ export class Core {
     return this.#budget(this.vcpus[vcpu] as number) + this.#rest
   }
 
+  /** Its low word: a slice is shorter than 2^31 instructions. */
   #budget(p: number): number {
-    return Number(BigInt.asIntN(64, this.u64[(p + S.BUDGET) >> 3] as bigint))
+    return this.i32[(p + S.BUDGET) >> 2] as number
+  }
+
+  #setBudget(p: number, left: number): void {
+    this.i32[(p + S.BUDGET) >> 2] = left
+    this.i32[(p + S.BUDGET + 4) >> 2] = left >> 31
   }
 
   /**
@@ -299,7 +305,7 @@ export class Core {
     const p = this.vcpus[vcpu] as number
     const i32 = this.i32
     const field = (offset: number) => i32[(p + offset) >> 2] as number
-    this.u64[(p + S.BUDGET) >> 3] = 0n
+    this.#setBudget(p, 0)
     this.#rest = budget
     for (;;) {
       if (field(S.EXC) >= 0) this.system.deliver(p)
@@ -317,7 +323,7 @@ export class Core {
         this.#unsampled -= more
         this.#rest -= more
         left += more
-        this.u64[(p + S.BUDGET) >> 3] = BigInt(left)
+        this.#setBudget(p, left)
       }
       const flags = field(S.SYSFLAGS)
       const shadow = field(S.SHADOW)

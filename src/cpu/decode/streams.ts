@@ -43,6 +43,8 @@ export class Streams {
   readonly #crossing = new Uint8Array(2 * MAX_LENGTH)
   readonly #ramPages: number
   #next: number = M.CODE
+  /** The arena from here on was never used: it is zero and takes no memory. */
+  #unused: number = M.CODE
   /** Whoever built on the records of a page hears that they go. */
   onDrop: { drop(table: number): void; dropAll(): void } | undefined
   /** Instructions decoded, and how often everything was dropped. */
@@ -77,7 +79,7 @@ export class Streams {
     if (this.#next + bytes > M.CODE_END) this.#flush()
     const table = this.#next
     this.#next += bytes
-    this.#u8.fill(0, table, table + bytes)
+    this.#u8.fill(0, table, Math.max(table, Math.min(table + bytes, this.#unused)))
     this.#tables.set(key, table)
     return table
   }
@@ -97,7 +99,7 @@ export class Streams {
 
   /** The guard record r found another page behind its own: decode its instruction anew. */
   recross(p: number, r: number): void {
-    const entry = this.#execEntry(p, this.#u64[(p + S.PAGE_LINEAR) >> 3] as bigint)
+    const entry = this.#execEntry(p, this.#i32[(p + S.PAGE_LINEAR) >> 2] as number)
     const offset = (this.#u16[(r + R.OFFSET_LENGTH) >> 1] as number) >> 4
     this.#i32[((this.#i32[(entry + 8) >> 2] as number) >> 2) + offset] = 0
   }
@@ -105,9 +107,9 @@ export class Streams {
   /** Decode at RIP, whose page the execute TLB holds: the first record, or 0 with an exception raised. */
   decode(p: number): number {
     const mode = this.#i32[(p + S.MODE) >> 2] as number
-    let linear = (this.#u64[(p + S.RIP) >> 3] as bigint) + (this.#u64[(p + S.SEG_BASE + 8) >> 3] as bigint)
-    linear = mode & 1 ? BigInt.asUintN(64, linear) : BigInt.asUintN(32, linear)
-    const page = this.#i32[(this.#execEntry(p, linear) + 12) >> 2] as number
+    // Bits 0 to 31 are enough to find the entry and the place in the page.
+    const low = ((this.#i32[(p + S.RIP) >> 2] as number) + (this.#i32[(p + S.SEG_BASE + 8) >> 2] as number)) >>> 0
+    const page = this.#i32[(this.#execEntry(p, low) + 12) >> 2] as number
     if (page >= this.#ramPages) {
       // Nothing answers: the bus reads all ones, and FF FF is undefined.
       this.#procedures.raiseNoError(p, 6)
@@ -115,7 +117,7 @@ export class Streams {
     }
     if (this.#next + RUN_BYTES > M.CODE_END) this.#flush()
     const table = this.indexTable(p, page)
-    return this.#run(p, linear, page, table >> 2, mode)
+    return this.#run(p, low & 4095, page, table >> 2, mode)
   }
 
   /** A copy of a record, followed by one that goes on as the stream does; 0 if there is no room. */
@@ -146,14 +148,19 @@ export class Streams {
     if (first !== undefined) this.#u16[record >> 1] = first
   }
 
-  #execEntry(p: number, linear: bigint): number {
-    return (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
+  #execEntry(p: number, linear: number): number {
+    return (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + ((linear >>> 8) & ((Tlb.ENTRIES - 1) * Tlb.ENTRY))
   }
 
-  #run(p: number, linear: bigint, page: number, table: number, mode: number): number {
+  /** The linear address of the page after the one at RIP. */
+  #nextPage(p: number, mode: number): bigint {
+    const linear = (this.#u64[(p + S.RIP) >> 3] as bigint) + (this.#u64[(p + S.SEG_BASE + 8) >> 3] as bigint)
+    return BigInt.asUintN(mode & Mode.LONG ? 64 : 32, (linear & ~0xfffn) + 4096n)
+  }
+
+  #run(p: number, start: number, page: number, table: number, mode: number): number {
     const i32 = this.#i32
     const d = this.#decoder
-    const start = Number(linear & 0xfffn)
     const host = M.RAM + page * 4096
     const first = this.#next
     let offset = start
@@ -172,7 +179,7 @@ export class Streams {
           this.#pseudo(Pseudo.lookup, offset, 0, 0)
           break
         }
-        const other = this.#procedures.fetchCheck(p, (linear & ~0xfffn) + 4096n)
+        const other = this.#procedures.fetchCheck(p, this.#nextPage(p, mode))
         if ((i32[(p + S.EXC) >> 2] as number) >= 0) return 0
         crossed = Number(other)
         const here = 4096 - offset
@@ -256,14 +263,13 @@ export class Streams {
   /** Mark the 64-byte lines of [from, to) in a page as decoded. */
   #mark(page: number, from: number, to: number): void {
     if (page >= this.#ramPages) return
-    const firstLine = BigInt(from >> 6)
-    const lines = BigInt(((to - 1) >> 6) + 1) - firstLine
-    const mask = ((1n << lines) - 1n) << firstLine
-    const at = (M.CODE_MARKS >> 3) + page
-    const old = this.#u64[at] as bigint
-    if ((old & mask) === mask) return
-    this.#u64[at] = old | mask
-    if (old === 0n) this.#procedures.notifyMarked(page)
+    const at = (M.CODE_MARKS >> 2) + page * 2
+    const unmarked = this.#i32[at] === 0 && this.#i32[at + 1] === 0
+    for (let line = from >> 6; line <= (to - 1) >> 6; line++) {
+      const word = at + (line >> 5)
+      this.#i32[word] = (this.#i32[word] as number) | (1 << (line & 31))
+    }
+    if (unmarked) this.#procedures.notifyMarked(page)
   }
 
   #clearTables(page: number): void {
@@ -289,6 +295,7 @@ export class Streams {
     for (const page of this.#crossers.keys()) this.#u64[(M.CODE_MARKS >> 3) + page] = 0n
     this.#tables.clear()
     this.#crossers.clear()
+    this.#unused = Math.max(this.#unused, this.#next)
     this.#next = M.CODE
     this.onDrop?.dropAll()
     for (const p of this.#vcpus()) this.#procedures.dropExec(p)
