@@ -23,8 +23,8 @@ import { PageSamples } from './samples.ts'
 /** Whether to translate: hot code, or (for tests) whatever is seen, at once. */
 export type Translate = boolean | 'eager'
 
-/** Samples of the interpreter in a line of code before it is translated. */
-const THRESHOLD = 12
+/** Samples of the interpreter in a line of code before it is translated: as much time as translating costs. */
+const THRESHOLD = 64
 /** Entering a region costs as much as some instructions: what has no loop and no callers must have as many. */
 const MIN_STRAIGHT = 8
 /** Functions that are tried as a place's, nearest first. */
