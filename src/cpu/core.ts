@@ -307,6 +307,7 @@ export class Core {
     const field = (offset: number) => i32[(p + offset) >> 2] as number
     this.#setBudget(p, 0)
     this.#rest = budget
+    if (this.translator?.eager) this.#unsampled = 0
     for (;;) {
       if (field(S.EXC) >= 0) this.system.deliver(p)
       const leave = field(S.LEAVE)

@@ -2,9 +2,22 @@
 import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
-import { aligned, bytes, iota, lane, low64, simd, wide, writeMmx, zero } from './vector.ts'
+import { aligned, bytes, iota, lane, low64, shuffle, simd, units, wide, writeMmx, zero } from './vector.ts'
 
 const swizzle = (s: Semantics, a: Value, index: Value) => s.op('i8x16.swizzle', [a, index])
+
+/** Bits [2k, 2k + 1] of an immediate. */
+const pair = (n: number, k: number) => (n >> (2 * k)) & 3
+/** The shuffle of `a` and `b` by `lanes` of the immediate where that is known, else by `general`. */
+function byImmediate(
+  s: Semantics,
+  [a, b]: readonly [Value, Value],
+  lanes: (n: number) => readonly number[],
+  general: (imm: Value) => Value,
+): Value {
+  const n = s.knownImmediate()
+  return n === undefined ? general(s.read(2)) : shuffle(s, a, b, lanes(n))
+}
 
 /** A vector of four 32-bit lanes. */
 function quad(s: Semantics, lanes: readonly Value[]): Value {
@@ -22,28 +35,50 @@ const words = (s: Semantics, imm: Value, base: number) =>
 row('pshufd', '66 0F 70 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
-  const imm = s.read(2)
+  const order = [0, 1, 2, 3]
   s.write(
     0,
-    swizzle(
+    byImmediate(
       s,
-      b,
-      quad(
-        s,
-        [0, 1, 2, 3].map((k) => dword(s, imm, k)),
-      ),
+      [b, b],
+      (n) => units(4, ...order.map((k) => pair(n, k))),
+      (imm) =>
+        swizzle(
+          s,
+          b,
+          quad(
+            s,
+            order.map((k) => dword(s, imm, k)),
+          ),
+        ),
     ),
   )
 })
 row('pshuflw', 'F2 0F 70 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
-  s.write(0, swizzle(s, b, quad(s, [...words(s, s.read(2), 0), s.k32(0x0b0a0908), s.k32(0x0f0e0d0c)])))
+  s.write(
+    0,
+    byImmediate(
+      s,
+      [b, b],
+      (n) => units(2, pair(n, 0), pair(n, 1), pair(n, 2), pair(n, 3), 4, 5, 6, 7),
+      (imm) => swizzle(s, b, quad(s, [...words(s, imm, 0), s.k32(0x0b0a0908), s.k32(0x0f0e0d0c)])),
+    ),
+  )
 })
 row('pshufhw', 'F3 0F 70 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
-  s.write(0, swizzle(s, b, quad(s, [s.k32(0x03020100), s.k32(0x07060504), ...words(s, s.read(2), 8)])))
+  s.write(
+    0,
+    byImmediate(
+      s,
+      [b, b],
+      (n) => units(2, 0, 1, 2, 3, 4 + pair(n, 0), 4 + pair(n, 1), 4 + pair(n, 2), 4 + pair(n, 3)),
+      (imm) => swizzle(s, b, quad(s, [s.k32(0x03020100), s.k32(0x07060504), ...words(s, imm, 8)])),
+    ),
+  )
 })
 row('pshufw', 'NP 0F 70 /r', 'Pq,Qq,Ib', (s) => {
   s.attempt('mmxFault')
@@ -53,18 +88,37 @@ row('pshufw', 'NP 0F 70 /r', 'Pq,Qq,Ib', (s) => {
 row('shufps', 'NP 0F C6 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
-  const imm = s.read(2)
+  const a = s.read(0)
   const none = s.k32(-1)
-  const low = swizzle(s, s.read(0), quad(s, [dword(s, imm, 0), dword(s, imm, 1), none, none]))
-  s.write(0, s.op('v128.or', [low, swizzle(s, b, quad(s, [none, none, dword(s, imm, 2), dword(s, imm, 3)]))]))
+  s.write(
+    0,
+    byImmediate(
+      s,
+      [a, b],
+      (n) => units(4, pair(n, 0), pair(n, 1), 4 + pair(n, 2), 4 + pair(n, 3)),
+      (imm) =>
+        s.op('v128.or', [
+          swizzle(s, a, quad(s, [dword(s, imm, 0), dword(s, imm, 1), none, none])),
+          swizzle(s, b, quad(s, [none, none, dword(s, imm, 2), dword(s, imm, 3)])),
+        ]),
+    ),
+  )
 })
 row('shufpd', '66 0F C6 /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
-  const imm = s.read(2)
-  const half = (v: Value, bit: number) =>
+  const a = s.read(0)
+  const half = (imm: Value, v: Value, bit: number) =>
     s.select(s.and(imm, bit), lane(s, 'i64x2.extract_lane', v, 1), lane(s, 'i64x2.extract_lane', v, 0))
-  s.write(0, s.op('i64x2.replace_lane', [s.op('i64x2.splat', [half(s.read(0), 1)]), half(b, 2)], [1]))
+  s.write(
+    0,
+    byImmediate(
+      s,
+      [a, b],
+      (n) => units(8, n & 1, 2 + ((n >> 1) & 1)),
+      (imm) => s.op('i64x2.replace_lane', [s.op('i64x2.splat', [half(imm, a, 1)]), half(imm, b, 2)], [1]),
+    ),
+  )
 })
 
 /** Bytes [imm, imm + n) of b below a. */
@@ -76,7 +130,13 @@ const align = (s: Semantics, a: Value, b: Value, imm: Value, n: number) => {
 row('palignr', '66 0F 3A 0F /r', 'Vx,Wx,Ib', (s) => {
   simd(s)
   const b = aligned(s, 1)
-  s.write(0, align(s, s.read(0), b, s.read(2), 16))
+  const a = s.read(0)
+  const n = s.knownImmediate()
+  const from = (low: Value, high: Value, by: number) =>
+    shuffle(s, low, high, units(1, ...Array.from({ length: 16 }, (_, i) => i + by)))
+  if (n === undefined) s.write(0, align(s, a, b, s.read(2), 16))
+  else if (n <= 16) s.write(0, from(b, a, n))
+  else s.write(0, from(a, zero(s), Math.min(n, 32) - 16))
 })
 row('palignr_mmx', 'NP 0F 3A 0F /r', 'Pq,Qq,Ib', (s) => {
   s.attempt('mmxFault')
@@ -179,5 +239,15 @@ for (const [name, opcode, shape, lanes] of [
   row(name, `66 0F 3A ${opcode} /r`, 'Vx,Wx,Ib', (s) => {
     simd(s)
     const b = aligned(s, 1)
-    s.write(0, s.op('v128.bitselect', [b, s.read(0), bitMask(s, s.read(2), shape, lanes)]))
+    const a = s.read(0)
+    const order = Array.from({ length: lanes }, (_, i) => i)
+    s.write(
+      0,
+      byImmediate(
+        s,
+        [a, b],
+        (n) => units(16 / lanes, ...order.map((i) => i + ((n >> i) & 1) * lanes)),
+        (imm) => s.op('v128.bitselect', [b, a, bitMask(s, imm, shape, lanes)]),
+      ),
+    )
   })

@@ -29,13 +29,17 @@ export class Semantics {
   readonly size: number
   /** Set when the semantics depended on `mode`, so that variants of other modes need a handler of their own. */
   modeUsed = false
+  /** Set when the semantics asked for the immediate's value. */
+  immediateUsed = false
+  readonly #immediateByte: number | undefined
   readonly #mode: Mode
   readonly operands: readonly Operand[]
   #address: Value | undefined
   readonly #form: string
   readonly #probes = new Map<number, Value>()
 
-  constructor(facts: { size: number; mode: Mode; operands: readonly Operand[]; form: string }) {
+  constructor(facts: { size: number; mode: Mode; operands: readonly Operand[]; form: string; immediate?: number }) {
+    this.#immediateByte = facts.immediate
     this.size = facts.size
     this.#mode = facts.mode
     this.operands = facts.operands
@@ -317,6 +321,12 @@ export class Semantics {
       this.store(this.ea(), value, bytes as 1, probe)
     } else if ((operand.class ?? 'g') === 'g') this.#setGpr(this.#slot(operand), value, operand.bits)
     else this.set(this.#slot(operand), access ?? (operand.bits === 128 ? 'v128' : (operand.bits as Access)), value)
+  }
+
+  /** The immediate byte, where the recording is of one record (a translation): else undefined, it is data. */
+  knownImmediate(): number | undefined {
+    this.immediateUsed = true
+    return this.#immediateByte
   }
 
   /** The immediate, sign-extended as decoded, in i32. */

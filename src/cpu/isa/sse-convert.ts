@@ -20,6 +20,7 @@ for (const [suffix, prefix, bits, size] of scalars) {
     const fast = s.op(`f${bits}.convert_i64_s`, [value])
     if (s.size === 32 && bits === 64) {
       s.write(0, fast)
+      s.tameAll(0, 64, false)
       return
     }
     // What fits the significand is exact.
@@ -29,6 +30,7 @@ for (const [suffix, prefix, bits, size] of scalars) {
       0,
       scalarResult(s, s.or(exact, inexactNearest(s)), fast, () => s.compute(`sseFromInt${bits}`, value)),
     )
+    s.tameAll(0, bits, false)
   })
   for (const [name, opcode, chop] of [
     ['cvtt', '2C', 1],
@@ -57,8 +59,12 @@ row('cvtss2sd', 'F3 0F 5A /r', 'Vq,Wd', (s) => {
   const a = l.read(1)
   s.write(
     0,
-    scalarResult(s, l.plain(a), s.op('f64.promote_f32', [a]), () => s.compute('sseWiden', bitsOf(s, a))),
+    scalarResult(s, s.floats(32, false, [[a, 1]]), s.op('f64.promote_f32', [a]), () =>
+      s.compute('sseWiden', bitsOf(s, a)),
+    ),
   )
+  s.tameAll(1, 32, false)
+  s.tameAll(0, 64, false)
 })
 
 /** Mask of the f64 lanes that become a normal f32 or a zero. */
@@ -75,6 +81,7 @@ row('cvtsd2ss', 'F2 0F 5A /r', 'Vd,Wq', (s) => {
     0,
     scalarResult(s, ok, s.op('f32.demote_f64', [a]), () => s.compute('sseNarrow', bitsOf(s, a))),
   )
+  s.tameAll(0, 32, false)
 })
 
 // ---- vectors ----------------------------------------------------------------------------------------------------
@@ -112,6 +119,7 @@ conversion('cvtdq2ps', 'NP 0F 5B', 'Wx', 0x5b, (s, v) => {
 row('cvtdq2pd', 'F3 0F E6 /r', 'Vx,Wq', (s) => {
   simd(s)
   s.write(0, s.op('f64x2.convert_low_i32x4_s', [source(s)]))
+  s.tameAll(0, 64, true)
 })
 const toIntegers: [string, string, number, Bits, boolean][] = [
   ['cvtps2dq', '66 0F 5B', 0x665b, 32, false],
@@ -178,6 +186,7 @@ for (const [name, encoding, operand, code] of [
 
 // ---- rounding to integral values --------------------------------------------------------------------------------
 
+const roundings = ['nearest', 'floor', 'ceil', 'trunc'] as const
 /** The four roundings of a value, one chosen by `rc` as in MXCSR.RC. */
 const rounded = (l: Lanes, a: Value, rc: Value) =>
   l.s.select(
@@ -199,7 +208,11 @@ for (const [suffix, opcode, bits, packed] of [
     const l = new Lanes(s, bits, packed)
     const a = l.read(1)
     const imm = s.read(2)
-    const r = rounded(l, a, s.select(s.and(imm, MXCSR_ROUNDING), s.shr(s.state(S.MXCSR), 13), imm))
+    const n = s.knownImmediate()
+    const known = n === undefined || n & MXCSR_ROUNDING ? undefined : roundings[n & 3]
+    const r = known
+      ? l.op(known, a)
+      : rounded(l, a, s.select(s.and(imm, MXCSR_ROUNDING), s.shr(s.state(S.MXCSR), 13), imm))
     const silent = s.or(s.or(l.all(l.op('eq', r, a)), s.ne(s.and(imm, QUIET), 0)), inexactUnseen(s))
     const ok = s.and(l.all(l.plain(a)), silent)
     if (packed)

@@ -201,9 +201,16 @@ for (const [name, opcode, procedure] of [
 
 // ---- comparison -------------------------------------------------------------------------------------------------
 
+const never = (l: Lanes) => (l.packed ? bytes(l.s, 0) : l.s.k32(0))
 /** Numbers that are no NaNs compared by predicate 0..7, which is data of the record: EQ LT LE never and negations. */
 function predicated(l: Lanes, a: Value, b: Value, predicate: Value): Value {
   const { s } = l
+  const n = s.knownImmediate()
+  if (n !== undefined) {
+    const known = [l.op('eq', a, b), l.op('lt', a, b), l.op('le', a, b)][n & 3] ?? never(l)
+    const all = l.packed ? bytes(s, 0xff) : s.k32(1)
+    return n & 4 ? s.op(l.packed ? 'v128.xor' : 'i32.xor', [known, all]) : known
+  }
   const flag = (bit: Value) => (l.packed ? s.op('i32x4.splat', [s.sub(s.k32(0), bit)]) : bit)
   const equal = flag(s.and(s.not(predicate), 1))
   const less = flag(s.and(s.shr(s.add(s.and(predicate, 3), 1), 1), 1))

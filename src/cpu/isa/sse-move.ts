@@ -7,9 +7,17 @@ import { aligned, alignedAddress, clear64, interleaved, low64, shuffle, simd, un
 
 // ---- whole registers --------------------------------------------------------------------------------------------
 
+/** Lanes of operand 0 are as tame as those of operand 1. */
+const copiesTame = (s: Semantics) => {
+  if (s.isMem(0) || s.isMem(1)) return
+  const lanes = (count: number) => Array.from({ length: count }, (_, lane) => ({ slot: s.vectorSlot(1), lane }))
+  s.tame(0, 64, ...lanes(2))
+  s.tame(0, 32, ...lanes(4))
+}
 const loadAligned = (s: Semantics) => {
   simd(s)
   s.write(0, aligned(s, 1))
+  copiesTame(s)
 }
 const storeAligned = (s: Semantics) => {
   simd(s)
@@ -48,10 +56,15 @@ row('movntdqa', '66 0F 38 2A /r', 'Vx,Mx', loadAligned)
 /** From memory the rest of the register is cleared, from a register it stays. */
 const scalar = (bits: 32 | 64) => (s: Semantics) => {
   simd(s)
-  const value = s.read(1, bits)
-  if (s.isMem(0)) s.write(0, value, bits)
-  else if (s.isMem(1)) s.write(0, s.op('i64x2.replace_lane', [zero(s), s.toI64(value)], [0]), 'v128')
-  else s.set(s.vectorSlot(0), bits, value)
+  const type = `f${bits}` as const
+  const value = s.read(1, type)
+  if (s.isMem(0)) s.write(0, value, type)
+  else if (s.isMem(1))
+    s.write(0, s.op(bits === 64 ? 'f64x2.replace_lane' : 'f32x4.replace_lane', [zero(s), value], [0]), 'v128')
+  else {
+    s.set(s.vectorSlot(0), type, value)
+    s.tame(0, bits, { slot: s.vectorSlot(1), lane: 0 })
+  }
 }
 row('movss', 'F3 0F 10 /r', 'Vd,Wd', scalar(32))
 row('movss', 'F3 0F 11 /r', 'Wd,Vd', scalar(32))
@@ -82,28 +95,28 @@ row('movd_store', '66 0F 7E /r', 'Ey,Vx', (s) => {
 for (const prefix of ['NP', '66']) {
   row('movlp', `${prefix} 0F 12 /r`, 'Vq,Mq', (s) => {
     simd(s)
-    s.set(s.vectorSlot(0), 64, s.read(1, 64))
+    s.set(s.vectorSlot(0), 'f64', s.read(1, 'f64'))
   })
   row('movlp_store', `${prefix} 0F 13 /r`, 'Mq,Vq', (s) => {
     simd(s)
-    s.write(0, s.read(1, 64), 64)
+    s.write(0, s.read(1, 'f64'), 'f64')
   })
   row('movhp', `${prefix} 0F 16 /r`, 'Vq,Mq', (s) => {
     simd(s)
-    s.set(s.vectorSlot(0, 8), 64, s.read(1, 64))
+    s.set(s.vectorSlot(0, 8), 'f64', s.read(1, 'f64'))
   })
   row('movhp_store', `${prefix} 0F 17 /r`, 'Mq,Vq', (s) => {
     simd(s)
-    s.write(0, s.get(s.vectorSlot(1, 8), 64), 64)
+    s.write(0, s.get(s.vectorSlot(1, 8), 'f64'), 'f64')
   })
 }
 row('movhlps', 'NP 0F 12 /r', 'Vq,Uq', (s) => {
   simd(s)
-  s.set(s.vectorSlot(0), 64, s.get(s.vectorSlot(1, 8), 64))
+  s.set(s.vectorSlot(0), 'f64', s.get(s.vectorSlot(1, 8), 'f64'))
 })
 row('movlhps', 'NP 0F 16 /r', 'Vq,Uq', (s) => {
   simd(s)
-  s.set(s.vectorSlot(0, 8), 64, s.read(1, 64))
+  s.set(s.vectorSlot(0, 8), 'f64', s.read(1, 'f64'))
 })
 
 // ---- duplicates, unpacking, masks ------------------------------------------------------------------------------
@@ -133,6 +146,8 @@ for (const [name, prefix, size] of [
       simd(s)
       const b = aligned(s, 1)
       s.write(0, interleaved(s, s.read(0), b, size, high))
+      if (size === 8 && !s.isMem(1))
+        s.tame(0, 64, { slot: s.vectorSlot(0), lane: high }, { slot: s.vectorSlot(1), lane: high })
     })
 for (const [name, encoding, wasm] of [
   ['movmskps', 'NP 0F 50', 'i32x4.bitmask'],

@@ -136,10 +136,10 @@ function signature(operands: readonly Operand[]): string {
     .join(',')
 }
 
-/** Record one variant of a row. */
-export function recordVariant(row: Row, size: number, form: Form, mode: Mode): Semantics {
+/** Record one variant of a row; `immediate`: for records with this immediate byte only. */
+export function recordVariant(row: Row, size: number, form: Form, mode: Mode, immediate?: number): Semantics {
   const memory = 'bxdsq'.includes(form)
-  const s = new Semantics({ size, mode, operands: operandsOf(row, size, memory), form })
+  const s = new Semantics({ size, mode, operands: operandsOf(row, size, memory), form, immediate })
   if (memory) s.ea()
   row.semantics(s)
   return s

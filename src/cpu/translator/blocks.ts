@@ -58,7 +58,8 @@ export interface Records {
   table(page: number): number | undefined
   /** A copy of a record that nothing displaces, followed by one that goes on after it; 0 if there is no room. */
   copy(record: number): number
-  decoded(handler: number): Decoded
+  /** The facts of the instruction whose fields are in a record. */
+  decoded(fields: number): Decoded
 }
 
 export const pageOf = (place: number): number => Math.floor(place / 4096)

@@ -35,7 +35,7 @@ function instructionAt(r: Records, place: number): Instruction | number | undefi
 
 function make(r: Records, page: number, at: number, fields: number): Instruction {
   const word = r.u16[(fields + R.OFFSET_LENGTH) >> 1] as number
-  const decoded = r.decoded(r.u16[fields >> 1] as number)
+  const decoded = r.decoded(fields)
   return { at, fields, crosses: undefined, place: page * 4096 + (word >> 4), length: word & 15, decoded }
 }
 

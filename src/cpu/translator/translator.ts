@@ -83,13 +83,15 @@ export class Translator {
   readonly #u16: Uint16Array
   readonly #u64: BigUint64Array
   readonly #memory: WebAssembly.Memory
-  readonly #eager: boolean
+  readonly eager: boolean
   readonly #threshold: number
   readonly #batch: number
   readonly #asynchronous: boolean
   readonly #interpreter: Interpreter
   readonly #origins: (number | undefined)[]
   readonly #decoded: (Decoded | undefined)[] = []
+  /** Those whose recordings depend on the immediate: handler * 256 + immediate. */
+  readonly #decodedBy = new Map<number, Decoded>()
   /** By index table. */
   readonly #samples = new Map<number, PageSamples<Region>>()
   readonly #installed = new Map<number, Installed[]>()
@@ -123,7 +125,7 @@ export class Translator {
     options: { eager: boolean; asynchronous: boolean },
   ) {
     this.#memory = memory
-    this.#eager = options.eager
+    this.eager = options.eager
     this.#threshold = options.eager ? 1 : THRESHOLD
     this.#batch = options.eager ? 1 : BATCH
     this.#asynchronous = options.asynchronous
@@ -158,13 +160,13 @@ export class Translator {
     const page = this.#samplesOf(table)
     const owner = page.owner(offset)
     if (owner) owner.samples++
-    if (this.#eager && !this.#startsInstruction(table, offset)) return
+    if (this.eager && !this.#startsInstruction(table, offset)) return
     const translated = owner !== undefined && this.#i32[(p + S.REGION_SPENT) >> 2] !== 0
     this.#i32[(p + S.REGION_SPENT) >> 2] = 0
     this.stats.samples++
     if (!translated) this.stats.interpreted++
-    else if (!this.#eager) return
-    const count = page.count(offset, this.#eager)
+    else if (!this.eager) return
+    const count = page.count(offset, this.eager)
     if (count % this.#threshold !== 0) return
     const began = performance.now()
     this.#translateAround(p, linear)
@@ -244,7 +246,7 @@ export class Translator {
         return tables.get(page)
       },
       copy: (record) => this.#arena.copyRecord(record),
-      decoded: (handler) => this.#facts(handler),
+      decoded: (fields) => this.#facts(fields),
     }
   }
 
@@ -262,9 +264,9 @@ export class Translator {
     const seen = Number(linear & 0xfffn)
     const page = linear & ~0xfffn
     const { line, functions } = entriesFor(this.#records(p, page, table), seen)
-    const tries = this.#eager ? [seen] : [...functions.slice(0, MAX_TRIED), line, seen]
+    const tries = this.eager ? [seen] : [...functions.slice(0, MAX_TRIED), line, seen]
     for (const entry of tries) {
-      const called = this.#eager || functions.includes(entry)
+      const called = this.eager || functions.includes(entry)
       const made = this.#translate(p, page, table, { entry, seen, called })
       if (!made) continue
       const work = this.#callees(made, page)
@@ -346,8 +348,10 @@ export class Translator {
     return record !== 0 && (this.#u16[record >> 1] as number) >= PSEUDO.length
   }
 
-  #facts(handler: number): Decoded {
-    let known = this.#decoded[handler]
+  #facts(fields: number): Decoded {
+    const handler = this.#u16[(fields + R.HANDLER) >> 1] as number
+    const immediate = this.#u8[fields + R.IMM] as number
+    let known = this.#decoded[handler] ?? this.#decodedBy.get(handler * 256 + immediate)
     if (!known) {
       const origin = this.#origins[handler]
       if (origin === undefined) throw new Error(`handler ${this.#interpreter.names[handler]} comes from no row`)
@@ -357,7 +361,8 @@ export class Translator {
       const form = forms[Math.floor(variant / modes.length) % forms.length] as (typeof forms)[number]
       const size = [0, 16, 32, 64][Math.floor(variant / modes.length / forms.length)] as number
       const real = row.sizes.includes(size) ? size : (row.sizes[0] as number)
-      const recorded = recordVariant(row, real, form, mode).effects
+      const recording = recordVariant(row, real, form, mode, immediate)
+      const recorded = recording.effects
       const effects = withBails(recorded)
       known = {
         effects,
@@ -368,7 +373,8 @@ export class Translator {
         enablesInterrupts: row.name === 'sti',
         calls: effects.some((e) => e.kind === 'nextRip'),
       }
-      this.#decoded[handler] = known
+      if (recording.immediateUsed) this.#decodedBy.set(handler * 256 + immediate, known)
+      else this.#decoded[handler] = known
     }
     return known
   }
