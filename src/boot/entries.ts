@@ -17,7 +17,7 @@ export interface Kernel {
   /** What it was loaded from, for messages. */
   name: string
   /** What it calls itself: the release, then who built it and when. */
-  version: string
+  readonly version: string
   bits: 32 | 64
   /** How a bzImage's payload is packed. */
   compression: Compression | undefined
@@ -31,13 +31,15 @@ export interface Kernel {
 /** Of an unpacked kernel. Throws BootError for what is none. */
 export function elfKernel(bytes: Uint8Array, name: string): Kernel {
   const elf = parseElf(bytes, name)
-  const kernel = describe(name, bannerIn(elf), undefined, elf, undefined)
-  return isMultiboot(bytes, name) ? { ...kernel, entries: { ...kernel.entries, multiboot: elf.entry } } : kernel
+  const kernel = describe(name, () => bannerIn(elf), undefined, elf, undefined)
+  if (isMultiboot(bytes, name)) kernel.entries = { ...kernel.entries, multiboot: elf.entry }
+  return kernel
 }
 
+/** `version` is asked for only by whoever wants to know it: looking for it takes a while. */
 export function describe(
   name: string,
-  version: string,
+  version: () => string,
   compression: Compression | undefined,
   elf: Elf | undefined,
   image: BzImage | undefined,
@@ -51,7 +53,17 @@ export function describe(
     if (image.has64BitEntry) entries.image64 = image.prefAddress + 0x200
     entries.image32 = image.prefAddress
   }
-  return { name, version, bits: elf?.bits ?? (image?.has64BitEntry ? 64 : 32), compression, elf, image, entries }
+  return {
+    name,
+    get version() {
+      return version()
+    },
+    bits: elf?.bits ?? (image?.has64BitEntry ? 64 : 32),
+    compression,
+    elf,
+    image,
+    entries,
+  }
 }
 
 const BANNER = new TextEncoder().encode('Linux version ')

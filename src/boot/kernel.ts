@@ -28,7 +28,7 @@ export async function loadKernel(source: string | Uint8Array, name = nameOf(sour
   const compression = image.payload && compressionOf(image.payload)
   const elf =
     compression && isUnpackable(compression) ? await unpackKernel(compression, image.payload!, name) : undefined
-  return describe(name, image.version, compression, elf, image)
+  return describe(name, () => image.version, compression, elf, image)
 }
 
 const nameOf = (source: string | Uint8Array): string => (typeof source === 'string' ? source : 'kernel')
