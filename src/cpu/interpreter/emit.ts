@@ -94,7 +94,7 @@ export class HandlerEmitter extends EffectEmitter {
 
   protected effect(e: Effect): void {
     const c = this.c
-    if (e.kind === 'set' || e.kind === 'flags') this.#committed = true
+    if (e.kind === 'set' || e.kind === 'poke' || e.kind === 'flags') this.#committed = true
     switch (e.kind) {
       case 'let':
         return this.let(e.result)
@@ -116,6 +116,13 @@ export class HandlerEmitter extends EffectEmitter {
         this.#address()
         this.assign(e.result)
         return
+      case 'peek':
+        return this.peek(e)
+      case 'poke':
+        return this.poke(e)
+      case 'thisRip':
+        c.get(P).get(this.#r).i32(0).call(this.#h.rip)
+        return this.assign(e.result)
       case 'nextRip':
         this.#ripAfter()
         this.assign(e.result)

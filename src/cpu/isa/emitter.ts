@@ -117,6 +117,20 @@ export abstract class EffectEmitter {
     }
   }
 
+  protected peek(e: Extract<Effect, { kind: 'peek' }>): void {
+    this.c.get(0)
+    this.use(e.address)
+    this.c.op('i32.add').mem(loadOp(e.access), e.offset)
+    this.assign(e.result)
+  }
+  protected poke(e: Extract<Effect, { kind: 'poke' }>): void {
+    this.c.get(0)
+    this.use(e.address)
+    this.c.op('i32.add')
+    this.use(e.value)
+    this.c.mem(storeOp(e.access, e.value.ty), e.offset)
+  }
+
   /** Before a procedure that does its work in place: RECORD must be the instruction's. */
   protected abstract noteRecord(): void
 

@@ -46,8 +46,11 @@ export type Effect =
   | { kind: 'let'; result: Value }
   | { kind: 'get'; slot: Slot; access: Access; result: Value }
   | { kind: 'set'; slot: Slot; access: Access; value: Value }
+  | { kind: 'peek'; address: Value; offset: number; access: Access; result: Value } // at an address (i32) in the state block
+  | { kind: 'poke'; address: Value; offset: number; access: Access; value: Value }
   | { kind: 'immediate'; wide: boolean; field: 'IMM' | 'DISP'; result: Value }
   | { kind: 'address'; result: Value } // effective address of the record's memory operand, by its form
+  | { kind: 'thisRip'; result: Value } // offset in CS of this instruction (i64)
   | { kind: 'nextRip'; result: Value } // offset in CS of the next instruction (i64)
   | { kind: 'load'; address: Address; bytes: 1 | 2 | 4 | 8 | 16; result: Value }
   | { kind: 'probe'; address: Address; bytes: number; result: Value } // write probe before a read-modify-write

@@ -218,6 +218,19 @@ export class Semantics {
     else this.set(slot, bits as Access, this.toI32(value))
   }
 
+  /** What lies in the state block at `address` + `offset`; nothing that a region has in locals. */
+  peek(address: Value, offset: number, access: Access): Value {
+    address.uses++
+    const result = new Value(this.#accessTy(access), { kind: 'effect' })
+    this.effects.push({ kind: 'peek', address, offset, access, result })
+    return result
+  }
+  poke(address: Value, offset: number, access: Access, value: Value): void {
+    address.uses++
+    value.uses++
+    this.effects.push({ kind: 'poke', address, offset, access, value })
+  }
+
   // ---- operands -----------------------------------------------------------------------------------------------
 
   operand(i: number): Operand {
@@ -653,6 +666,13 @@ export class Semantics {
   failed(when: Value): void {
     when.uses++
     this.effects.push({ kind: 'failed', when })
+  }
+
+  /** Offset in CS of this instruction (i64). */
+  thisRip(): Value {
+    const result = new Value('i64', { kind: 'effect' })
+    this.effects.push({ kind: 'thisRip', result })
+    return result
   }
 
   /** Offset in CS of the next instruction (i64). */

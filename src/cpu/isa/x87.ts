@@ -3,9 +3,20 @@
  * rest. The record's IMM holds the eleven opcode bits, as FOP wants them; its low three are i of ST(i).
  */
 import { S } from '../layout.ts'
-import type { Value } from './ir.ts'
+import { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
+import {
+  arithmetic,
+  changeSign,
+  copy,
+  duplicate,
+  exchange,
+  load,
+  partsOfFloat,
+  partsOfInteger,
+  storeGoes,
+} from './x87-short.ts'
 
 /** Bits of FPU_TRAP; WAIT heeds TS only with MP, and EM not at all. */
 const EM = 1
@@ -49,6 +60,13 @@ const memoryForms: [number, string, string, Fetch][] = [
   [0xda, 'Md', 'Int', int32],
   [0xde, 'Mw', 'Int', int16],
 ]
+/** ST(to) = ST(to) op ST(from). */
+function between(s: Semantics, op: number, to: Value | number, from: Value | number, pops: boolean): void {
+  const number = (i: Value | number) => (i instanceof Value ? i : s.k32(i))
+  arithmetic(s, op, to, { register: from }, pops, () => {
+    s.call('x87Arith', [s.k32(op), number(to), number(from), s.k32(pops ? 1 : 0)])
+  })
+}
 const operations = ['fadd', 'fmul', 'fcom', 'fcomp', 'fsub', 'fsubr', 'fdiv', 'fdivr']
 operations.forEach((name, op) => {
   const compares = op === 2 || op === 3
@@ -60,7 +78,11 @@ operations.forEach((name, op) => {
       waiting((s) => {
         const value = fetch(s)
         if (compares) s.call(`x87Compare${kind}`, [value, s.k32(op - 2), effective(s)])
-        else s.call(`x87Arith${kind}`, [s.k32(op), value, effective(s)])
+        else {
+          const parts = kind === 'Int' ? partsOfInteger(s, value) : partsOfFloat(s, value)
+          const slow = () => void s.call(`x87Arith${kind}`, [s.k32(op), value, effective(s)])
+          arithmetic(s, op, 0, { parts, ready: parts.normal }, false, slow)
+        }
       }),
     )
   const modrm = (at: number) => hex(0xc0 + at * 8)
@@ -84,7 +106,7 @@ operations.forEach((name, op) => {
     name,
     `D8 ${modrm(op)}+i`,
     '',
-    waiting((s) => s.call('x87Arith', [s.k32(op), s.k32(0), st(s), s.k32(0)])),
+    waiting((s) => between(s, op, 0, st(s), false)),
   )
   // With ST(i) as destination the encodings of SUB and SUBR, DIV and DIVR are exchanged.
   const swapped = op >= 4 ? op ^ 1 : op
@@ -92,13 +114,13 @@ operations.forEach((name, op) => {
     `${name}_to`,
     `DC ${modrm(swapped)}+i`,
     '',
-    waiting((s) => s.call('x87Arith', [s.k32(op), st(s), s.k32(0), s.k32(0)])),
+    waiting((s) => between(s, op, st(s), 0, false)),
   )
   row(
     `${name}p`,
     `DE ${modrm(swapped)}+i`,
     '',
-    waiting((s) => s.call('x87Arith', [s.k32(op), st(s), s.k32(0), s.k32(1)])),
+    waiting((s) => between(s, op, st(s), 0, true)),
   )
 })
 row(
@@ -147,8 +169,6 @@ for (const [name, encoding, quiet, pops] of [
 // ---- one operand ------------------------------------------------------------------------------------------------
 
 const plain: [string, string, string, number[]][] = [
-  ['fchs', 'D9 E0', 'x87Sign', [0]],
-  ['fabs', 'D9 E1', 'x87Sign', [1]],
   ['ftst', 'D9 E4', 'x87Test', []],
   ['fxam', 'D9 E5', 'x87Examine', []],
   ['fxtract', 'D9 F4', 'x87Extract', []],
@@ -181,6 +201,22 @@ for (const [name, encoding, procedure, args] of plain)
       ),
     ),
   )
+for (const [name, encoding, n] of [
+  ['fchs', 'D9 E0', 0],
+  ['fabs', 'D9 E1', 1],
+] as const)
+  row(
+    name,
+    encoding,
+    '',
+    waiting((s) =>
+      changeSign(
+        s,
+        (x) => (n === 0 ? s.xor(x, 0x8000) : s.and(x, 0x7fff)),
+        () => s.call('x87Sign', [s.k32(n)]),
+      ),
+    ),
+  )
 ;['fld1', 'fldl2t', 'fldl2e', 'fldpi', 'fldlg2', 'fldln2', 'fldz'].forEach((name, n) =>
   row(
     name,
@@ -204,7 +240,11 @@ for (const [name, encoding, operand, procedure, fetch] of loads)
     name,
     encoding,
     operand,
-    waiting((s) => s.call(procedure, [fetch(s), effective(s)])),
+    waiting((s) => {
+      const value = fetch(s)
+      const parts = procedure === 'x87LoadInt' ? partsOfInteger(s, value) : partsOfFloat(s, value)
+      load(s, parts, parts.normal, () => s.call(procedure, [value, effective(s)]))
+    }),
   )
 for (const [name, encoding, procedure] of [
   ['fld_f80', 'DB /5', 'x87LoadExtended'],
@@ -216,14 +256,17 @@ for (const [name, encoding, procedure] of [
     'M',
     waiting((s) => {
       const low = s.load(s.ea(), 64)
-      s.call(procedure, [low, s.load(s.displaced(s.ea(), 8), 16), effective(s)])
+      const high = s.load(s.displaced(s.ea(), 8), 16)
+      const slow = () => void s.call(procedure, [low, high, effective(s)])
+      if (procedure === 'x87LoadExtended') load(s, { m: low, s: high }, s.k32(1), slow)
+      else slow()
     }),
   )
 row(
   'fld_st',
   'D9 C0+i',
   '',
-  waiting((s) => s.call('x87LoadRegister', [st(s)])),
+  waiting((s) => duplicate(s, st(s), () => s.call('x87LoadRegister', [st(s)]))),
 )
 
 // ---- stores -----------------------------------------------------------------------------------------------------
@@ -232,7 +275,7 @@ row(
 const store = (compute: Fetch, bytes: 2 | 4 | 8, pops: number) =>
   waiting((s) => {
     const value = compute(s)
-    s.if(s.compute('x87StoreGoes'), () => s.store(s.ea(), bytes === 8 ? value : s.toI32(value), bytes))
+    s.if(storeGoes(s), () => s.store(s.ea(), bytes === 8 ? value : s.toI32(value), bytes))
     s.call('x87Stored', [s.k32(pops), effective(s)])
   })
 const toInt =
@@ -264,7 +307,7 @@ for (const [name, encoding, procedure] of [
     waiting((s) => {
       const low = s.compute(procedure)
       const high = s.compute(`${procedure}High`)
-      s.if(s.compute('x87StoreGoes'), () => {
+      s.if(storeGoes(s), () => {
         const rest = s.displaced(s.ea(), 8)
         const first = s.probe(s.ea(), 8)
         const second = s.probe(rest, 2)
@@ -278,7 +321,7 @@ row(
   'fst_st',
   'DD D0+i',
   '',
-  waiting((s) => s.call('x87StoreRegister', [st(s), s.k32(0)])),
+  waiting((s) => copy(s, st(s), false, () => s.call('x87StoreRegister', [st(s), s.k32(0)]))),
 )
 row(
   'fstpnce',
@@ -291,7 +334,7 @@ for (const encoding of ['DD D8+i', 'DF D0+i', 'DF D8+i'])
     'fstp_st',
     encoding,
     '',
-    waiting((s) => s.call('x87StoreRegister', [st(s), s.k32(1)])),
+    waiting((s) => copy(s, st(s), true, () => s.call('x87StoreRegister', [st(s), s.k32(1)]))),
   )
 
 // ---- registers --------------------------------------------------------------------------------------------------
@@ -301,7 +344,7 @@ for (const encoding of ['D9 C8+i', 'DD C8+i', 'DF C8+i'])
     'fxch',
     encoding,
     '',
-    waiting((s) => s.call('x87Exchange', [st(s)])),
+    waiting((s) => exchange(s, st(s), () => s.call('x87Exchange', [st(s)]))),
   )
 row(
   'ffree',

@@ -42,6 +42,7 @@ export { initVcpu, resetVcpu, startVcpu } from './reset'
 export {
   x87Arith, x87ArithF32, x87ArithF64, x87ArithInt, x87RoundInt, x87Sign, x87Sqrt,
 } from './x87-arith'
+export { x87Minus, x87Over, x87Plus, x87Times } from './x87-ordinary'
 export {
   x87Compare, x87CompareF32, x87CompareF64, x87CompareFlags, x87CompareInt, x87Examine, x87Test,
 } from './x87-compare'

@@ -187,6 +187,11 @@ export function squareRootExtended(p: u32, env: u32, m: u64, s: u32): v128 {
 }
 
 export function compareExtended(p: u32, am: u64, as: u32, bm: u64, bs: u32, quiet: bool): i32 {
+  if (isNormal(am, as) && isNormal(bm, bs)) {
+    if (as == bs && am == bm) return EQUAL
+    if ((as ^ bs) >> 15 != 0) return as >> 15 ? LESS : GREATER
+    return (as != bs ? as < bs : am < bm) != (as >> 15 != 0) ? LESS : GREATER
+  }
   if (needsNan(am, as, bm, bs)) {
     if (!quiet || isUnsupported(am, as) || isUnsupported(bm, bs) ||
       isSignallingExtended(am, as) || isSignallingExtended(bm, bs)) flag(p, IE)

@@ -18,7 +18,7 @@ export const PE: u32 = 32
 export const ROUNDED_UP: u32 = 0x200
 
 /** The environment of an operation, one word: rounding control in bits 0-1, then these, precision in bits 8-15. */
-const NEAREST: u32 = 0
+export const NEAREST: u32 = 0
 export const DOWN: u32 = 1
 export const UP: u32 = 2
 export const CHOP: u32 = 3

@@ -1,5 +1,5 @@
 /** x87 comparisons and examination as the rows call them (SDM Vol. 1 8.3.6). */
-import { FSW } from './layout'
+import { FP_FLAGS, FSW } from './layout'
 import {
   compareExtended, extend, extendInteger, isDenormalExtended, isInfinite, isNanExtended, isUnsupported,
   signExponentOf, significandOf,
@@ -77,6 +77,11 @@ export function x87Test(p: u32): void {
   else compareWith(p, pair(0, 0), false, false, 0, NO_OPERAND)
 }
 
+@inline
+function flagsOf(relation: i32): u32 {
+  return relation == GREATER ? 0 : relation == LESS ? 1 : relation == EQUAL ? 0x40 : 0x45
+}
+
 /** FCOMI, FUCOMI (`quiet` 1) with ST(i): ZF, PF and CF, the other arithmetic flags cleared; returned. */
 export function x87CompareFlags(p: u32, i: u32, quiet: i32, pops: u32): u32 {
   begin(p)
@@ -86,12 +91,14 @@ export function x87CompareFlags(p: u32, i: u32, quiet: i32, pops: u32): u32 {
     const a = registerAt(p, 0), b = registerAt(p, i)
     const relation = compareExtended(
       p, load<u64>(a), load<u16>(a + 8), load<u64>(b), load<u16>(b + 8), quiet != 0)
+    if (load<u32>(p + FP_FLAGS) == 0) {
+      if (pops != 0) pop(p)
+      return flagsOf(relation)
+    }
     const c1 = load<u32>(p + FSW) & C1
     done = accept(p, 0, NO_OPERAND)
     store<u32>(p + FSW, load<u32>(p + FSW) | c1) // untouched
-    if (relation == EQUAL) flags = 0x40
-    else if (relation == LESS) flags = 1
-    else if (relation == GREATER) flags = 0
+    flags = flagsOf(relation)
   }
   if (done && pops != 0) pop(p)
   return flags

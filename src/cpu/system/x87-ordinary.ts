@@ -3,7 +3,7 @@
  * exceptions masked. Each function does the whole of it, result and status word, or returns false with nothing done;
  * then `softfloat-extended` decides.
  */
-import { FCW, FSW } from './layout'
+import { FCW, FSW, X87_STORE } from './layout'
 import { divideWide, multiplyHigh, shiftRightJam, squareRootWide } from './softfloat-wide'
 
 const PE: u32 = 0x20
@@ -118,6 +118,23 @@ function divide(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
   return put(p, dst, (as ^ bs) & 0x8000, e, q, r == 0 ? 0 : r >= bm - r ? (1 << 63) | 1 : 1)
 }
 
+/** The four operations as rows call them: 1 if done. */
+export function x87Plus(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): i32 {
+  return i32(isOrdinary(p) && isNormal(am, as) && isNormal(bm, bs) && add(p, dst, am, as, bm, bs))
+}
+
+export function x87Minus(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): i32 {
+  return i32(isOrdinary(p) && isNormal(am, as) && isNormal(bm, bs) && add(p, dst, am, as, bm, bs ^ 0x8000))
+}
+
+export function x87Times(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): i32 {
+  return i32(isOrdinary(p) && isNormal(am, as) && isNormal(bm, bs) && multiply(p, dst, am, as, bm, bs))
+}
+
+export function x87Over(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): i32 {
+  return i32(isOrdinary(p) && isNormal(am, as) && isNormal(bm, bs) && divide(p, dst, am, as, bm, bs))
+}
+
 /** `op` as in x87-arith: a = a op b, into the register at `dst`. */
 export function ordinary(p: u32, op: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
   if (!isOrdinary(p) || !isNormal(am, as) || !isNormal(bm, bs)) return false
@@ -129,6 +146,53 @@ export function ordinary(p: u32, op: u32, dst: u32, am: u64, as: u32, bm: u64, b
     case 6: return divide(p, dst, am, as, bm, bs)
     default: return divide(p, dst, bm, bs, am, as)
   }
+}
+
+/**
+ * To the bits of an f32 or f64, with the exceptions for X87_STORE; 0 if it is not done. The magnitude must stay below the
+ * largest exponent's, so that rounding cannot overflow.
+ */
+export function ordinaryNarrow<T>(p: u32, m: u64, s: u32): T {
+  const precision: u32 = sizeof<T>() == 4 ? 24 : 53
+  const largest: i32 = sizeof<T>() == 4 ? 0xfe : 0x7fe
+  const e = <i32>(s & 0x7fff) - (BIAS - (largest >> 1))
+  if (!isOrdinary(p) || m >> 63 == 0 || e < 1 || e >= largest) return 0
+  const rest = m << precision
+  const q = m >> (64 - precision)
+  const up = rest >> 63 & (u64(rest << 1 != 0) | q & 1)
+  store<u32>(p + X87_STORE, (rest != 0 ? PE : 0) | <u32>up << 9)
+  // The integer bit counts as one in the exponent.
+  const magnitude = (<u64>(e - 1) << (precision - 1)) + q + up
+  return <T>s >> 15 << (sizeof<T>() * 8 - 1) | <T>magnitude
+}
+
+/** What no ordinary integer is. */
+export const NO_INTEGER: i64 = -0x8000000000000000
+
+/**
+ * To an integer of `bits` bits, to nearest or, with `chop`, towards zero, with the exceptions for X87_STORE; NO_INTEGER
+ * if it is not done.
+ */
+export function ordinaryInteger(p: u32, chop: bool, m: u64, s: u32, bits: u32): i64 {
+  const e = <i32>(s & 0x7fff) - BIAS
+  if (m >> 63 == 0 || e >= <i32>bits - 1) return NO_INTEGER
+  let q: u64 = 0, rest: u64 = 1
+  if (e >= 0) {
+    q = m >> (63 - e)
+    rest = m << e << 1
+  } else if (e == -1) rest = m
+  const up: u64 = chop ? 0 : rest >> 63 & (u64(rest << 1 != 0) | q & 1)
+  q += up
+  if (q >> (bits - 1) != 0) return NO_INTEGER
+  store<u32>(p + X87_STORE, (rest != 0 ? PE : 0) | <u32>up << 9)
+  return (s & 0x8000) != 0 ? -q : q
+}
+
+/** Ends a store with at most PE and C1, `flags`, where PE is masked. */
+export function storedOrdinary(p: u32, flags: u32): bool {
+  if ((flags & ~(PE | C1)) != 0 || (load<u32>(p + FCW) & PE) == 0) return false
+  store<u32>(p + FSW, load<u32>(p + FSW) & ~C1 | flags)
+  return true
 }
 
 export function ordinaryRoot(p: u32, dst: u32, m: u64, s: u32): bool {

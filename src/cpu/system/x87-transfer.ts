@@ -8,7 +8,8 @@ import { isDenormal, isSignalling, quieted } from './softfloat'
 import {
   extend, extendInteger, indefiniteExtended, integerOf, narrow, signExponentOf, significandOf,
 } from './softfloat-extended'
-import { CHOP, DE, DOWN, ENV_RC, flag, IE, OE, pair, UE, UP, x87Env } from './softfloat-round'
+import { NO_INTEGER, ordinaryInteger, ordinaryNarrow, storedOrdinary } from './x87-ordinary'
+import { CHOP, DE, DOWN, ENV_RC, flag, IE, NEAREST, OE, pair, UE, UP, x87Env } from './softfloat-round'
 import {
   accept, begin, clearC1, isEmpty, NO_OPERAND, pop, push, pushFaults, registerAt, setTag, SF, stackFault, turn,
   writeIndefinite,
@@ -149,7 +150,10 @@ export function x87ToF32(p: u32): u32 {
     return 0xffc00000
   }
   const a = registerAt(p, 0)
-  const result = narrow<u32>(p, x87Env(p), load<u64>(a), load<u16>(a + 8))
+  const m = load<u64>(a), s = <u32>load<u16>(a + 8)
+  let result = ordinaryNarrow<u32>(p, m, s)
+  if (result != 0) return result
+  result = narrow<u32>(p, x87Env(p), m, s)
   keep(p)
   return result
 }
@@ -161,7 +165,10 @@ export function x87ToF64(p: u32): u64 {
     return 0xfff8000000000000
   }
   const a = registerAt(p, 0)
-  const result = narrow<u64>(p, x87Env(p), load<u64>(a), load<u16>(a + 8))
+  const m = load<u64>(a), s = <u32>load<u16>(a + 8)
+  let result = ordinaryNarrow<u64>(p, m, s)
+  if (result != 0) return result
+  result = narrow<u64>(p, x87Env(p), m, s)
   keep(p)
   return result
 }
@@ -173,7 +180,12 @@ export function x87ToInt(p: u32, bits: u32, chop: i32): i64 {
     return <i64>-1 << (bits - 1)
   }
   const a = registerAt(p, 0), env = x87Env(p)
-  const result = integerOf(p, chop ? env | CHOP : env, load<u64>(a), load<u16>(a + 8), bits)
+  const m = load<u64>(a), s = <u32>load<u16>(a + 8), rounding = chop ? CHOP : env & ENV_RC
+  if (rounding == CHOP || rounding == NEAREST) {
+    const ordinary = ordinaryInteger(p, rounding == CHOP, m, s, bits)
+    if (ordinary != NO_INTEGER) return ordinary
+  }
+  const result = integerOf(p, chop ? env | CHOP : env, m, s, bits)
   keep(p)
   return result
 }
@@ -242,7 +254,7 @@ export function x87Stored(p: u32, pops: u32, ea: u64): void {
   const flags = load<u32>(p + X87_STORE)
   if ((flags & SF) != 0) {
     if (!stackFault(p, 0, ea)) return
-  } else {
+  } else if (!storedOrdinary(p, flags)) {
     store<u32>(p + FP_FLAGS, flags)
     if (!accept(p, OE | UE, ea)) return
   }

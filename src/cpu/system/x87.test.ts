@@ -70,6 +70,14 @@ const usual: X87Op['prepare'] = (random, view, at) => {
   }
 }
 
+/** The same, ST(0) near the ends of narrower formats, to nearest or chopped. */
+const stored: X87Op['prepare'] = (random, view, at) => {
+  usual(random, view, at)
+  view.setUint16(at + Fx.FCW, random.pick([0x37f, 0xf7f]), true)
+  const near = 0x3fff + random.pick([1023, -1022, 127, -126, 63, 31, 15, 0]) + random.below(7) - 3
+  view.setUint16(at + Fx.ST + 8, (random.u32() & 0x8000) | random.pick([near, 0x3fff + random.below(70)]), true)
+}
+
 describe.each([
   ['add', 0],
   ['mul', 1],
@@ -243,6 +251,7 @@ describe('stores', () => {
   test.each(stores)('%s', (_, code, pops, bytes, steps) => {
     const run: X87Op = { code, memory: 'none', stores: bytes, run: (ea) => store(ea, pops, ...steps) }
     expect(differences(core, { ...run, prepare: full }, 3000)).toBe('')
+    expect(differences(core, { ...run, prepare: stored }, 6000)).toBe('')
     expect(differences(core, run, 700)).toBe('')
   })
   test.each([0, 1])('ST(i), %i pops', (pops) => {

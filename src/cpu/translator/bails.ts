@@ -10,6 +10,7 @@ const BAIL: readonly Effect[] = [{ kind: 'fault', when: undefined, vector: 0, er
 
 const commits = (e: Effect): boolean =>
   e.kind === 'set' ||
+  e.kind === 'poke' ||
   e.kind === 'store' ||
   e.kind === 'flags' ||
   (e.kind === 'call' && procedures[e.procedure]?.inPlace === true) ||

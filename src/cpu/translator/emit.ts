@@ -226,6 +226,13 @@ export class RegionEmitter extends RegionExits {
       case 'address':
         this.addressOf()
         return this.assign(e.result)
+      case 'peek':
+        return this.peek(e)
+      case 'poke':
+        return this.poke(e)
+      case 'thisRip':
+        this.linearOf(this.instruction.place)
+        return this.assign(e.result)
       case 'nextRip':
         this.afterInstruction()
         return this.assign(e.result)
