@@ -2,23 +2,27 @@
 import type { Effect } from '../isa/ir.ts'
 import type { Form } from '../isa/variants.ts'
 
-/** A record's static facts. */
-export interface Decoded {
-  effects: readonly Effect[]
+/** A record's static facts, as far as no recording is needed. */
+export interface Outline {
   form: Form
-  /** Made from its effects; otherwise the interpreter's function does it. */
-  translatable: boolean
   /** Control never reaches the next record. */
   ends: boolean
-  /** A return from a call. */
-  returns: boolean
-  /** STI. */
-  enablesInterrupts: boolean
   /** Pushes the address of the next instruction and branches. */
   calls: boolean
 }
 
-export interface Instruction {
+/** All of them. */
+export interface Decoded extends Outline {
+  effects: readonly Effect[]
+  /** Made from its effects; otherwise the interpreter's function does it. */
+  translatable: boolean
+  /** A return from a call. */
+  returns: boolean
+  /** STI. */
+  enablesInterrupts: boolean
+}
+
+export interface Instruction<Known extends Outline = Decoded> {
   /** The record in its stream, where the interpreter can take over. */
   at: number
   /** The record with the instruction's fields. */
@@ -27,7 +31,7 @@ export interface Instruction {
   crosses: number | undefined
   place: number
   length: number
-  decoded: Decoded
+  decoded: Known
 }
 
 /** `place`: whoever goes there looks it up. */
@@ -60,6 +64,7 @@ export interface Records {
   copy(record: number): number
   /** The facts of the instruction whose fields are in a record. */
   decoded(fields: number): Decoded
+  outline(fields: number): Outline
 }
 
 export const pageOf = (place: number): number => Math.floor(place / 4096)

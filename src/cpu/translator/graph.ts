@@ -7,7 +7,7 @@
  */
 import { R } from '../layout.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
-import { pageOf, type Block, type Edge, type Instruction, type Records } from './blocks.ts'
+import { pageOf, type Block, type Edge, type Instruction, type Outline, type Records } from './blocks.ts'
 import { order } from './dominators.ts'
 
 const MAX_INSTRUCTIONS = 500
@@ -15,7 +15,11 @@ const MAX_INSTRUCTIONS = 500
 const NEAR = 16
 
 /** The instruction at a place, or the record at which the interpreter must go on; undefined: not decoded. */
-function instructionAt(r: Records, place: number): Instruction | number | undefined {
+function instructionAt<Known extends Outline>(
+  r: Records,
+  place: number,
+  known: (fields: number) => Known,
+): Instruction<Known> | number | undefined {
   const page = pageOf(place)
   const table = r.table(page)
   if (table === undefined) return undefined
@@ -25,22 +29,28 @@ function instructionAt(r: Records, place: number): Instruction | number | undefi
     const handler = r.u16[record >> 1] as number
     if (handler === Pseudo.check) record += R.SIZE
     else if (handler === Pseudo.goto) record = r.i32[(record + R.DISP) >> 2] as number
-    else if (handler === Pseudo.region) return make(r, page, record, r.i32[(record + R.IMM) >> 2] as number)
+    else if (handler === Pseudo.region) return make(r, page, record, r.i32[(record + R.IMM) >> 2] as number, known)
     else if (handler === Pseudo.guard)
-      return { ...make(r, page, record, record + R.SIZE), crosses: r.i32[(record + R.IMM) >> 2] as number }
+      return { ...make(r, page, record, record + R.SIZE, known), crosses: r.i32[(record + R.IMM) >> 2] as number }
     else if (handler < PSEUDO.length) return record
-    else return make(r, page, record, record)
+    else return make(r, page, record, record, known)
   }
 }
 
-function make(r: Records, page: number, at: number, fields: number): Instruction {
+function make<Known extends Outline>(
+  r: Records,
+  page: number,
+  at: number,
+  fields: number,
+  known: (fields: number) => Known,
+): Instruction<Known> {
   const word = r.u16[(fields + R.OFFSET_LENGTH) >> 1] as number
-  const decoded = r.decoded(fields)
+  const decoded = known(fields)
   return { at, fields, crosses: undefined, place: page * 4096 + (word >> 4), length: word & 15, decoded }
 }
 
 /** Place that an instruction branches to, if it is a direct branch. */
-export function branchTarget(r: Records, i: Instruction): number | undefined {
+export function branchTarget(r: Records, i: Instruction<Outline>): number | undefined {
   const { form } = i.decoded
   if (form !== 'p' && form !== 'o') return undefined
   const imm = r.i32[(i.fields + R.IMM) >> 2] as number
@@ -63,9 +73,10 @@ const fits = (i: Instruction | number | undefined): boolean =>
 
 /** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
 export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
-  const known = new Map<number, Instruction | number | undefined>([[entry, make(r, 0, copy, copy)]])
+  const known = new Map<number, Instruction | number | undefined>([[entry, make(r, 0, copy, copy, r.decoded)]])
   const at = (place: number) => {
-    if (!known.has(place)) known.set(place, known.size < MAX_INSTRUCTIONS ? instructionAt(r, place) : undefined)
+    if (!known.has(place))
+      known.set(place, known.size < MAX_INSTRUCTIONS ? instructionAt(r, place, r.decoded) : undefined)
     return known.get(place)
   }
   const leaders = new Set([entry])
@@ -144,12 +155,12 @@ const AFTER = 1024
 export function entriesFor(r: Records, place: number): { line: number; functions: number[] } {
   const targets = new Set<number>()
   const called = new Set<number>()
-  const before = new Map<number, Instruction>()
+  const before = new Map<number, Instruction<Outline>>()
   const flows = new Set<number>()
   const aligned: number[] = []
   const end = Math.min(4096, place + AFTER)
   for (let at = Math.max(0, place - BEFORE); at < end; at++) {
-    const i = instructionAt(r, at)
+    const i = instructionAt(r, at, r.outline)
     if (typeof i !== 'object') continue
     if (at % 16 === 0 && at <= place) aligned.push(at)
     const target = branchTarget(r, i)

@@ -6,16 +6,13 @@
  * A region belongs to the decoded records of its page: it is entered through the `region` record that displaces its
  * first one, leaves at records, and goes when they go.
  */
-import { allRows } from '../isa/table.ts'
-import { forms, modes, recordVariant, endsStream, VARIANTS_PER_ROW } from '../isa/variants.ts'
 import { REGION, type Interpreter } from '../interpreter/build.ts'
-import { canTranslate } from '../interpreter/inline.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
 import { Mode, R, S, Tlb } from '../layout.ts'
 import { Code, ModuleWriter } from '../wasm/module.ts'
-import { withBails } from './bails.ts'
 import { RegionEmitter } from './emit.ts'
-import { pageOf, type Block, type Decoded, type Records } from './blocks.ts'
+import { pageOf, type Block, type Records } from './blocks.ts'
+import { Facts } from './facts.ts'
 import { entriesFor, regionGraph } from './graph.ts'
 import { regionImports } from './imports.ts'
 import { PageSamples } from './samples.ts'
@@ -87,11 +84,7 @@ export class Translator {
   readonly #threshold: number
   readonly #batch: number
   readonly #asynchronous: boolean
-  readonly #interpreter: Interpreter
-  readonly #origins: (number | undefined)[]
-  readonly #decoded: (Decoded | undefined)[] = []
-  /** Those whose recordings depend on the immediate: handler * 256 + immediate. */
-  readonly #decodedBy = new Map<number, Decoded>()
+  readonly #facts: Facts
   /** By index table. */
   readonly #samples = new Map<number, PageSamples<Region>>()
   readonly #installed = new Map<number, Installed[]>()
@@ -133,9 +126,8 @@ export class Translator {
     this.#u8 = new Uint8Array(memory.buffer)
     this.#u16 = new Uint16Array(memory.buffer)
     this.#u64 = new BigUint64Array(memory.buffer)
-    this.#interpreter = interpreter
     this.regions = new WebAssembly.Table({ element: 'anyfunc', initial: MAX_REGIONS })
-    this.#origins = handlerOrigins(interpreter)
+    this.#facts = new Facts(memory, interpreter)
   }
 
   /** The other parts of the core, once they exist. */
@@ -246,7 +238,8 @@ export class Translator {
         return tables.get(page)
       },
       copy: (record) => this.#arena.copyRecord(record),
-      decoded: (fields) => this.#facts(fields),
+      decoded: (fields) => this.#facts.decoded(fields),
+      outline: (fields) => this.#facts.outline(fields),
     }
   }
 
@@ -348,37 +341,6 @@ export class Translator {
     return record !== 0 && (this.#u16[record >> 1] as number) >= PSEUDO.length
   }
 
-  #facts(fields: number): Decoded {
-    const handler = this.#u16[(fields + R.HANDLER) >> 1] as number
-    const immediate = this.#u8[fields + R.IMM] as number
-    let known = this.#decoded[handler] ?? this.#decodedBy.get(handler * 256 + immediate)
-    if (!known) {
-      const origin = this.#origins[handler]
-      if (origin === undefined) throw new Error(`handler ${this.#interpreter.names[handler]} comes from no row`)
-      const row = allRows()[Math.floor(origin / VARIANTS_PER_ROW)] as ReturnType<typeof allRows>[number]
-      const variant = origin % VARIANTS_PER_ROW
-      const mode = modes[variant % modes.length] as (typeof modes)[number]
-      const form = forms[Math.floor(variant / modes.length) % forms.length] as (typeof forms)[number]
-      const size = [0, 16, 32, 64][Math.floor(variant / modes.length / forms.length)] as number
-      const real = row.sizes.includes(size) ? size : (row.sizes[0] as number)
-      const recording = recordVariant(row, real, form, mode, immediate)
-      const recorded = recording.effects
-      const effects = withBails(recorded)
-      known = {
-        effects,
-        form,
-        translatable: canTranslate(effects, form, mode),
-        ends: endsStream(recorded),
-        returns: row.name === 'ret' || row.name === 'ret_n',
-        enablesInterrupts: row.name === 'sti',
-        calls: effects.some((e) => e.kind === 'nextRip'),
-      }
-      if (recording.immediateUsed) this.#decodedBy.set(handler * 256 + immediate, known)
-      else this.#decoded[handler] = known
-    }
-    return known
-  }
-
   /** The batch becomes a module: in the background if that may be, else at once. */
   #compile(): void {
     const batch = this.#batched
@@ -442,14 +404,4 @@ export class Translator {
     this.#installed.clear()
     this.#samples.clear()
   }
-}
-
-/** For each handler a variant that it (a pair: its first instruction) serves, as row * VARIANTS_PER_ROW + variant. */
-function handlerOrigins(interpreter: Interpreter): (number | undefined)[] {
-  const origins: (number | undefined)[] = []
-  interpreter.handlers.forEach((handler, i) => {
-    if (handler !== 0xffff) origins[handler] ??= i
-  })
-  for (const [key, pair] of interpreter.pairs) origins[pair] = origins[key >>> 16]
-  return origins
 }
