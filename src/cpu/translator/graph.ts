@@ -159,7 +159,9 @@ export function entriesFor(r: Records, place: number): { line: number; functions
   const flows = new Set<number>()
   const aligned: number[] = []
   const end = Math.min(4096, place + AFTER)
+  const index = (r.table(0) ?? 0) >> 2
   for (let at = Math.max(0, place - BEFORE); at < end; at++) {
+    if (r.i32[index + at] === 0) continue
     const i = instructionAt(r, at, r.outline)
     if (typeof i !== 'object') continue
     if (at % 16 === 0 && at <= place) aligned.push(at)
