@@ -50,6 +50,17 @@ class Stack {
     return { m: this.s.peek(at, S.FPR, 64), s: this.s.peek(at, S.FPR + 8, 16) }
   }
 
+  /** A whole register. In words, as it was written: a vector would have to wait until they have reached memory. */
+  words(place: Value): readonly [Value, Value] {
+    const at = this.at(place)
+    return [this.s.peek(at, S.FPR, 64), this.s.peek(at, S.FPR + 8, 64)]
+  }
+  write(place: Value, [low, high]: readonly [Value, Value]): void {
+    const at = this.at(place)
+    this.s.poke(at, S.FPR, 64, low)
+    this.s.poke(at, S.FPR + 8, 64, high)
+  }
+
   /** Ends an instruction with C1 cleared that pushes or pops nothing. */
   done(): void {
     noteRip(this.s)
@@ -86,9 +97,9 @@ export function exchange(s: Semantics, i: Value, slow: () => void): void {
   s.if(
     stack.both(a, b),
     () => {
-      const [x, y] = [s.peek(stack.at(a), S.FPR, 'v128'), s.peek(stack.at(b), S.FPR, 'v128')]
-      s.poke(stack.at(a), S.FPR, 'v128', y)
-      s.poke(stack.at(b), S.FPR, 'v128', x)
+      const [x, y] = [stack.words(a), stack.words(b)]
+      stack.write(a, y)
+      stack.write(b, x)
       stack.done()
     },
     slow,
@@ -103,7 +114,8 @@ export function changeSign(s: Semantics, change: (signExponent: Value) => Value,
   s.if(
     stack.full(place),
     () => {
-      s.poke(stack.at(place), S.FPR + 8, 16, change(s.peek(stack.at(place), S.FPR + 8, 16)))
+      const signExponent = s.peek(stack.at(place), S.FPR + 8, 16)
+      s.poke(stack.at(place), S.FPR + 8, 64, s.toI64(change(signExponent)))
       stack.done()
     },
     slow,
@@ -118,8 +130,8 @@ export function duplicate(s: Semantics, i: Value, slow: () => void): void {
   s.if(
     s.and(stack.full(from), s.isZero(stack.full(to))),
     () => {
-      const x = s.peek(stack.at(from), S.FPR, 'v128')
-      stack.push(to, () => s.poke(stack.at(to), S.FPR, 'v128', x))
+      const x = stack.words(from)
+      stack.push(to, () => stack.write(to, x))
     },
     slow,
     true,
@@ -133,7 +145,7 @@ export function copy(s: Semantics, i: Value, pops: boolean, slow: () => void): v
   s.if(
     stack.full(from),
     () => {
-      s.poke(stack.at(to), S.FPR, 'v128', s.peek(stack.at(from), S.FPR, 'v128'))
+      stack.write(to, stack.words(from))
       stack.done()
       s.setState(S.FTW, 32, s.or(s.state(S.FTW), stack.bit(to)))
       if (pops) pop(s, from)
@@ -149,11 +161,7 @@ export function load(s: Semantics, { m, s: signExponent }: Parts, simple: Value,
   const to = stack.place(7)
   s.if(
     s.and(simple, s.isZero(stack.full(to))),
-    () =>
-      stack.push(to, () => {
-        s.poke(stack.at(to), S.FPR, 64, m)
-        s.poke(stack.at(to), S.FPR + 8, 64, s.toI64(signExponent))
-      }),
+    () => stack.push(to, () => stack.write(to, [m, s.toI64(signExponent)])),
     slow,
     true,
   )

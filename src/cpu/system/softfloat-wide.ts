@@ -1,6 +1,7 @@
 /** 128-bit integer steps under the floating-point procedures. */
 
 /** High word of the product; the low one is `a * b`. */
+@inline
 export function multiplyHigh(a: u64, b: u64): u64 {
   const al = a & 0xffffffff, ah = a >> 32, bl = b & 0xffffffff, bh = b >> 32
   const cross = al * bh

@@ -34,13 +34,15 @@ function put(p: u32, dst: u32, sign: u32, e: i32, hi: u64, lo: u64): bool {
     e++
   }
   if (e < 1 || e > LARGEST) return false
+  // Both words whole: registers are read in words, soon after.
   store<u64>(dst, hi)
-  store<u16>(dst + 8, sign | <u32>e)
+  store<u64>(dst + 8, sign | <u32>e)
   store<u32>(p + FSW, load<u32>(p + FSW) & ~C1 | (lo != 0 ? PE : 0) | <u32>up << 9)
   return true
 }
 
 /** The sum of numbers of which `b` is not the larger in magnitude. */
+@inline
 function addSmaller(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
   let e = <i32>(as & 0x7fff)
   const distance = <u64>(e - <i32>(bs & 0x7fff))
@@ -68,7 +70,7 @@ function addSmaller(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool 
     if (hi == 0) {
       if (lo == 0) {
         store<u64>(dst, 0)
-        store<u16>(dst + 8, 0)
+        store<u64>(dst + 8, 0)
         store<u32>(p + FSW, load<u32>(p + FSW) & ~C1)
         return true
       }
@@ -94,6 +96,7 @@ function add(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
     p, dst, swapped ? bm : am, swapped ? bs : as, swapped ? am : bm, swapped ? as : bs)
 }
 
+@inline
 function multiply(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
   let hi = multiplyHigh(am, bm), lo = am * bm
   let e = <i32>(as & 0x7fff) + <i32>(bs & 0x7fff) - BIAS + 1
@@ -105,6 +108,7 @@ function multiply(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
   return put(p, dst, (as ^ bs) & 0x8000, e, hi, lo)
 }
 
+@inline
 function divide(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
   let hi = am, lo: u64 = 0
   let e = <i32>(as & 0x7fff) - <i32>(bs & 0x7fff) + BIAS
@@ -137,14 +141,13 @@ export function x87Over(p: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): i
 
 /** `op` as in x87-arith: a = a op b, into the register at `dst`. */
 export function ordinary(p: u32, op: u32, dst: u32, am: u64, as: u32, bm: u64, bs: u32): bool {
-  if (!isOrdinary(p) || !isNormal(am, as) || !isNormal(bm, bs)) return false
   switch (op) {
-    case 0: return add(p, dst, am, as, bm, bs)
-    case 1: return multiply(p, dst, am, as, bm, bs)
-    case 4: return add(p, dst, am, as, bm, bs ^ 0x8000)
-    case 5: return add(p, dst, bm, bs, am, as ^ 0x8000)
-    case 6: return divide(p, dst, am, as, bm, bs)
-    default: return divide(p, dst, bm, bs, am, as)
+    case 0: return x87Plus(p, dst, am, as, bm, bs) != 0
+    case 1: return x87Times(p, dst, am, as, bm, bs) != 0
+    case 4: return x87Minus(p, dst, am, as, bm, bs) != 0
+    case 5: return x87Minus(p, dst, bm, bs, am, as) != 0
+    case 6: return x87Over(p, dst, am, as, bm, bs) != 0
+    default: return x87Over(p, dst, bm, bs, am, as) != 0
   }
 }
 
