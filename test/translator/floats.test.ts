@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest'
 import { S } from '../../src/cpu/layout.ts'
 import { Random } from '../oracle/random.ts'
-import { engines } from './rig.ts'
+import { engines, gate } from './rig.ts'
 
 const both = await engines()
 
@@ -170,4 +170,47 @@ test('a rounding of its own from within the loop', () => {
   const nearest = 0x3fe5555555555555n
   expect(end.register(S.R8)).toBe(BigInt.asUintN(64, 2000n * nearest + 499n))
   expect(end.register(S.R10)).toBe(0x5fa0n)
+})
+
+test('CR0.TS set between regions and within one', () => {
+  const end = both.run(`
+    ${gate(7, 'trapped')}
+    fninit
+    mov ebp, 60
+  round:
+    call alone
+    mov rax, cr0
+    or eax, 8
+    mov cr0, rax
+    call alone
+    mov ecx, 300
+  within:
+    addsd xmm1, xmm0
+    fld1
+    fstp st(0)
+    test ecx, 63
+    jnz next
+    mov rax, cr0
+    or eax, 8
+    mov cr0, rax
+  next:
+    addsd xmm1, xmm0
+    dec ecx
+    jnz within
+    dec ebp
+    jnz round
+    hlt
+  alone:
+    mov ecx, 400
+  turn:
+    addsd xmm0, xmm0
+    mulsd xmm0, xmm2
+    dec ecx
+    jnz turn
+    ret
+  trapped:
+    inc r12
+    clts
+    iretq`)
+  expect(end.register(S.R12)).toBe(60n * 5n)
 })
