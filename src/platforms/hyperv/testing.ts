@@ -52,8 +52,8 @@ export function setUp({ vcpus = 4, features = [], cpu = 'inorder' }: Options = {
   const { effects, log, ram } = mock
   const vcpu = (index: number) => mock.vcpus[index] as MockVcpu
 
-  const read = (msr: number, cpu = 0) => platform.rdmsr(cpu, msr)
-  const write = (msr: number, value: bigint | number, cpu = 0) => platform.wrmsr(cpu, msr, BigInt(value))
+  const read = (msr: number, of = 0) => platform.rdmsr(of, msr)
+  const write = (msr: number, value: bigint | number, of = 0) => platform.wrmsr(of, msr, BigInt(value))
   /** What the platform did since the last time. */
   const done = () => log.splice(0)
 
@@ -98,12 +98,12 @@ export function setUp({ vcpus = 4, features = [], cpu = 'inorder' }: Options = {
   const fast = (code: number, input: Uint8Array, options: CallOptions = {}) => {
     const block = new Uint8Array(112)
     block.set(input)
-    const words = new DataView(block.buffer)
+    const parts = new DataView(block.buffer)
     for (let i = 0; i < 6; i++) vcpu(options.vcpu ?? 0).xmm[i]?.set(block.subarray(16 + 16 * i, 32 + 16 * i))
     return issue(options, {
       rcx: control(code, true, options),
-      rdx: words.getBigUint64(0, true),
-      r8: words.getBigUint64(8, true),
+      rdx: parts.getBigUint64(0, true),
+      r8: parts.getBigUint64(8, true),
     })
   }
 
