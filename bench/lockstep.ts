@@ -78,7 +78,7 @@ async function compare(theirs: Qemu, ours: Ours): Promise<void> {
 
   const report = (different: readonly string[], after: QemuState) => {
     console.log(`\ndifference after ${count} instructions (${interrupts} interrupts): ${different.join('; ')}`)
-    for (const { rip, mode } of trail) console.log(`  ${disassemble(ours.core, ours.p, rip, mode, folder)}`)
+    for (const { rip, mode } of trail) console.log(`  ${disassemble(ours.core, ours.p, rip, mode)}`)
     for (const [i, register] of gprNames.entries()) {
       const mine = ours.core.u64[(ours.p >> 3) + i]!
       const other = (BigInt(after.gpr[2 * i + 1]! >>> 0) << 32n) | BigInt(after.gpr[2 * i]! >>> 0)

@@ -68,6 +68,18 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
     ['bad size', ['run', '--memory', 'lots'], "paravirt: --memory 'lots' is not a size; write 512M or 2G"],
     ['too much memory', ['run', '--memory', '64G'], 'paravirt: --memory 64G is too large; at most 2816M'],
     ['bad timeout', ['run', '--timeout', '-3'], "paravirt: --timeout '-3' is not a positive number of seconds"],
+    ['no number', ['run', '--hot', 'some'], "paravirt: --hot 'some' is not a number from 1 to 1000"],
+    [
+      'nothing translated',
+      ['run', '--hot', '1', '--count', 'all'],
+      'paravirt: --hot: with --count all nothing is translated',
+    ],
+    [
+      'nothing to write',
+      ['run', '--hot-wasm', './out'],
+      'paravirt: --hot-wasm needs --hot, which says how many regions',
+    ],
+    ['no folder', ['run', '--hot', '1', '--hot-wasm', './text'], 'paravirt: --hot-wasm ./text: not a folder'],
     ['missing kernel', ['run', './none'], 'paravirt: ./none: no such file'],
     ['a folder', ['run', './a-folder'], 'paravirt: ./a-folder: a folder'],
     ['an empty kernel', ['run', './empty'], 'paravirt: ./empty: empty file'],

@@ -39,7 +39,9 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, all')
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
     .option('--count [WHAT]', "print how often each request was made; 'all': also what the kernel did without asking")
-    .option('--stats', 'print instructions, time and memory to stderr at the end')
+    .option('--stats', 'print instructions, time, memory and translation to stderr at the end')
+    .option('--hot <N>', 'count what translated code does, and list the N regions that did most at the end')
+    .option('--hot-wasm <FOLDER>', 'with --hot: write the WebAssembly text of these regions there')
     .action(async (kernel: string | undefined, options: RunOptions) => finish(await run(kernel, options)))
   program
     .command('explain')

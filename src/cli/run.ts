@@ -15,6 +15,7 @@ import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../pac
 import { cpuModels } from '../cpu/models.ts'
 import { definitions, platforms } from '../platforms/index.ts'
 import { kernelCommandLine } from './command-line.ts'
+import { hotLines, parseHot, prepareFolder } from './hot.ts'
 import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
 import { countLines, openTrace, parseCount, parseTrace } from './trace.ts'
@@ -35,6 +36,8 @@ export interface RunOptions {
   readonly traceFile?: string
   readonly count?: true | string
   readonly stats?: true
+  readonly hot?: string
+  readonly hotWasm?: string
 }
 
 /** Returns the exit code. */
@@ -50,6 +53,12 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
   const counted = options.count === undefined ? undefined : parseCount(options.count)
+  const hot = options.hot === undefined ? undefined : parseHot(options.hot)
+  if (hot !== undefined && counted === 'all') throw new InputError('--hot: with --count all nothing is translated')
+  if (options.hotWasm !== undefined) {
+    if (hot === undefined) throw new InputError('--hot-wasm needs --hot, which says how many regions')
+    prepareFolder(options.hotWasm)
+  }
   if (options.traceFile !== undefined && options.trace === undefined)
     throw new InputError('--trace-file needs --trace, which says what to write')
   const traced = options.trace === undefined ? undefined : parseTrace(options.trace)
@@ -83,12 +92,16 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
       onReport: report,
       census,
       testDevices,
+      profile: hot !== undefined,
     })
     trace?.attach(machine.requests)
     return machine
   }
   const code = await supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
   trace?.end()
+  const profile = machine?.core.translator?.profile
+  if (hot !== undefined && machine && profile)
+    report(await hotLines(profile, hot, machine.stats().instructions, options.hotWasm))
   if (counted && machine) report(countLines(machine.requests, machine.census))
   return code
 }

@@ -19,7 +19,7 @@ const bytes = (text: string) => new TextEncoder().encode(text)
 function machine(behave: (serial: SerialSinks) => ExitReason | undefined) {
   return async (serial: SerialSinks) => ({
     serial: [{ send: () => {} }],
-    stats: () => ({ instructions: 2_000_000, virtualNanoseconds: 5e8 }),
+    stats: () => ({ instructions: 2_000_000, virtualNanoseconds: 5e8, translation: undefined }),
     run: (signal: AbortSignal) =>
       new Promise<ExitReason>((resolve) => {
         signal.addEventListener('abort', () => resolve({ kind: 'aborted' }))

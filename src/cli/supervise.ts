@@ -75,11 +75,20 @@ export async function supervise(
   return code
 }
 
-function printStats({ instructions, virtualNanoseconds }: MachineStats, seconds: number): void {
+function printStats({ instructions, virtualNanoseconds, translation }: MachineStats, seconds: number): void {
   const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage()
   const cpu = (userCPUTime + systemCPUTime) / 1e6
   process.stderr.write(
     `paravirt: ${instructions} instructions, ${seconds.toFixed(2)} s, ${(instructions / seconds / 1e6).toFixed(1)} MIPS; ` +
       `CPU ${cpu.toFixed(2)} s; guest's time ${(virtualNanoseconds / 1e9).toFixed(2)} s; peak ${Math.round(maxRSS / 1024)} MiB\n`,
+  )
+  if (translation) process.stderr.write(`paravirt: ${translationLine(translation)}\n`)
+}
+
+function translationLine({ regions, modules, bytes, pauses }: NonNullable<MachineStats['translation']>): string {
+  const ms = (milliseconds: number) => `${milliseconds.toFixed(1)} ms`
+  return (
+    `${regions} regions translated in ${modules} modules of ${(bytes / 1024).toFixed(0)} KiB; ${pauses.count} pauses, ` +
+    `${ms(pauses.milliseconds)} in all, 99.9 % within ${ms(pauses.percentile(0.999))}, longest ${ms(pauses.longest)}`
   )
 }

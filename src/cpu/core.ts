@@ -123,6 +123,10 @@ export class Core {
     interpreter?: Interpreter | undefined
     system?: Uint8Array<ArrayBuffer> | undefined
     translate?: Translate | undefined
+    /** Translated regions that there are at most, if not the translator's own limit. */
+    regions?: number | undefined
+    /** Regions count what they do: `translator.profile`. */
+    profile?: boolean | undefined
     /** Nothing happens at a time that depends on the host. */
     deterministic?: boolean | undefined
   }): Promise<Core> {
@@ -147,6 +151,8 @@ export class Core {
     const translator = new Translator(memory, built, {
       eager: translate === 'eager',
       asynchronous: !deterministic && translate !== 'eager',
+      limit: options.regions,
+      profile: options.profile,
     })
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
     const register = (p: number, offset: number) => (p + offset) >> 2

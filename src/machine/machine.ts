@@ -129,6 +129,7 @@ export class Machine {
       interpreter: census?.interpreter ?? options.interpreter,
       system: options.system,
       translate: census ? false : (options.translate ?? true),
+      profile: options.profile,
       deterministic: options.deterministic,
     })
     // Power-on is now: building the core is not the guest's time.
@@ -185,7 +186,11 @@ export class Machine {
   }
 
   stats(): MachineStats {
-    return { instructions: this.#state.vcpus.count(), virtualNanoseconds: this.#clock.now() }
+    return {
+      instructions: this.#state.vcpus.count(),
+      virtualNanoseconds: this.#clock.now(),
+      translation: this.core.translator?.stats,
+    }
   }
 
   /** Run until the guest stops or `signal` aborts. */

@@ -3,7 +3,7 @@ import type { BootOptions } from '../boot/layout.ts'
 import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
 import type { CpuModelName } from '../cpu/models.ts'
-import type { Translate } from '../cpu/translator/translator.ts'
+import type { Translate, Translator } from '../cpu/translator/translator.ts'
 import type { PlatformName } from '../platforms/index.ts'
 
 export type SerialPort = 'com1' | 'com2' | 'com3' | 'com4'
@@ -37,6 +37,8 @@ export interface MachineOptions {
   readonly census?: boolean
   /** Translate hot code to WebAssembly; default true. */
   readonly translate?: Translate
+  /** Translated code counts what it does: `core.translator.profile`. */
+  readonly profile?: boolean
   /** Another build of the interpreter than the cache's (bench/handlers.ts, browsers). */
   readonly interpreter?: Interpreter
   /** The compiled procedures, where there is neither compiler nor cache (browsers). */
@@ -63,4 +65,6 @@ export interface MachineStats {
   readonly instructions: number
   /** Virtual time since power-on, in nanoseconds. */
   readonly virtualNanoseconds: number
+  /** What the translator made, and how the vCPU waited for it; undefined: it is off. */
+  readonly translation: Translator['stats'] | undefined
 }

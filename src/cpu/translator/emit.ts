@@ -32,6 +32,7 @@ export class RegionEmitter extends RegionExits {
       this.all.written |= written
     }
     this.#changedAt = changedAt(this.records, blocks)
+    this.counters?.entry(c)
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
     this.floats.prepare(blocks)
@@ -100,8 +101,14 @@ export class RegionEmitter extends RegionExits {
   }
 
   #edge(from: Block, e: Edge): void {
-    if ('record' in e) return this.leaveAt(e.record)
-    if ('place' in e) return this.jumpTo(() => this.linearOf(e.place))
+    if ('record' in e) {
+      this.counters?.exit(this.c, 'procedure', this.instruction.place)
+      return this.leaveAt(e.record)
+    }
+    if ('place' in e) {
+      this.counters?.exit(this.c, 'not decoded', e.place)
+      return this.jumpTo(() => this.linearOf(e.place))
+    }
     const to = e.block
     if (pageOf(to.place) !== pageOf((from.instructions.at(-1) as Instruction).place)) this.#cross(to.place)
     if (to.order <= from.order || to.merge) {
@@ -127,6 +134,7 @@ export class RegionEmitter extends RegionExits {
     const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
     c.get(entry).mem('i32.load', 8).i32(table).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
     this.open('if')
+    this.counters?.exit(c, 'other page', place)
     this.jumpTo(() => this.linearOf(place))
     this.close()
     this.producer = producer
@@ -144,7 +152,8 @@ export class RegionEmitter extends RegionExits {
     c.get(budget).i32(count).op('i32.sub').tee(budget).i32(0).op('i32.lt_s')
     this.unspent = count
     this.instruction = b.instructions[0] as Instruction
-    this.bail()
+    this.bail('budget')
+    this.counters?.block(c, b)
     this.#condition = undefined
     this.#target = undefined
     b.instructions.forEach((i, n) => {
@@ -177,6 +186,7 @@ export class RegionEmitter extends RegionExits {
     c.get(entry).mem('i32.load', 12).i32(page).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
     this.open('if')
     c.get(this.local.budget).i32(this.unspent).op('i32.add').set(this.local.budget)
+    this.counters?.exit(c, 'other page', i.place, this.unspent)
     this.leaveAt(i.at)
     this.close()
     this.producer = producer
@@ -284,7 +294,10 @@ export class RegionEmitter extends RegionExits {
         return this.#branch(e.when)
       case 'jump':
         this.#checkTarget(e.target)
-        if (this.nested) return this.jumpTo(() => this.use(e.target))
+        if (this.nested) {
+          this.counters?.exit(c, 'indirect jump', this.instruction.place)
+          return this.jumpTo(() => this.use(e.target))
+        }
         this.#target = e.target
         return
       default:
@@ -301,7 +314,7 @@ export class RegionEmitter extends RegionExits {
     c.i64(16n).op('i64.shl').i64(16n).op('i64.shr_s')
     this.use(target)
     c.op('i64.ne')
-    this.bail()
+    this.bail('non-canonical target')
   }
 
   /** The block's end goes on from here. */

@@ -10,6 +10,7 @@ import { R, S } from '../layout.ts'
 import { Pseudo } from '../interpreter/pseudo.ts'
 import { REGION_MARGIN } from '../interpreter/records.ts'
 import { pageOf, type Instruction } from './blocks.ts'
+import type { Counters, Reason } from './counters.ts'
 import { RegionMemory } from './memory.ts'
 import { DEPTH, EXPECTED, P } from './state.ts'
 
@@ -122,12 +123,14 @@ export abstract class RegionExits extends RegionMemory {
   }
 
   /** Leave for the interpreter at this instruction if the value on the stack is non-zero. */
-  protected bail(): void {
+  protected bail(reason: Reason = 'slow path', counting?: (counters: Counters) => void): void {
     const { budget } = this.local
     const producer = this.producer
     this.c.hint(false)
     this.open('if')
     this.c.get(budget).i32(this.unspent).op('i32.add').set(budget)
+    if (this.counters) counting?.(this.counters)
+    this.counters?.exit(this.c, reason, this.instruction.place, this.unspent)
     this.leaveAt(this.instruction.fields)
     this.close()
     this.producer = producer
@@ -151,9 +154,11 @@ export abstract class RegionExits extends RegionMemory {
       c.get(exitLinear).get(EXPECTED).op('i64.eq').hint(true)
       this.open('if')
       this.storeState(this.changed)
+      this.counters?.exit(c, 'return', this.instruction.place)
       c.i32(RETURNED).return()
       this.close()
     }
+    this.counters?.exit(c, 'indirect jump', this.instruction.place)
     this.br(JUMP_EXIT)
   }
 
@@ -189,11 +194,14 @@ export abstract class RegionExits extends RegionMemory {
     c.get(exitRecord).mem('i32.load', R.DISP).callIndirect(this.imports.regionType, this.imports.regionTable)
     c.tee(exitRecord).i32(RETURNED).op('i32.eq').hint(true)
     this.brIf(returned)
+    this.counters?.exit(c, 'callee left', call.place)
     c.get(exitRecord).return()
     this.close()
+    this.counters?.exit(c, 'call', call.place)
     this.#noteBudget()
     c.get(exitRecord).return()
     this.close()
+    this.counters?.exit(c, 'call', call.place)
     c.get(P).get(exitLinear).mem('i64.store', S.RIP).i32(0).return()
     this.close()
     this.enterPageOf(call.place)
@@ -233,7 +241,7 @@ export abstract class RegionExits extends RegionMemory {
     const record = this.records.copy(i.fields)
     if (record === 0) {
       c.i32(1)
-      return this.bail()
+      return this.bail('procedure')
     }
     this.canonical()
     // The function finds the budget as before its instruction.
@@ -253,6 +261,7 @@ export abstract class RegionExits extends RegionMemory {
       .op('i32.add')
       .set(budget)
     this.storeBudget()
+    this.counters?.exit(c, 'function left', i.place, this.unspent - 1)
     c.get(exitRecord).return()
     this.close()
     this.loadState(this.all.used)

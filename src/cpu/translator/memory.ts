@@ -27,7 +27,8 @@ export abstract class RegionMemory extends RegionFlags {
     c.set(host)
     c.else()
     c.get(P).get(a).i32(bytes).call(this.procedure(procedure)).tee(host).op('i32.eqz')
-    this.bail()
+    const write = procedure === 'tryWrite'
+    this.bail(write ? 'write' : 'read', (counters) => counters.access(c, P, a, bytes, write))
     // The walk may have given the address space a generation of its own.
     c.get(P).mem('i64.load', S.GEN).set(this.local.gen)
     this.close()

@@ -9,6 +9,7 @@ import type { Code } from '../wasm/module.ts'
 import { pageOf, type Instruction, type Records } from './blocks.ts'
 import { recordByte } from './usage.ts'
 import { RegionFloats } from './floats.ts'
+import type { Counters, Reason } from './counters.ts'
 import { VectorRegisters } from './vectors.ts'
 
 /** A region's parameters: the state block, the linear address to which its caller expects it to return, its depth. */
@@ -33,6 +34,7 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly temporaries: LocalPool
   protected readonly records: Records
   protected readonly is32: boolean
+  protected readonly counters: Counters | undefined
   readonly #registers: (number | undefined)[] = []
   protected readonly vectors: VectorRegisters
   protected readonly floats: RegionFloats
@@ -44,13 +46,14 @@ export abstract class RegionState extends EffectEmitter {
   protected nested = 0
   protected instruction!: Instruction
 
-  constructor(code: Code, imports: RegionImports, records: Records, is32: boolean) {
+  constructor(code: Code, imports: RegionImports, records: Records, is32: boolean, counters?: Counters) {
     const pool = new LocalPool(code)
     super(code, pool, 0)
     this.temporaries = pool
     this.imports = imports
     this.records = records
     this.is32 = is32
+    this.counters = counters
     this.vectors = new VectorRegisters(code)
     this.floats = new RegionFloats(code)
     this.local = {
@@ -73,7 +76,7 @@ export abstract class RegionState extends EffectEmitter {
   }
 
   /** Leave for the interpreter at this instruction if the value on the stack is non-zero. */
-  protected abstract bail(): void
+  protected abstract bail(reason?: Reason, counting?: (counters: Counters) => void): void
 
   protected register(n: number): number {
     return (this.#registers[n] ??= this.c.local('i64'))

@@ -8,13 +8,16 @@
  */
 import { REGION, type Interpreter } from '../interpreter/build.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
-import { Mode, R, S, Tlb } from '../layout.ts'
+import { M, Mode, R, S, Tlb } from '../layout.ts'
+import { bytesAt, type MemoryView } from '../mapping.ts'
 import { Code, ModuleWriter } from '../wasm/module.ts'
 import { RegionEmitter } from './emit.ts'
 import { pageOf, type Block, type Records } from './blocks.ts'
 import { Facts } from './facts.ts'
 import { entriesFor, regionGraph } from './graph.ts'
 import { regionImports } from './imports.ts'
+import { Pauses } from './pauses.ts'
+import { Profile } from './profile.ts'
 import { PageSamples } from './samples.ts'
 
 /** Whether to translate: hot code, or (for tests) whatever is seen, at once. */
@@ -35,6 +38,16 @@ const BATCH = 8
 /** Samples that a region waits at most for others to make a module with. */
 const PATIENCE = 16
 const MAX_REGIONS = 4096
+
+interface TranslatorOptions {
+  eager: boolean
+  /** Modules are compiled in the background. */
+  asynchronous: boolean
+  /** Regions that there are at most. */
+  limit?: number | undefined
+  /** Regions count what they do. */
+  profile?: boolean | undefined
+}
 
 /** What the translator needs of the decoded code. */
 export interface Arena {
@@ -64,6 +77,8 @@ interface Pending {
   readonly code: Code
   /** The page's records are still those that it was made from. */
   valid: boolean
+  /** Its number in the profile. */
+  readonly profiled: number | undefined
 }
 
 interface Installed {
@@ -79,12 +94,16 @@ export class Translator {
   readonly #u8: Uint8Array
   readonly #u16: Uint16Array
   readonly #u64: BigUint64Array
+  readonly #view: MemoryView
   readonly #memory: WebAssembly.Memory
   readonly eager: boolean
   readonly #threshold: number
   readonly #batch: number
   readonly #asynchronous: boolean
   readonly #facts: Facts
+  readonly #limit: number
+  /** There if somebody wants to see the regions; then they count what they do. */
+  readonly profile: Profile | undefined
   /** By index table. */
   readonly #samples = new Map<number, PageSamples<Region>>()
   readonly #installed = new Map<number, Installed[]>()
@@ -98,42 +117,42 @@ export class Translator {
   #arena!: Arena
   #imports!: WebAssembly.Imports
   /**
-   * How much was translated, how often all of it was dropped for room, and the longest pause, in milliseconds; of how
-   * many samples were how many of the interpreter.
+   * How much was translated, how often all of it was dropped for room, and how long the vCPU waited; of how many
+   * samples were how many of the interpreter.
    */
   readonly stats = {
     regions: 0,
     modules: 0,
     bytes: 0,
     evictions: 0,
-    milliseconds: 0,
-    longestPause: 0,
+    pauses: new Pauses(),
     samples: 0,
     interpreted: 0,
   }
 
-  constructor(
-    memory: WebAssembly.Memory,
-    interpreter: Interpreter,
-    options: { eager: boolean; asynchronous: boolean },
-  ) {
+  constructor(memory: WebAssembly.Memory, interpreter: Interpreter, options: TranslatorOptions) {
     this.#memory = memory
     this.eager = options.eager
     this.#threshold = options.eager ? 1 : THRESHOLD
     this.#batch = options.eager ? 1 : BATCH
     this.#asynchronous = options.asynchronous
+    this.#limit = options.limit ?? MAX_REGIONS
     this.#i32 = new Int32Array(memory.buffer)
     this.#u8 = new Uint8Array(memory.buffer)
     this.#u16 = new Uint16Array(memory.buffer)
     this.#u64 = new BigUint64Array(memory.buffer)
-    this.regions = new WebAssembly.Table({ element: 'anyfunc', initial: MAX_REGIONS })
+    this.regions = new WebAssembly.Table({ element: 'anyfunc', initial: this.#limit })
     this.#facts = new Facts(memory, interpreter)
+    this.#view = { u8: this.#u8, u64: this.#u64, ramBytes: (this.#i32[M.RAM_PAGES >> 2] as number) * 4096 }
+    if (options.profile) this.profile = new Profile(this.#view)
   }
 
   /** The other parts of the core, once they exist. */
   connect(arena: Arena, system: WebAssembly.ModuleImports, conditions: WebAssembly.ModuleImports): void {
     this.#arena = arena
-    this.#imports = { env: { memory: this.#memory }, host: { regions: this.regions }, system, interpreter: conditions }
+    const profile = this.profile?.imports ?? {}
+    const env = { memory: this.#memory }
+    this.#imports = { env, host: { regions: this.regions }, system, interpreter: conditions, profile }
   }
 
   /** Note where the vCPU is; translate from there when it has been seen often enough. */
@@ -216,9 +235,7 @@ export class Translator {
   }
 
   #spent(began: number): void {
-    const pause = performance.now() - began
-    this.stats.milliseconds += pause
-    this.stats.longestPause = Math.max(this.stats.longestPause, pause)
+    this.stats.pauses.add(performance.now() - began)
   }
 
   /** The pages around a linear address as the vCPU maps them now. */
@@ -302,7 +319,8 @@ export class Translator {
     }
     const code = new Code(REGION)
     const is32 = !((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG)
-    new RegionEmitter(code, regionImports(this.#writer), records, is32).region(blocks)
+    const counters = this.profile?.counters(this.#writer)
+    new RegionEmitter(code, regionImports(this.#writer), records, is32, counters).region(blocks)
     const region: Region = {
       table,
       offset: entry,
@@ -316,11 +334,20 @@ export class Translator {
       const of = pageOf(place)
       this.#samplesOf(records.table(of) as number).own(place - of * 4096, region)
     }
-    const pending = { region, copy, code, valid: true }
+    const profiled = counters && this.profile?.add(counters, this.#factsOf(p, page, entry, blocks))
+    const pending = { region, copy, code, valid: true, profiled }
     this.#pending.add(pending)
     this.#batched.push(pending)
     if (this.#batched.length >= this.#batch) this.#compile()
     return blocks
+  }
+
+  /** What the profile wants to know of a region. */
+  #factsOf(p: number, page: bigint, entry: number, blocks: readonly Block[]) {
+    const code = new Map<number, Uint8Array>()
+    for (const { place, length } of blocks.flatMap((b) => b.instructions))
+      code.set(place, bytesAt(this.#view, p, page + BigInt(place), length))
+    return { page, entry, mode: this.#i32[(p + S.MODE) >> 2] as number, code }
   }
 
   #isPending(table: number, offset: number): boolean {
@@ -355,20 +382,21 @@ export class Translator {
     this.stats.modules++
     this.stats.bytes += bytes.length
     if (this.#asynchronous) void this.#compileLater(batch, bytes)
-    else this.#install(batch, new WebAssembly.Module(bytes))
+    else this.#install(batch, new WebAssembly.Module(bytes), bytes)
   }
 
   async #compileLater(batch: readonly Pending[], bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const module = await WebAssembly.compile(bytes)
     const began = performance.now()
-    this.#install(batch, module)
+    this.#install(batch, module, bytes)
     this.#spent(began)
   }
 
-  #install(batch: readonly Pending[], module: WebAssembly.Module): void {
+  #install(batch: readonly Pending[], module: WebAssembly.Module, bytes: Uint8Array): void {
     for (const pending of batch) this.#pending.delete(pending)
     const { exports } = new WebAssembly.Instance(module, this.#imports)
     batch.forEach((pending, i) => {
+      if (pending.profiled !== undefined) this.profile?.installed(pending.profiled, bytes, i, exports)
       if (pending.valid) this.#enter(pending, exports[`r${i}`] as CallableFunction)
     })
   }
@@ -377,7 +405,7 @@ export class Translator {
   #enter({ region, copy }: Pending, entry: CallableFunction): void {
     const { table, offset } = region
     if (!this.#startsInstruction(table, offset)) return
-    if (this.#free.length === 0 && this.#next === MAX_REGIONS) this.#evict()
+    if (this.#free.length === 0 && this.#next === this.#limit) this.#evict()
     const index = this.#free.pop() ?? this.#next++
     const record = this.#i32[(table >> 2) + offset] as number
     this.regions.set(index, entry)

@@ -119,6 +119,14 @@ export class Code {
     this.#hints.push({ at: this.bytes.length, likely })
     return this
   }
+  globalGet(index: number): this {
+    this.bytes.push(0x23)
+    return this.u32(index)
+  }
+  globalSet(index: number): this {
+    this.bytes.push(0x24)
+    return this.u32(index)
+  }
   select(): this {
     this.bytes.push(0x1b)
     return this
@@ -240,6 +248,7 @@ export class ModuleWriter {
   readonly #functions: (Code | undefined)[] = []
   readonly #exports: { name: string; kind: number; index: number }[] = []
   #table: readonly number[] = []
+  #globals = 0
   readonly #importedTables: { module: string; name: string }[] = []
   #sealed = false
 
@@ -277,6 +286,12 @@ export class ModuleWriter {
 
   export(name: string, index: number): void {
     this.#exports.push({ name, kind: 0, index })
+  }
+
+  /** A global of type i64 that begins at 0, exported by its number. */
+  global(): number {
+    this.#exports.push({ name: `g${this.#globals}`, kind: 3, index: this.#globals })
+    return this.#globals++
   }
 
   /** The module's own function table, after those that are imported; its number. */
@@ -332,6 +347,12 @@ export class ModuleWriter {
       }),
     )
     if (this.#table.length) section(4, [[0x70, 0, ...u32(this.#table.length)]])
+    // Mutable, i64.const 0.
+    if (this.#globals)
+      section(
+        6,
+        Array.from({ length: this.#globals }, () => [0x7e, 1, 0x42, 0, 0x0b]),
+      )
     section(
       7,
       this.#exports.map((e) => [...text(e.name), e.kind, ...u32(e.index)]),

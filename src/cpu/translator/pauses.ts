@@ -1,0 +1,35 @@
+/** How long the running vCPU waited for the translator: a histogram whose buckets are an eighth of a power of two. */
+
+const STEPS = 8
+/** The first bucket ends here, in milliseconds. */
+const FIRST = 0.001
+
+export class Pauses {
+  count = 0
+  milliseconds = 0
+  longest = 0
+  readonly #buckets: number[] = []
+
+  add(milliseconds: number): void {
+    this.count++
+    this.milliseconds += milliseconds
+    this.longest = Math.max(this.longest, milliseconds)
+    const bucket = Math.max(0, Math.ceil(STEPS * Math.log2(milliseconds / FIRST)))
+    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1
+  }
+
+  /** Such a part of the pauses was no longer than this; at most a tenth too much. */
+  percentile(part: number): number {
+    let left = Math.ceil(this.count * part)
+    for (const [bucket, count = 0] of this.#buckets.entries()) {
+      left -= count
+      if (left <= 0) return Math.min(this.longest, FIRST * 2 ** (bucket / STEPS))
+    }
+    return this.longest
+  }
+
+  toJSON() {
+    const { count, milliseconds, longest } = this
+    return { count, milliseconds, longest, p999: this.percentile(0.999) }
+  }
+}
