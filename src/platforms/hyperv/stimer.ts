@@ -9,7 +9,7 @@ import type { Synic } from './synic.ts'
 export const TIMERS = 4
 
 /** HV_X64_MSR_STIMERx_CONFIG; vector in bits 4-11, source in bits 16-19. */
-export const Config = { ENABLED: 1n, PERIODIC: 2n, LAZY: 4n, AUTO_ENABLE: 8n, DIRECT: 0x1000n } as const
+const Config = { ENABLED: 1n, PERIODIC: 2n, LAZY: 4n, AUTO_ENABLE: 8n, DIRECT: 0x1000n } as const
 const DEFINED = 0xf1fffn
 /** HvMessageTimerExpired. */
 const EXPIRED = 0x80000010
