@@ -1,13 +1,21 @@
 /** The interfaces that are played against a model. */
 import * as hyperv from './hyperv.ts'
-import { playRequests, type Report, unreached } from './runner.ts'
+import * as kvm from './kvm.ts'
+import { playRequests, type Report, type Scenario, unreached } from './runner.ts'
+import * as vmware from './vmware.ts'
 
 /** Play at least this many requests; returns what happened, and which declared requests and errors did not. */
 type Play = (requests: number, seed: number) => { readonly report: Report; readonly unreached: readonly string[] }
 
+const play =
+  <Setting, Step>(scenario: Scenario<Setting, Step>): Play =>
+  (requests, seed) => {
+    const report = playRequests(scenario, requests, seed)
+    return { report, unreached: unreached(scenario.requests, report) }
+  }
+
 export const scenarios: Readonly<Record<string, Play>> = {
-  hyperv: (requests, seed) => {
-    const report = playRequests(hyperv.scenario, requests, seed)
-    return { report, unreached: unreached(hyperv.scenario.requests, report) }
-  },
+  kvm: play(kvm.scenario),
+  vmware: play(vmware.scenario),
+  hyperv: play(hyperv.scenario),
 }
