@@ -57,7 +57,13 @@ describe('features that are switched off', () => {
     const off = ['stimer', 'stimer-direct', 'reference-tsc', 'apic-msrs', 'tlb-flush', 'ipi', 'ex-masks']
     const features = [...off, 'extended-hypercalls', 'frequencies'].map((name) => `no-${name}`).join(',')
     const { results, count, interrupts } = await enlightened([
-      ...[CLOUD, '--on', 'hyperv', '--cpus', '4', '--features', features],
+      CLOUD,
+      '--on',
+      'hyperv',
+      '--cpus',
+      '4',
+      '--features',
+      features,
     ])
     const messages = results.messages.output
     expect(messages).toContain('Hypervisor detected: Microsoft Hyper-V')
