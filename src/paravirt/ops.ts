@@ -3,7 +3,7 @@
  * x86_platform, static calls and apic drivers over time. The only place with Linux's names; a platform's requests say
  * which of them they serve.
  */
-export const ops = {
+const ops = {
   time: [
     'sched_clock',
     'get_wallclock',

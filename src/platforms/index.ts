@@ -5,7 +5,9 @@ import { kvm } from './kvm/index.ts'
 import { native } from './native/index.ts'
 import { vmware } from './vmware/index.ts'
 
-export const definitions = { native, kvm, vmware, hyperv } as const satisfies Readonly<Record<string, PlatformDefinition>>
+export const definitions = { native, kvm, vmware, hyperv } as const satisfies Readonly<
+  Record<string, PlatformDefinition>
+>
 export type PlatformName = keyof typeof definitions
 /** Their names; the first is the default. */
 export const platforms = Object.keys(definitions) as PlatformName[]

@@ -8,7 +8,7 @@ const commands = {
   date: 'date +%s',
   work: 'for i in 1 2 3 4; do (seq 400 | sha256sum; seq 10 | sort -r) > /dev/null & done; wait; echo done',
   // Every fork changes page tables that the vCPU where the shell was before may still have in its TLB.
-  wandering: 'taskset 1 sh -c "for i in 1 2 3 4 5; do taskset -p 2 \$\$; ls; taskset -p 1 \$\$; ls; done" 2>&1',
+  wandering: 'taskset 1 sh -c "for i in 1 2 3 4 5; do taskset -p 2 $$; ls; taskset -p 1 $$; ls; done" 2>&1',
   interrupts: 'cat /proc/interrupts',
   stat: 'head -1 /proc/stat',
 } as const

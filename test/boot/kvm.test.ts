@@ -40,9 +40,8 @@ describe.each(kernels)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
       expect([perCpu, count(`MSR_KVM_${perCpu}`)]).toEqual([perCpu, cpus])
     expect(count('MSR_KVM_WALL_CLOCK_NEW')).toBeGreaterThan(0)
     expect(count('KVM_PV_EOI_ENABLED')).toBeGreaterThan(100)
-    if (cpus > 1)
-      for (const request of ['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_VCPU_FLUSH_TLB'])
-        expect([request, count(request)]).not.toEqual([request, 0])
+    const asked = ['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_VCPU_FLUSH_TLB'].filter((name) => count(name) > 0)
+    expect(asked.length).toBe(cpus > 1 ? 3 : 0)
   })
 })
 
@@ -50,9 +49,8 @@ describe('features that are switched off', () => {
   test('are not used', async () => {
     const off = ['kvmclock', 'async-pf', 'async-pf-int', 'steal-time', 'pv-eoi', 'pv-unhalt', 'pv-tlb-flush']
     const features = [...off, 'pv-send-ipi', 'pv-sched-yield', 'stable-clock'].map((name) => `no-${name}`).join(',')
-    const { results, count, interrupts } = await enlightened([
-      ...[CLOUD, '--on', 'kvm', '--cpus', '4', '--features', features],
-    ])
+    const command = [CLOUD, '--on', 'kvm', '--cpus', '4', '--features', features]
+    const { results, count, interrupts } = await enlightened(command)
     const messages = results.messages.output
     expect(messages).toContain('Hypervisor detected: KVM')
     expect(messages).toContain('kvm-clock: Using msrs 12 and 11')
@@ -63,10 +61,9 @@ describe('features that are switched off', () => {
     expect(interrupts('HYP')).toEqual([])
     expect(results.stat.output.split(/\s+/)[8]).toBe('0')
     expect([count('MSR_KVM_SYSTEM_TIME'), count('MSR_KVM_WALL_CLOCK')]).toEqual([4, 1])
-    for (const request of [
-      ...['SYSTEM_TIME_NEW', 'STEAL_TIME', 'PV_EOI_EN', 'ASYNC_PF_EN', 'ASYNC_PF_INT'].map((name) => `MSR_KVM_${name}`),
-      ...['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_HC_KICK_CPU', 'KVM_VCPU_FLUSH_TLB', 'KVM_PV_EOI_ENABLED'],
-    ])
+    const msrs = ['SYSTEM_TIME_NEW', 'STEAL_TIME', 'PV_EOI_EN', 'ASYNC_PF_EN', 'ASYNC_PF_INT']
+    const others = ['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_HC_KICK_CPU', 'KVM_VCPU_FLUSH_TLB']
+    for (const request of [...msrs.map((name) => `MSR_KVM_${name}`), ...others, 'KVM_PV_EOI_ENABLED'])
       expect([request, count(request)]).toEqual([request, 0])
   })
 

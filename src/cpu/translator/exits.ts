@@ -14,8 +14,8 @@ import type { Counters, Reason } from './counters.ts'
 import { RegionMemory } from './memory.ts'
 import { DEPTH, EXPECTED, P } from './state.ts'
 
-export const RECORD_EXIT = 1
-export const JUMP_EXIT = 2
+const RECORD_EXIT = 1
+const JUMP_EXIT = 2
 /** What a region returns that came to the place its caller expects; no record has this address. */
 const RETURNED = 1
 const FLAG_IF = 0x200

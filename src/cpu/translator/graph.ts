@@ -50,7 +50,7 @@ function make<Known extends Outline>(
 }
 
 /** Place that an instruction branches to, if it is a direct branch. */
-export function branchTarget(r: Records, i: Instruction<Outline>): number | undefined {
+function branchTarget(r: Records, i: Instruction<Outline>): number | undefined {
   const { form } = i.decoded
   if (form !== 'p' && form !== 'o') return undefined
   const imm = r.i32[(i.fields + R.IMM) >> 2] as number
