@@ -129,7 +129,6 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
       now: () => parts().clock.now(),
       wallClock: () => BigInt(epoch) * 1_000_000n + BigInt(parts().clock.now()),
       tscHz: TSC_HZ,
-      tsc: (vcpu) => BigInt.asUintN(64, BigInt(parts().clock.now()) + wide(vcpu, S.TSC_OFFSET)),
       tscOffset: (vcpu) => BigInt.asIntN(64, wide(vcpu, S.TSC_OFFSET)),
       apicHz: CRYSTAL_HZ,
       stolen: (vcpu) => parts().vcpus.stolen(vcpu),

@@ -111,9 +111,7 @@ export interface TimeEffects {
   /** Unix time, in nanoseconds. */
   wallClock(): bigint
   readonly tscHz: number
-  /** A vCPU's time stamp counter, its offset included. */
-  tsc(vcpu: number): bigint
-  /** Its offset: a vCPU's time stamp counter minus what one would have that had never been written. */
+  /** A vCPU's time stamp counter minus what one would have that had never been written. */
   tscOffset(vcpu: number): bigint
   /** Input clock of the local APICs' timers before division. */
   readonly apicHz: number

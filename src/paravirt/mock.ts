@@ -145,7 +145,6 @@ export class Mock {
         now: () => this.#now,
         wallClock: () => BigInt(Date.UTC(2026, 0, 1)) * 1_000_000n + BigInt(this.#now),
         tscHz: 1_000_000_000,
-        tsc: (vcpu) => BigInt.asUintN(64, BigInt(this.#now) + this.#vcpu(vcpu).tscOffset),
         tscOffset: (vcpu) => this.#vcpu(vcpu).tscOffset,
         apicHz: 25_000_000,
         stolen: (vcpu) => this.#vcpu(vcpu).stolen,

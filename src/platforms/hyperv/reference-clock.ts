@@ -53,7 +53,10 @@ export class ReferenceClock {
     const page = new DataView(new ArrayBuffer(24))
     page.setUint32(0, this.#sequence, true)
     page.setBigUint64(8, this.#scale, true)
-    page.setBigInt64(16, this.now() - ((this.#time.tsc(vcpu) * this.#scale) >> 64n), true)
+    // Both of one moment: the clock goes on between two questions.
+    const moment = BigInt(this.#time.now())
+    const tsc = BigInt.asUintN(64, moment + this.#time.tscOffset(vcpu))
+    page.setBigInt64(16, ((moment * NANOSECONDS) >> 64n) - ((tsc * this.#scale) >> 64n), true)
     this.#page.store(0, new Uint8Array(page.buffer))
     this.#page.place(Number(value >> 12n))
   }

@@ -121,7 +121,8 @@ describe('reference time', () => {
   /** As the document tells a guest to compute it. */
   const fromPage = ({ view, effects }: ReturnType<typeof setUp>, at: number) => {
     expect(view.getUint32(at, true)).not.toBe(0)
-    return ((effects.time.tsc(0) * view.getBigUint64(at + 8, true)) >> 64n) + view.getBigInt64(at + 16, true)
+    const tsc = BigInt.asUintN(64, BigInt(effects.time.now()) + effects.time.tscOffset(0))
+    return ((tsc * view.getBigUint64(at + 8, true)) >> 64n) + view.getBigInt64(at + 16, true)
   }
 
   test('the counter starts at 0, counts 100 ns, is read-only', () => {
