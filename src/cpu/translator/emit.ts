@@ -9,6 +9,7 @@ import type { Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp } from '../isa/emitter.ts'
 import { emitFloats, type FloatsHost } from '../isa/floats.ts'
 import { R, S } from '../layout.ts'
+import { withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
 import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
 import { P } from './state.ts'
@@ -156,22 +157,23 @@ export class RegionEmitter extends RegionExits {
     this.counters?.block(c, b)
     this.#condition = undefined
     this.#target = undefined
+    const effects = withoutDeadFlags(b.instructions)
     b.instructions.forEach((i, n) => {
       this.instruction = i
       this.unspent = count - n
       this.temporaries.reset()
       if (i.decoded.enablesInterrupts && n + 1 < count) this.enableInterrupts(i)
-      else this.#one(i)
+      else this.#one(i, effects[n] as readonly Effect[])
     })
     if (b.call === undefined) this.floats.leave(b)
     this.#leave(b)
   }
 
-  #one(i: Instruction): void {
+  #one(i: Instruction, effects: readonly Effect[]): void {
     if (i.crosses !== undefined) this.#crossingIsValid(i, i.crosses)
     if (!i.decoded.translatable) return this.byFunction(i)
     this.floats.beginInstruction()
-    this.emit(i.decoded.effects)
+    this.emit(effects)
     this.changed |= usageOf(this.records, i).written
   }
 
