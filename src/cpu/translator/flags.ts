@@ -3,6 +3,7 @@
  * are made from them directly where that is short.
  */
 import type { Effect, Value } from '../isa/ir.ts'
+import { directCondition } from '../isa/known-flags.ts'
 import { FlagsKind, S } from '../layout.ts'
 import { P, RegionState } from './state.ts'
 
@@ -105,10 +106,6 @@ export abstract class RegionFlags extends RegionState {
     const c = this.c
     const f = this.producer
     if (!f) return false
-    const zero = (compare: string) => {
-      c.get(this.local.flagsRes).i64(0n).op(`i64.${compare}`)
-      return true
-    }
     if (f.compared) {
       const { ty, a, b } = f.compared
       const compare = ({ 2: 'lt', 4: 'eq', 6: 'le' } as Record<number, string>)[code]
@@ -117,47 +114,8 @@ export abstract class RegionFlags extends RegionState {
       else return false
       return true
     }
-    if (f.kind === FlagsKind.EXPLICIT) {
-      const bit = ({ 0: 0x800n, 2: 1n, 4: 0x40n, 6: 0x41n, 8: 0x80n, 10: 4n } as Record<number, bigint>)[code]
-      if (bit === undefined) return false
-      c.get(this.local.flagsRes).i64(bit).op('i64.and').i64(0n).op('i64.ne')
-      return true
-    }
-    if (code === 4) return zero('eq')
-    if (code === 8) return zero('lt_s')
-    if (f.kind === FlagsKind.LOGIC) {
-      if (code === 0 || code === 2) {
-        c.i32(0)
-        return true
-      }
-      if (code === 6) return zero('eq')
-      if (code === 12) return zero('lt_s')
-      if (code === 14) return zero('le_s')
-      return false
-    }
-    const compare = ({ 2: 'lt_u', 6: 'le_u', 12: 'lt_s', 14: 'le_s' } as Record<number, string>)[code]
-    if (f.kind === FlagsKind.SUB && compare) {
-      if (f.operands) {
-        const { ty, a, b } = f.operands
-        c.get(a).get(b).op(`${ty}.${compare}`)
-      } else {
-        const shift = BigInt(64 - 8 * f.bytes)
-        const top = () => {
-          if (shift) c.i64(shift).op('i64.shl')
-        }
-        c.get(this.local.flagsRes).get(this.local.flagsB).op('i64.add')
-        top()
-        c.get(this.local.flagsB)
-        top()
-        c.op(`i64.${compare}`)
-      }
-      return true
-    }
-    if (code === 2 && (f.kind === FlagsKind.RES || f.kind === FlagsKind.INC || f.kind === FlagsKind.DEC)) {
-      c.get(this.local.flagsB).op('i32.wrap_i64').i32(1).op('i32.and')
-      return true
-    }
-    return false
+    const { flagsRes: res, flagsB: b } = this.local
+    return directCondition(c, { ...f, res, b }, code)
   }
 
   protected nestedIf(e: Extract<Effect, { kind: 'if' }>): void {
