@@ -240,6 +240,7 @@ export const PageAttr = {
   RAM: 0,
   ROM: 1,
   MMIO: 2,
+  SEALED: 3, // the hypervisor's page over RAM: read and executed, but a guest's store is #GP(0)
   WATCHED: 0x80, // RAM; the host is told of stores; the low bits are its own
 } as const
 

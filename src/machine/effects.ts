@@ -31,6 +31,12 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
   const inRam = (address: bigint, length: number) =>
     address >= 0n && length >= 0 && address + BigInt(length) <= BigInt(memory)
   const covered = new Map<number, Uint8Array>()
+  const sealed = (address: bigint, length: number) => {
+    if (covered.size === 0 || length === 0) return false
+    const last = Number((address + BigInt(length) - 1n) >> 12n)
+    for (let page = Number(address >> 12n); page <= last; page++) if (covered.has(page)) return true
+    return false
+  }
   return {
     cpu: {
       count: cpus,
@@ -51,7 +57,7 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
       pages: memory / PAGE,
       read: (address, length) => (inRam(address, length) ? parts().core.ram(Number(address), length) : undefined),
       write: (address, bytes) => {
-        if (!inRam(address, bytes.length)) return false
+        if (!inRam(address, bytes.length) || sealed(address, bytes.length)) return false
         parts().core.writeRam(Number(address), bytes)
         return true
       },
@@ -82,7 +88,7 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
         if (bytes && !under) covered.set(page, core.ram(page * PAGE, PAGE).slice())
         if (!bytes && !under) return
         core.writeRam(page * PAGE, bytes ?? (under as Uint8Array))
-        core.u8[M.PAGE_ATTR + page] = bytes ? PageAttr.ROM : PageAttr.RAM
+        core.u8[M.PAGE_ATTR + page] = bytes ? PageAttr.SEALED : PageAttr.RAM
         if (!bytes) covered.delete(page)
         // Translations say whether a page can be written.
         for (const p of core.vcpus) core.system.flushAll(p)

@@ -52,7 +52,7 @@ export interface MemoryEffects {
   readonly pages: number
   /** Bytes of RAM, to be read at once; undefined if not all of them are RAM. */
   read(address: bigint, length: number): Uint8Array | undefined
-  /** False if not all of it is RAM: then nothing is written. Decoded code is dropped where it changes. */
+  /** False if not all of it is RAM, or an overlay: then nothing is written. Decoded code is dropped where it changes. */
   write(address: bigint, bytes: Uint8Array): boolean
   /** Bytes at a linear address, as the vCPU would read them; undefined: a fault waits to be delivered instead. */
   load(vcpu: number, linear: bigint, length: number): Uint8Array | undefined
@@ -60,7 +60,7 @@ export interface MemoryEffects {
   probe(vcpu: number, linear: bigint, length: number): boolean
   /** Write where `probe` has found that the vCPU can. */
   store(vcpu: number, linear: bigint, bytes: Uint8Array): void
-  /** Lay a page over a page of RAM: the guest can read and execute it, its writes are lost. Undefined takes it away. */
+  /** Lay a page over a page of RAM: the guest can read and execute it, its stores are #GP(0). Undefined takes it away. */
   overlay(page: number, bytes: Uint8Array | undefined): void
 }
 

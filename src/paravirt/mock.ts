@@ -85,7 +85,7 @@ export class Mock {
         read: (address, length) =>
           inRam(address, length) ? this.ram.subarray(Number(address), Number(address) + length) : undefined,
         write: (address, bytes) => {
-          if (!inRam(address, bytes.length)) return false
+          if (!inRam(address, bytes.length) || this.#covered.has(Number(address >> 12n))) return false
           this.ram.set(bytes, Number(address))
           return true
         },

@@ -153,6 +153,34 @@ function fastEntry(part: number, linear: bigint): boolean {
   return core.view.getBigUint64(entry, true) === ((linear & ~0xfffn) | core.view.getBigUint64(p + S.GEN, true))
 }
 
+describe('a page of the hypervisor', () => {
+  beforeEach(() => attribute(PAGES[0]! >>> 12, PageAttr.SEALED))
+  const general = { vector: 13, error: 0 }
+
+  test('is read; stores of any kind, seen by the TLB or not, are #GP(0)', () => {
+    const stores = [
+      () => expect(run.slowStore(p, 0x1000n, 4, 0n)).toBe(1),
+      () => expect(run.slowStore(p, 0x1ffen, 4, 0n)).toBe(1),
+      () => expect(run.sysStore(p, 0x1000n, 4, 0n)).toBe(1),
+      () => expect(run.storeBytes(p, 0x1ff8n, 16, 0, M.RAM + 0x8000)).toBe(1),
+      () => expect(run.probeWrite(p, 0x1000n, 4) >>> 0).toBe(0xffffffff),
+    ]
+    for (const store of [...stores, ...stores]) {
+      store()
+      expect(takeException(core)).toMatchObject(general)
+      expect(run.slowLoad(p, 0x1000n, 4)).toBe(0xeeeeeeeen)
+      expect(fastEntry(S.TLB_WRITE, 0x1000n)).toBe(false)
+    }
+    expect(at(PAGES[1]!, 4)).toEqual(new Uint8Array(4).fill(0xee))
+  })
+
+  test('what the tables refuse is a page fault first', () => {
+    table.map(0x1000, PAGES[0]!, PRESENT)
+    run.slowStore(p, 0x1000n, 4, 0n)
+    expect(takeException(core)).toMatchObject({ vector: 14 })
+  })
+})
+
 describe('what the TLB may hold', () => {
   test('no write entry before the page is dirty', () => {
     run.slowLoad(p, 0x1000n, 4)

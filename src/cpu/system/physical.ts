@@ -62,7 +62,7 @@ export function physRead(p: u32, pa: u64, size: i32): u64 {
   return value
 }
 
-/** Write the low 1 to 8 bytes of `value`; they lie in one page. Writes to ROM are lost. */
+/** Write the low 1 to 8 bytes of `value`; they lie in one page. Writes to ROM and to sealed pages are lost. */
 export function physWrite(p: u32, pa: u64, size: i32, value: u64): void {
   const kind = pageKind(pa >>> 12)
   if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, size)

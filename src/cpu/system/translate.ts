@@ -1,5 +1,7 @@
 /** From linear to physical pages: a probe of the TLB, and on a miss a walk that leaves an entry. */
-import { M_RAM, PAGE_MMIO, PAGE_RAM, TLBC_PART } from './layout'
+import { M_RAM, PAGE_MMIO, PAGE_RAM, PAGE_SEALED, TLBC_PART } from './layout'
+import { GP } from './bits'
+import { raise } from './faults'
 import { hostIndexTable } from './host'
 import { codeMarks, pageKind } from './physical'
 import { bankAddress, entryOffset, generation, noteLarge, noteLarge1G, PAGE_MASK, privateGeneration } from './tlb'
@@ -59,19 +61,28 @@ export function translateRead(p: u32, linear: u64, bank: u32): u64 {
   return found & PAGE_MASK
 }
 
-/** Physical address of the page of `linear` for writing, or WALK_FAULT with #PF raised. */
+/** `frame`, or WALK_FAULT with #GP(0) raised where the hypervisor lets nobody store. */
+// @ts-ignore: decorator
+@inline
+function unsealed(p: u32, frame: u64): u64 {
+  if (pageKind(frame >>> 12) != PAGE_SEALED) return frame
+  raise(p, GP, 0)
+  return WALK_FAULT
+}
+
+/** Physical address of the page of `linear` for writing, or WALK_FAULT with #PF or #GP raised. */
 export function translateWrite(p: u32, linear: u64, bank: u32): u64 {
   const entry = bankAddress(p, bank) + entryOffset(linear)
   const tag = (linear & PAGE_MASK) | generation(p, bank)
   if (load<u64>(entry, TLBC_PART) == tag) return frameOf(entry + TLBC_PART)
   if (load<u64>(entry) == tag && (load<u32>(entry, 12) & WRITABLE) != 0) {
     installWrite(entry + TLBC_PART, tag, load<u32>(entry, 8), load<u32>(entry, 12) & ~WRITABLE)
-    return frameOf(entry)
+    return unsealed(p, frameOf(entry))
   }
   const found = walk(p, linear, WRITE, bank)
   if (found == WALK_FAULT) return found
   install(p, linear, found, bank)
-  return found & PAGE_MASK
+  return unsealed(p, found & PAGE_MASK)
 }
 
 /** The execute entry of `linear` in the current MODE, or 0 with #PF raised. */

@@ -65,7 +65,7 @@ export class Overlay {
   readonly #overlays: Overlays
   #page: number | undefined
 
-  /** `writable`: the guest's stores stay; otherwise they are lost. */
+  /** `writable`: the guest's stores stay; otherwise they are #GP. */
   constructor(overlays: Overlays, writable: boolean) {
     this.#overlays = overlays
     this.writable = writable

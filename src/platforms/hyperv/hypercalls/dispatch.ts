@@ -76,7 +76,7 @@ export class Hypercalls {
     this.#observer.note(vcpu, request, 'call', () => this.#arguments(request, control, answer), status)
     if (answer === '#UD') return false
     const wide = this.#partition.effects.cpu.wide(vcpu)
-    if (request.rep && wide) this.#set(vcpu, 'control', withStart(value, answer.done))
+    if (wide && answer.done > control.start) this.#set(vcpu, 'control', withStart(value, answer.done))
     this.#set(vcpu, 'result', BigInt(statusCodes[answer.status]) | (BigInt(answer.done) << 32n))
     return true
   }
