@@ -1,9 +1,7 @@
 /** Hyper-V's interface for `runner.ts`: steps drawn from the declarations, and the platform beside its model. */
 import { inspect, isDeepStrictEqual } from 'node:util'
 import * as fc from 'fast-check'
-import { cpuModel } from '../../src/cpu/models.ts'
-import { Mock, type MockVcpu } from '../../src/paravirt/mock.ts'
-import { type Event, Observer } from '../../src/paravirt/observe.ts'
+import type { Event } from '../../src/paravirt/observe.ts'
 import type { Msr } from '../../src/paravirt/requests.ts'
 import { features } from '../../src/platforms/hyperv/features.ts'
 import type { Hypercall } from '../../src/platforms/hyperv/hypercalls/declare.ts'
@@ -15,8 +13,9 @@ import type { Partition } from '../../src/platforms/hyperv/partition.ts'
 import { statusCodes } from '../../src/platforms/hyperv/status.ts'
 import { type CallStep, expectCall, leafOfRegister, msrOfRegister } from './hyperv-calls.ts'
 import { MEMORY, Model, VCPUS } from './hyperv-model.ts'
-import type { Scenario, Session } from './runner.ts'
-import { addresses, valueOf, type World } from './values.ts'
+import { Pair } from './pair.ts'
+import type { Scenario } from './runner.ts'
+import { addresses, often, someOf, valueOf, type World } from './values.ts'
 
 type Step =
   | CallStep
@@ -46,8 +45,6 @@ const overlayPages: Readonly<Record<number, (vcpu: number) => number>> = {
 }
 
 const ALL = (1n << 64n) - 1n
-const often = <T>(weight: number, good: fc.Arbitrary<T>, rare: fc.Arbitrary<T>) =>
-  fc.oneof({ weight, arbitrary: good }, { weight: 1, arbitrary: rare })
 
 const vcpus = fc.nat(VCPUS - 1)
 
@@ -253,54 +250,54 @@ interface Setting {
   readonly enabled: boolean
 }
 
-const everything = Object.keys(features)
-const settings: fc.Arbitrary<Setting> = fc
-  .tuple(
-    often(3, fc.constant([] as string[]), fc.subarray(everything)),
-    often(9, fc.constant(true), fc.constant(false)),
-  )
-  .map(([off, enabled]) => ({ features: new Set(everything.filter((name) => !off.includes(name))), enabled }))
+const settings: fc.Arbitrary<Setting> = fc.record({
+  features: someOf(Object.keys(features)),
+  enabled: often(9, fc.constant(true), fc.constant(false)),
+})
 
 function same(actual: unknown, expected: unknown): void {
   if (!isDeepStrictEqual(actual, expected)) throw new Error(`${inspect(actual)} instead of ${inspect(expected)}`)
 }
 
-class HypervSession implements Session<Step> {
-  readonly #mock = new Mock({ vcpus: VCPUS, pages: MEMORY / 4096 })
-  readonly #platform: HypervPlatform
-  readonly #model: Model
+class HypervSession extends Pair<Step, HypervPlatform, Model> {
   readonly #view: DataView
 
   constructor({ features: on, enabled }: Setting, listen: (event: Event) => void) {
-    const mock = this.#mock
-    for (const i of mock.ram.keys()) mock.ram[i] = (i >> 12) + i
-    this.#view = new DataView(mock.ram.buffer)
-    const observer = new Observer(() => mock.effects.time.now())
-    observer.listen(listen)
-    this.#platform = new HypervPlatform({ effects: mock.effects, model: cpuModel('inorder'), features: on, observer })
-    this.#model = new Model(on)
+    super({ world, make: (options) => new HypervPlatform(options), features: on, listen }, new Model(on))
+    const { ram } = this.mock
+    for (const i of ram.keys()) ram[i] = (i >> 12) + i
+    this.#view = new DataView(ram.buffer)
     if (!enabled) return
     this.#write(0, GUEST_OS_ID, 1n)
     this.#write(0, HYPERCALL, (10n << 12n) | 1n)
   }
 
-  play(step: Step): void {
-    const model = this.#model
+  override play(step: Step): void {
+    super.play(step)
+    this.#compareMessages()
+  }
+
+  protected override told(line: string): string {
+    return line.startsWith('report') ? 'report' : line
+  }
+
+  protected step(step: Step): void {
+    const model = this.model
     switch (step.kind) {
       case 'read': {
         const expected = model.read(step.vcpu, step.msr)
-        same(this.#platform.rdmsr(step.vcpu, step.msr) ?? '#GP', expected)
+        same(this.platform.rdmsr(step.vcpu, step.msr) ?? '#GP', expected)
         break
       }
       case 'write':
         this.#write(step.vcpu, step.msr, step.value)
         break
       case 'cpuid':
-        same(this.#platform.cpuid(0, step.leaf, 0, [1, 2, 3, 4]).length, 4)
+        same(this.platform.cpuid(0, step.leaf, 0, [1, 2, 3, 4]).length, 4)
         break
       case 'advance':
         model.advance(100 * step.units)
-        this.#mock.advance(100 * step.units)
+        this.mock.advance(100 * step.units)
         break
       case 'clear': {
         const page = model.messagePage(step.vcpu)
@@ -310,23 +307,21 @@ class HypervSession implements Session<Step> {
       }
       case 'init':
         model.init(step.vcpu)
-        this.#platform.init(step.vcpu)
+        this.platform.init(step.vcpu)
         break
       case 'call':
         this.#call(step)
     }
-    this.#compareLogs()
-    this.#compareMessages()
   }
 
   #write(vcpu: number, msr: number, value: bigint): void {
-    const expected = this.#model.write(vcpu, msr, value)
-    same(this.#platform.wrmsr(vcpu, msr, value) ? 'ok' : '#GP', expected)
+    const expected = this.model.write(vcpu, msr, value)
+    same(this.platform.wrmsr(vcpu, msr, value) ? 'ok' : '#GP', expected)
   }
 
   #call(step: CallStep): void {
-    const mock = this.#mock
-    const vcpu = mock.vcpus[step.vcpu] as MockVcpu
+    const mock = this.mock
+    const vcpu = this.vcpu(step.vcpu)
     vcpu.privilege = step.privilege
     vcpu.protectedMode = step.protectedMode
     vcpu.wide = step.wide
@@ -368,8 +363,8 @@ class HypervSession implements Session<Step> {
     for (const [name, value] of pairs) registers.set(name, value)
 
     const body = this.#body(step)
-    const expected = expectCall(this.#model, { ...step, body })
-    const made = this.#platform.hypercall(step.vcpu, step.instruction)
+    const expected = expectCall(this.model, { ...step, body })
+    const made = this.platform.hypercall(step.vcpu, step.instruction)
     if (!made || expected === '#UD') return same(made ? 'made' : '#UD', expected)
     const rax = registers.get('rax') as bigint
     const result = step.wide ? rax : ((registers.get('rdx') as bigint) << 32n) | rax
@@ -384,7 +379,7 @@ class HypervSession implements Session<Step> {
     if (step.fast) block.set(step.body.subarray(0, 112))
     else if (step.input < BigInt(MEMORY)) {
       const at = Number(step.input)
-      block.set(this.#mock.ram.subarray(at, at + 4096))
+      block.set(this.mock.ram.subarray(at, at + 4096))
     }
     return block
   }
@@ -396,7 +391,7 @@ class HypervSession implements Session<Step> {
       const at = Number(output) + 16 * i
       const msr = msrOfRegister(name)
       if (msr === undefined) {
-        const leaf = this.#platform.cpuid(0, leafOfRegister(name) as number, 0, [0, 0, 0, 0])
+        const leaf = this.platform.cpuid(0, leafOfRegister(name) as number, 0, [0, 0, 0, 0])
         same(
           [0, 4, 8, 12].map((byte) => this.#view.getUint32(at + byte, true)),
           leaf.map((word) => word >>> 0),
@@ -405,14 +400,9 @@ class HypervSession implements Session<Step> {
     }
   }
 
-  #compareLogs(): void {
-    const did = this.#mock.log.splice(0).map((line) => (line.startsWith('report') ? 'report' : line))
-    same(did, this.#model.log.splice(0))
-  }
-
   #compareMessages(): void {
-    for (const [vcpu, { slots, pending }] of this.#model.vps.entries()) {
-      const page = this.#model.messagePage(vcpu)
+    for (const [vcpu, { slots, pending }] of this.model.vps.entries()) {
+      const page = this.model.messagePage(vcpu)
       if (page === undefined) continue
       for (const [sint, timer] of slots.entries()) {
         const at = Number(page) + 256 * sint
@@ -428,10 +418,10 @@ class HypervSession implements Session<Step> {
 
   /** With every overlay gone, memory is what it was. */
   finish(): void {
-    this.#platform.wrmsr(0, GUEST_OS_ID, 0n)
-    this.#platform.wrmsr(0, REFERENCE_TSC, 0n)
-    for (let vcpu = 0; vcpu < VCPUS; vcpu++) this.#platform.init(vcpu)
-    for (const [i, byte] of this.#mock.ram.entries()) {
+    this.platform.wrmsr(0, GUEST_OS_ID, 0n)
+    this.platform.wrmsr(0, REFERENCE_TSC, 0n)
+    for (let vcpu = 0; vcpu < VCPUS; vcpu++) this.platform.init(vcpu)
+    for (const [i, byte] of this.mock.ram.entries()) {
       const page = BigInt(i >> 12) << 12n
       if (page !== INPUT && page !== OUTPUT && byte !== (((i >> 12) + i) & 0xff))
         throw new Error(`memory at ${i.toString(16)} is not what it was`)

@@ -2,17 +2,16 @@
 import { deepStrictEqual, strictEqual } from 'node:assert'
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
-import { cpuModel } from '../../src/cpu/models.ts'
-import { Mock, type MockVcpu } from '../../src/paravirt/mock.ts'
-import { type Event, Observer } from '../../src/paravirt/observe.ts'
+import type { Event } from '../../src/paravirt/observe.ts'
 import { features } from '../../src/platforms/kvm/features.ts'
 import { argumentRegisters, hypercalls } from '../../src/platforms/kvm/hypercalls.ts'
 import { kvm, KvmPlatform } from '../../src/platforms/kvm/index.ts'
 import { leaves } from '../../src/platforms/kvm/leaves.ts'
 import { msrs } from '../../src/platforms/kvm/msrs.ts'
 import { MEMORY, Model, Msrs, VCPUS } from './kvm-model.ts'
-import type { Scenario, Session } from './runner.ts'
-import { addresses, valueOf, type World } from './values.ts'
+import { PairWithMemory } from './pair.ts'
+import type { Scenario } from './runner.ts'
+import { addresses, often, someOf, valueOf, type World } from './values.ts'
 
 type Step =
   | { readonly kind: 'read'; readonly vcpu: number; readonly msr: number }
@@ -38,8 +37,6 @@ type Step =
 
 const world: World = { vcpus: VCPUS, memory: MEMORY }
 const vcpu = fc.nat(VCPUS - 1)
-const rare = <T>(weight: number, good: fc.Arbitrary<T>, bad: fc.Arbitrary<T>): fc.Arbitrary<T> =>
-  fc.oneof({ weight, arbitrary: good }, { weight: 1, arbitrary: bad })
 
 /** Length and alignment of what an MSR's address names; bits that go with it. */
 const areas: Readonly<Record<number, readonly [length: number, align: number, bits: readonly bigint[]]>> = {
@@ -56,18 +53,18 @@ function msrValue(number: number): fc.Arbitrary<bigint> {
   if (!area) return type ? valueOf(type, world) : fc.bigInt(0n, 255n)
   const [length, align, bits] = area
   const good = fc.tuple(addresses(length, align, world), fc.constantFrom(...bits)).map(([at, low]) => at | low)
-  return rare(12, good, fc.bigInt(0n, (1n << 64n) - 1n))
+  return often(12, good, fc.bigInt(0n, (1n << 64n) - 1n))
 }
 
 const writable = fc.constantFrom(...msrs.map(({ number }) => number))
-const anyMsr = rare(12, writable, fc.integer({ min: 0x4b564d09, max: 0x4b564dff }))
+const anyMsr = often(12, writable, fc.integer({ min: 0x4b564d09, max: 0x4b564dff }))
 const reads = fc.record({ kind: fc.constant('read' as const), vcpu, msr: anyMsr })
 const writes = anyMsr.chain((msr) =>
   fc.record({ kind: fc.constant('write' as const), vcpu, msr: fc.constant(msr), value: msrValue(msr) }),
 )
 
 /** Mostly fixed interrupts and NMIs. */
-const icr = rare(
+const icr = often(
   8,
   fc.oneof(fc.integer({ min: 16, max: 255 }), fc.constantFrom(0x400, 0xc0fb)).map(BigInt),
   fc.bigInt(0n, 0xf_ffffn),
@@ -83,7 +80,7 @@ const calls = fc
       vcpu: fc.constant(on),
       number: odd === 0 ? unknown : fc.constant(BigInt(request.number)),
       values: fc.tuple(...values),
-      wide: rare(3, fc.constant(true), fc.constant(false)),
+      wide: often(3, fc.constant(true), fc.constant(false)),
       privilege: fc.constant(user === 0 ? 3 : 0),
     })
   })
@@ -109,41 +106,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: others },
 )
 
-/** All features, or some. */
-const names = Object.keys(features)
-const setting = rare(3, fc.constant(names), fc.subarray(names)).map((on) => new Set<string>(on))
-
-class KvmSession implements Session<Step> {
-  readonly #mock = new Mock({ vcpus: VCPUS, pages: MEMORY / 4096 })
-  readonly #model: Model
-  readonly #platform: KvmPlatform
-
+class KvmSession extends PairWithMemory<Step, KvmPlatform, Model> {
   constructor(on: ReadonlySet<string>, listen: (event: Event) => void) {
-    this.#model = new Model(on)
-    const { effects } = this.#mock
-    const observer = new Observer(() => effects.time.now())
-    observer.listen(listen)
-    this.#platform = new KvmPlatform({ effects, model: cpuModel('inorder'), features: on, observer })
+    super({ world, make: (options) => new KvmPlatform(options), features: on, listen }, new Model(on))
   }
 
-  play(next: Step): void {
-    this.#play(next)
-    deepStrictEqual(this.#mock.log, this.#model.log)
-    this.#mock.log.length = 0
-    this.#model.log.length = 0
-    if (Buffer.compare(this.#mock.ram, this.#model.ram) !== 0) deepStrictEqual(this.#mock.ram, this.#model.ram)
-  }
-
-  /** The guest writes a byte. */
-  #poke(at: number, value: number): void {
-    this.#mock.ram[at] = value
-    this.#model.ram[at] = value
-  }
-
-  #play(next: Step): void {
-    const model = this.#model
-    const platform = this.#platform
-    const mock = (index: number) => this.#mock.vcpus[index] as MockVcpu
+  protected step(next: Step): void {
+    const model = this.model
+    const platform = this.platform
     switch (next.kind) {
       case 'read':
         return strictEqual(platform.rdmsr(next.vcpu, next.msr) ?? '#GP', model.read(next.vcpu, next.msr))
@@ -159,36 +129,36 @@ class KvmSession implements Session<Step> {
         platform.leave(next.vcpu)
         model.turn(next.vcpu)
         const { steal } = model.vcpu(next.vcpu)
-        if (next.flush && steal & 1n && steal < BigInt(MEMORY)) this.#poke(Number(steal & ~63n) + 16, 3)
-        mock(next.vcpu).stolen += next.stolen
+        if (next.flush && steal & 1n && steal < BigInt(MEMORY)) this.poke(Number(steal & ~63n) + 16, 3)
+        this.vcpu(next.vcpu).stolen += next.stolen
         model.vcpu(next.vcpu).stolen += next.stolen
         platform.enter(next.vcpu)
         return model.enter(next.vcpu)
       }
       case 'eoi': {
-        const { assist } = mock(next.vcpu)
+        const { assist } = this.vcpu(next.vcpu)
         strictEqual(assist !== undefined, (model.vcpu(next.vcpu).eoi & 1n) === 1n)
         if (!assist) return
         assist.offer()
         model.offer(next.vcpu)
-        if (next.used) this.#poke(Number(model.vcpu(next.vcpu).eoi & ~1n), 0)
+        if (next.used) this.poke(Number(model.vcpu(next.vcpu).eoi & ~1n), 0)
         return strictEqual(assist.withdraw(), model.withdraw(next.vcpu))
       }
       case 'token': {
         const { faults } = model.vcpu(next.vcpu)
-        if ((faults & ~63n) < BigInt(MEMORY)) for (let i = 4; i < 8; i++) this.#poke(Number(faults & ~63n) + i, 0)
+        if ((faults & ~63n) < BigInt(MEMORY)) for (let i = 4; i < 8; i++) this.poke(Number(faults & ~63n) + i, 0)
         return
       }
       case 'apic':
-        mock(next.vcpu).apicEnabled = !mock(next.vcpu).apicEnabled
-        model.vcpu(next.vcpu).apic = mock(next.vcpu).apicEnabled
+        this.vcpu(next.vcpu).apicEnabled = !this.vcpu(next.vcpu).apicEnabled
+        model.vcpu(next.vcpu).apic = this.vcpu(next.vcpu).apicEnabled
         return
       case 'tsc':
-        mock(next.vcpu).tscOffset = next.offset
+        this.vcpu(next.vcpu).tscOffset = next.offset
         model.vcpu(next.vcpu).offset = next.offset
         return
       case 'advance':
-        this.#mock.advance(next.nanoseconds)
+        this.mock.advance(next.nanoseconds)
         model.now += next.nanoseconds
         return
       case 'init':
@@ -198,7 +168,7 @@ class KvmSession implements Session<Step> {
   }
 
   #call({ vcpu: index, number, values, wide, privilege }: Step & { kind: 'call' }): void {
-    const target = this.#mock.vcpus[index] as MockVcpu
+    const target = this.vcpu(index)
     target.wide = wide
     target.privilege = privilege
     target.registers.set('rax', number)
@@ -206,8 +176,8 @@ class KvmSession implements Session<Step> {
     const before = new Map(target.registers)
     // What the declaration leaves out is what it was.
     const all = argumentRegisters.map((name) => before.get(name) as bigint)
-    strictEqual(this.#platform.hypercall(index, 'vmcall'), true)
-    strictEqual(target.registers.get('rax'), this.#model.call(index, number, all, wide, privilege))
+    strictEqual(this.platform.hypercall(index, 'vmcall'), true)
+    strictEqual(target.registers.get('rax'), this.model.call(index, number, all, wide, privilege))
     target.registers.set('rax', number)
     deepStrictEqual(target.registers, before)
   }
@@ -215,13 +185,13 @@ class KvmSession implements Session<Step> {
   finish(): void {
     for (let index = 0; index < VCPUS; index++)
       for (const { number } of msrs)
-        strictEqual(this.#platform.rdmsr(index, number) ?? '#GP', this.#model.read(index, number))
+        strictEqual(this.platform.rdmsr(index, number) ?? '#GP', this.model.read(index, number))
   }
 }
 
 export const scenario: Scenario<ReadonlySet<string>, Step> = {
   requests: kvm.requests,
-  setting,
+  setting: someOf(Object.keys(features)),
   step,
   start: (on, listen) => new KvmSession(on, listen),
   describe: (next) => inspect(next, { breakLength: Infinity }),

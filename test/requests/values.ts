@@ -18,9 +18,15 @@ const number = (max: bigint): fc.Arbitrary<bigint> =>
     { weight: 1, arbitrary: fc.constantFrom(0n, 1n, max, max - 1n, (max >> 1n) + 1n) },
   )
 
-/** Good ones, and one in nine a bad one. */
-const mostly = (good: fc.Arbitrary<bigint>, bad: fc.Arbitrary<bigint>): fc.Arbitrary<bigint> =>
-  fc.oneof({ weight: 8, arbitrary: good }, { weight: 1, arbitrary: bad })
+/** `good` ones, and one in `weight + 1` a `rare` one. */
+export const often = <T>(weight: number, good: fc.Arbitrary<T>, rare: fc.Arbitrary<T>): fc.Arbitrary<T> =>
+  fc.oneof({ weight, arbitrary: good }, { weight: 1, arbitrary: rare })
+
+const mostly = <T>(good: fc.Arbitrary<T>, bad: fc.Arbitrary<T>): fc.Arbitrary<T> => often(8, good, bad)
+
+/** All of these names, or some: which features are on. */
+export const someOf = (names: readonly string[]): fc.Arbitrary<ReadonlySet<string>> =>
+  often(3, fc.constant([...names]), fc.subarray([...names])).map((on) => new Set(on))
 
 export function addresses(length: number, align: number, { memory }: World): fc.Arbitrary<bigint> {
   const places = Math.floor((memory - length) / align)

@@ -2,16 +2,15 @@
 import { deepStrictEqual, strictEqual } from 'node:assert'
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
-import { cpuModel } from '../../src/cpu/models.ts'
-import { Mock, type MockVcpu } from '../../src/paravirt/mock.ts'
-import { type Event, Observer } from '../../src/paravirt/observe.ts'
+import type { Event } from '../../src/paravirt/observe.ts'
 import { commands } from '../../src/platforms/vmware/commands.ts'
 import { counters } from '../../src/platforms/vmware/counters.ts'
 import { features } from '../../src/platforms/vmware/features.ts'
 import { vmware, VmwarePlatform } from '../../src/platforms/vmware/index.ts'
 import { leaves } from '../../src/platforms/vmware/leaves.ts'
-import type { Scenario, Session } from './runner.ts'
-import { addresses, valueOf, type World } from './values.ts'
+import { PairWithMemory } from './pair.ts'
+import type { Scenario } from './runner.ts'
+import { addresses, often, someOf, valueOf, type World } from './values.ts'
 import { MEMORY, Model, type Registers, VCPUS } from './vmware-model.ts'
 
 type Way = 'in' | 'out' | 'hypercall'
@@ -47,14 +46,12 @@ const names = { eax: 'rax', ebx: 'rbx', ecx: 'rcx', edx: 'rdx', esi: 'rsi', edi:
 
 const world: World = { vcpus: VCPUS, memory: MEMORY }
 const vcpu = fc.nat(VCPUS - 1)
-const rare = <T>(weight: number, good: fc.Arbitrary<T>, bad: fc.Arbitrary<T>): fc.Arbitrary<T> =>
-  fc.oneof({ weight, arbitrary: good }, { weight: 1, arbitrary: bad })
 const u32 = (value: fc.Arbitrary<bigint>) => value.map((big) => Number(BigInt.asUintN(32, big)))
 
 const way = fc.constantFrom<Way>('in', 'in', 'out', 'hypercall')
 const bulk = fc.constantFrom<Bulk>('port', 'hypercall')
 /** Payload sizes that a channel can hope to get. */
-const sizes = rare(10, fc.nat(40), fc.integer({ min: 0x10001, max: 0xffff_ffff }))
+const sizes = often(10, fc.nat(40), fc.integer({ min: 0x10001, max: 0xffff_ffff }))
 
 const someCommands = fc.constantFrom(...commands).chain((command) => {
   const registers: Partial<Record<keyof Registers, fc.Arbitrary<number>>> = {}
@@ -63,24 +60,24 @@ const someCommands = fc.constantFrom(...commands).chain((command) => {
     if (type) registers[name] = u32(valueOf(type, world))
   }
   if (command.number === 91) {
-    registers.ebx = rare(15, fc.constant(0), fc.constant(1))
-    registers.esi = rare(15, fc.constant(0), fc.constant(1))
-    registers.edi = rare(4, u32(addresses(64, 64, world)), fc.constant(1))
+    registers.ebx = often(15, fc.constant(0), fc.constant(1))
+    registers.esi = often(15, fc.constant(0), fc.constant(1))
+    registers.edi = often(4, u32(addresses(64, 64, world)), fc.constant(1))
   }
   if (command.name === 'MESSAGE_TYPE_SENDSIZE') registers.ebx = sizes
   return fc.record({
     kind: fc.constant('command' as const),
     vcpu,
-    ecx: rare(20, fc.constant(command.number), fc.integer({ min: 0, max: 0xfffff })),
+    ecx: often(20, fc.constant(command.number), fc.integer({ min: 0, max: 0xfffff })),
     registers: fc.record(registers) as fc.Arbitrary<Partial<Registers>>,
-    channel: rare(6, fc.constant(true), fc.constant(false)),
+    channel: often(6, fc.constant(true), fc.constant(false)),
     pick: fc.nat(7),
     way,
-    user: rare(8, fc.constant(false), fc.constant(true)),
+    user: often(8, fc.constant(false), fc.constant(true)),
   })
 })
 
-const texts = rare(
+const texts = often(
   4,
   fc
     .tuple(fc.constantFrom('info-get', 'info-set'), fc.nat(5), fc.constantFrom('', ' ', ' x', ' two words'))
@@ -114,7 +111,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('counter' as const),
       vcpu,
-      index: rare(9, fc.constantFrom(...counters.map(({ number }) => number)), fc.integer({ min: 0, max: 0x10005 })),
+      index: often(9, fc.constantFrom(...counters.map(({ number }) => number)), fc.integer({ min: 0, max: 0x10005 })),
     }),
   },
   {
@@ -129,39 +126,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('init' as const), vcpu }) },
 )
 
-const all = Object.keys(features)
-const setting = rare(3, fc.constant(all), fc.subarray(all)).map((on) => new Set<string>(on))
-
-class VmwareSession implements Session<Step> {
-  readonly #mock = new Mock({ vcpus: VCPUS, pages: MEMORY / 4096 })
-  readonly #model: Model
-  readonly #platform: VmwarePlatform
-
+class VmwareSession extends PairWithMemory<Step, VmwarePlatform, Model> {
   constructor(on: ReadonlySet<string>, listen: (event: Event) => void) {
-    this.#model = new Model(on)
-    const { effects } = this.#mock
-    const observer = new Observer(() => effects.time.now())
-    observer.listen(listen)
-    this.#platform = new VmwarePlatform({ effects, model: cpuModel('inorder'), features: on, observer })
-  }
-
-  play(next: Step): void {
-    this.#play(next)
-    deepStrictEqual(this.#mock.log, this.#model.log)
-    this.#mock.log.length = 0
-    this.#model.log.length = 0
-    if (Buffer.compare(this.#mock.ram, this.#model.ram) !== 0) deepStrictEqual(this.#mock.ram, this.#model.ram)
+    super({ world, make: (options) => new VmwarePlatform(options), features: on, listen }, new Model(on))
   }
 
   finish(): void {}
 
-  #vcpu(index: number): MockVcpu {
-    return this.#mock.vcpus[index] as MockVcpu
-  }
-
-  #play(next: Step): void {
-    const platform = this.#platform
-    const model = this.#model
+  protected step(next: Step): void {
+    const platform = this.platform
+    const model = this.model
     switch (next.kind) {
       case 'command':
         return this.#someCommand(next)
@@ -174,12 +148,12 @@ class VmwareSession implements Session<Step> {
       case 'cpuid':
         return void platform.cpuid(0, next.leaf, 0, [0, 0, 0, 0])
       case 'turn':
-        this.#vcpu(next.vcpu).stolen += next.stolen
-        model.stolen[next.vcpu] = this.#vcpu(next.vcpu).stolen
+        this.vcpu(next.vcpu).stolen += next.stolen
+        model.stolen[next.vcpu] = this.vcpu(next.vcpu).stolen
         platform.enter(next.vcpu)
         return model.enter(next.vcpu)
       case 'advance':
-        this.#mock.advance(next.nanoseconds)
+        this.mock.advance(next.nanoseconds)
         model.now += next.nanoseconds
         return
       case 'init':
@@ -190,7 +164,7 @@ class VmwareSession implements Session<Step> {
 
   /** An open channel, or 0. */
   #channel(pick: number): number {
-    const { open } = this.#model
+    const { open } = this.model
     return open[pick % Math.max(1, open.length)] ?? 0
   }
 
@@ -198,7 +172,7 @@ class VmwareSession implements Session<Step> {
     const given: Registers = { eax: MAGIC, ebx: 0, ecx, edx: 0, esi: 0, edi: 0, ebp: 0, ...registers }
     if (channel && (ecx & 0xffff) === MESSAGE && ecx !== MESSAGE) {
       const id = this.#channel(pick)
-      const [high, low] = this.#model.cookie(id)
+      const [high, low] = this.model.cookie(id)
       Object.assign(given, { edx: id << 16, esi: high, edi: low })
     }
     this.#command(index, given, by, user ? 3 : 0)
@@ -206,22 +180,22 @@ class VmwareSession implements Session<Step> {
 
   /** One command on both sides; returns the registers afterwards. */
   #command(index: number, given: Registers, by: Way, privilege: number): Registers {
-    const target = this.#vcpu(index)
+    const target = this.vcpu(index)
     target.privilege = privilege
     // A hypercall's low half of EDX is not the port.
     const registers = { ...given, edx: ((given.edx & 0xffff0000) | (by === 'hypercall' ? 0 : PORT)) >>> 0 }
     const upper = 0x5_0000_0000n
     for (const [name, register] of Object.entries(names))
       target.registers.set(register, (name === 'eax' ? 0n : upper) | BigInt(registers[name as keyof Registers]))
-    if (by === 'hypercall' && !this.#model.features.has('hypercall')) {
-      strictEqual(this.#platform.hypercall(index, 'vmcall'), false)
+    if (by === 'hypercall' && !this.model.features.has('hypercall')) {
+      strictEqual(this.platform.hypercall(index, 'vmcall'), false)
       return registers
     }
     const expected = { ...registers }
-    expected.eax = this.#model.command(index, privilege, expected)
-    if (by === 'in') target.registers.set('rax', BigInt(this.#platform.portIn(index, PORT, 4) as number))
-    else if (by === 'out') strictEqual(this.#platform.portOut(index, PORT, 4, MAGIC), true)
-    else strictEqual(this.#platform.hypercall(index, 'vmcall'), true)
+    expected.eax = this.model.command(index, privilege, expected)
+    if (by === 'in') target.registers.set('rax', BigInt(this.platform.portIn(index, PORT, 4) as number))
+    else if (by === 'out') strictEqual(this.platform.portOut(index, PORT, 4, MAGIC), true)
+    else strictEqual(this.platform.hypercall(index, 'vmcall'), true)
     const after = { ...registers }
     for (const [name, register] of Object.entries(names)) {
       const value = target.registers.get(register) as bigint
@@ -229,8 +203,8 @@ class VmwareSession implements Session<Step> {
       after[name as keyof Registers] = Number(value & 0xffff_ffffn)
     }
     if (registers.ecx === MESSAGE && after.ecx >>> 16 === 1) {
-      this.#model.learn(after.edx >>> 16, after.esi, after.edi)
-      const cookie = this.#model.cookie(after.edx >>> 16)
+      this.model.learn(after.edx >>> 16, after.esi, after.edi)
+      const cookie = this.model.cookie(after.edx >>> 16)
       Object.assign(expected, { esi: cookie[0], edi: cookie[1] })
     }
     deepStrictEqual(after, expected)
@@ -238,15 +212,14 @@ class VmwareSession implements Session<Step> {
   }
 
   #message(type: number, id: number, ebx: number): Registers {
-    const [esi, edi] = this.#model.cookie(id)
+    const [esi, edi] = this.model.cookie(id)
     return this.#command(0, { eax: MAGIC, ebx, ecx: MESSAGE | (type << 16), edx: id << 16, esi, edi, ebp: 0 }, 'in', 0)
   }
 
   #request(pick: number, text: string, [first, second]: readonly Bulk[]): void {
     const id = this.#channel(pick)
     this.#message(1, id, text.length)
-    this.#mock.ram.set(new TextEncoder().encode(text), BUFFER)
-    this.#model.ram.set(new TextEncoder().encode(text), BUFFER)
+    this.poke(BUFFER, ...new TextEncoder().encode(text))
     if (text) this.#bulk(id, first as Bulk, true, text.length)
     const { ecx, ebx } = this.#message(3, id, 0)
     if (((ecx >>> 16) & 2) === 0) return
@@ -259,34 +232,34 @@ class VmwareSession implements Session<Step> {
 
   /** Bytes from the buffer or to it. */
   #bulk(id: number, by: Bulk, out: boolean, count: number): void {
-    const [high, low] = this.#model.cookie(id)
+    const [high, low] = this.model.cookie(id)
     const [esi, edi, ebp] = out ? [BUFFER, low, high] : [high, BUFFER, low]
     const start: Registers = { eax: MAGIC, ebx: 0x10000, ecx: count, edx: id << 16, esi, edi, ebp }
     const model = { ...start }
-    const target = this.#vcpu(0)
+    const target = this.vcpu(0)
     const set = (name: keyof Registers, value: number) => target.registers.set(names[name], BigInt(value >>> 0))
     for (const name of Object.keys(names) as (keyof Registers)[]) set(name, start[name])
-    const bytes = Array.from(this.#mock.ram.subarray(BUFFER, BUFFER + count))
+    const bytes = Array.from(this.mock.ram.subarray(BUFFER, BUFFER + count))
     if (by === 'hypercall') {
       set('edx', (id << 16) | (out ? 3 : 1))
-      const has = this.#model.features.has('hypercall')
-      strictEqual(this.#platform.hypercall(0, 'vmcall'), has)
+      const has = this.model.features.has('hypercall')
+      strictEqual(this.platform.hypercall(0, 'vmcall'), has)
       if (!has || count === 0) return
-      const moved = this.#model.high(out, model, bytes, count)
+      const moved = this.model.high(out, model, bytes, count)
       strictEqual(Number(target.registers.get('rbx')), model.ebx)
       strictEqual(Number(target.registers.get('rcx')), moved ? 0 : count)
-      this.#model.ram.set(moved ?? [], BUFFER)
+      this.model.ram.set(moved ?? [], BUFFER)
       return
     }
     set('edx', (id << 16) | HIGH_PORT)
     for (let i = 0; i < count; i++) {
       set('ecx', count - i)
       if (out) {
-        this.#model.high(true, model, [bytes[i] as number], 1)
-        strictEqual(this.#platform.portOut(0, HIGH_PORT, 1, bytes[i] as number), true)
+        this.model.high(true, model, [bytes[i] as number], 1)
+        strictEqual(this.platform.portOut(0, HIGH_PORT, 1, bytes[i] as number), true)
       } else {
-        const [byte = 0xff] = this.#model.high(false, model, [], 1) ?? []
-        strictEqual(this.#platform.portIn(0, HIGH_PORT, 1), byte)
+        const [byte = 0xff] = this.model.high(false, model, [], 1) ?? []
+        strictEqual(this.platform.portIn(0, HIGH_PORT, 1), byte)
       }
       strictEqual(Number(target.registers.get('rbx')), model.ebx)
     }
@@ -295,7 +268,7 @@ class VmwareSession implements Session<Step> {
 
 export const scenario: Scenario<ReadonlySet<string>, Step> = {
   requests: vmware.requests,
-  setting,
+  setting: someOf(Object.keys(features)),
   step,
   start: (on, listen) => new VmwareSession(on, listen),
   describe: (next) => inspect(next, { breakLength: Infinity }),

@@ -1,23 +1,10 @@
 /** KVM's MSRs (Linux, Documentation/virt/kvm/x86/msr.rst). What is written can be read back. */
+import { msrRow } from '../../paravirt/msr.ts'
 import type { ArgumentType, Msr } from '../../paravirt/requests.ts'
 import type { FeatureName } from './features.ts'
 import type { Kvm } from './kvm.ts'
 
-type KvmMsr = Omit<Msr<Kvm>, 'kind' | 'tier' | 'source' | 'args' | 'errors' | 'feature'> & {
-  readonly feature: FeatureName
-  readonly value: ArgumentType
-  /** When a write is #GP. */
-  readonly fault?: string
-}
-
-const msr = ({ value, fault, ...rest }: KvmMsr): Msr<Kvm> => ({
-  kind: 'msr',
-  tier: 'call',
-  source: 'Linux Documentation/virt/kvm/x86/msr.rst',
-  args: [{ name: 'value', type: value }],
-  errors: { '#GP': fault === undefined ? 'the feature is off' : `${fault}, or the feature is off` },
-  ...rest,
-})
+const msr = msrRow<Kvm, FeatureName>('Linux Documentation/virt/kvm/x86/msr.rst')
 
 /** An address with bit 0 as the enable bit. */
 const enabled = (align: number): ArgumentType => ({
@@ -37,10 +24,7 @@ const systemTime = (number: number, name: string, feature: FeatureName, old: boo
     value: enabled(1),
     ops: ['time.clocksource', 'time.sched_clock', 'time.get_tsc_khz'],
     read: (kvm, vcpu) => kvm.clock.registered(vcpu),
-    write: (kvm, vcpu, value) => {
-      kvm.clock.register(vcpu, value, old)
-      return true
-    },
+    write: (kvm, vcpu, value) => kvm.clock.register(vcpu, value, old),
   })
 
 const wallClock = (number: number, name: string, feature: FeatureName): Msr<Kvm> =>
@@ -52,10 +36,7 @@ const wallClock = (number: number, name: string, feature: FeatureName): Msr<Kvm>
     value: { kind: 'gpa', length: 12, align: 4 },
     ops: ['time.get_wallclock'],
     read: (kvm) => kvm.clock.wall,
-    write: (kvm, _vcpu, value) => {
-      kvm.clock.setWall(value)
-      return true
-    },
+    write: (kvm, _, value) => kvm.clock.setWall(value),
   })
 
 export const msrs: readonly Msr<Kvm>[] = [
@@ -78,7 +59,7 @@ export const msrs: readonly Msr<Kvm>[] = [
         ['address', 6, 58],
       ],
     },
-    fault: 'reserved bits, delivery by nested exits, delivery by interrupt without async-pf-int, or no RAM',
+    refused: 'reserved bits, delivery by nested exits, delivery by interrupt without async-pf-int, or no RAM',
     ops: ['mmu.async_page_fault'],
     read: (kvm, vcpu) => kvm.vcpu(vcpu).faults.enable,
     write: (kvm, vcpu, value) => kvm.vcpu(vcpu).faults.writeEnable(value),
@@ -89,7 +70,7 @@ export const msrs: readonly Msr<Kvm>[] = [
     feature: 'steal-time',
     summary: 'register the vCPU’s steal time',
     value: enabled(6),
-    fault: 'reserved bits',
+    refused: 'reserved bits',
     ops: ['time.steal_clock', 'lock.vcpu_is_preempted'],
     read: (kvm, vcpu) => kvm.vcpu(vcpu).steal.value,
     write: (kvm, vcpu, value) => kvm.vcpu(vcpu).steal.write(value),
@@ -100,7 +81,7 @@ export const msrs: readonly Msr<Kvm>[] = [
     feature: 'pv-eoi',
     summary: 'register where an end of interrupt can be signalled',
     value: enabled(2),
-    fault: 'bit 1, or no RAM',
+    refused: 'bit 1, or no RAM',
     ops: ['apic.eoi'],
     read: (kvm, vcpu) => kvm.vcpu(vcpu).eoi.value,
     write: (kvm, vcpu, value) => kvm.vcpu(vcpu).eoi.write(value),
@@ -111,7 +92,7 @@ export const msrs: readonly Msr<Kvm>[] = [
     feature: 'poll-control',
     summary: 'whether the host may poll when the vCPU halts; this one never does',
     value: { kind: 'flags', bits: { enabled: 0 } },
-    fault: 'reserved bits',
+    refused: 'reserved bits',
     ops: ['cpu.halt_poll'],
     read: (kvm, vcpu) => kvm.vcpu(vcpu).poll,
     write: (kvm, vcpu, value) => {
@@ -126,7 +107,7 @@ export const msrs: readonly Msr<Kvm>[] = [
     feature: 'async-pf-int',
     summary: 'the interrupt that says that a page is ready',
     value: { kind: 'vector' },
-    fault: 'above 255',
+    refused: 'above 255',
     ops: ['mmu.async_page_fault'],
     read: (kvm, vcpu) => kvm.vcpu(vcpu).faults.vector,
     write: (kvm, vcpu, value) => kvm.vcpu(vcpu).faults.writeVector(value),
@@ -141,7 +122,6 @@ export const msrs: readonly Msr<Kvm>[] = [
     read: () => 0n,
     write: (kvm, vcpu, value) => {
       if ((value & 1n) !== 0n) kvm.vcpu(vcpu).faults.deliver()
-      return true
     },
   }),
   msr({
@@ -150,10 +130,10 @@ export const msrs: readonly Msr<Kvm>[] = [
     feature: 'migration-control',
     summary: 'whether the guest may be moved',
     value: { kind: 'flags', bits: { ready: 0 } },
-    fault: 'reserved bits',
+    refused: 'reserved bits',
     ops: [],
     read: (kvm) => kvm.migration,
-    write: (kvm, _vcpu, value) => {
+    write: (kvm, _, value) => {
       if (value > 1n) return false
       kvm.migration = value
       return true
