@@ -1,0 +1,129 @@
+/**
+ * Xenstore's server, as xenstored 4.17 behaves: it holds the tree, does requests in the order of their arrival, and
+ * keeps for every connection what is to be sent. How bytes come and go is the business of `ring.ts` and `client.ts`.
+ */
+import { Connection } from './connection.ts'
+import { Database } from './database.ts'
+import { Access } from './permissions.ts'
+import { Accounts, Quota } from './quotas.ts'
+import { WriteRate } from './rate.ts'
+import { addWatch, answer, type Context, firstEvent, resetConnection, storeRequests } from './requests.ts'
+import { Tree } from './tree.ts'
+import { type Message, MessageType, StoreError, toBytes, toText } from './wire.ts'
+
+const byType = new Map(storeRequests.map((request) => [request.type, request]))
+/** Domain 0 and the guest. */
+const DOMAINS = 2
+
+export class StoreServer {
+  readonly #accounts = new Accounts()
+  readonly #connections = new Set<Connection>()
+  readonly #context: Context
+  readonly #now: () => number
+  /** The host's own clients look at their events after each request. */
+  readonly #afterwards = new Set<() => void>()
+
+  /** `now` in nanoseconds. */
+  constructor(now: () => number) {
+    this.#now = now
+    const charge = (by: Connection) => {
+      for (const { transactions } of this.#connections) if (transactions.size > 0) return by.rate?.charge()
+    }
+    const database = new Database(this.#accounts, (by) => charge(by as Connection))
+    this.#context = { tree: new Tree(database, this.#connections), accounts: this.#accounts, charge }
+    this.#accounts.add(0, 0)
+    const host = this.connect(0)
+    const permissions = [{ domain: 0, access: Access.NONE }]
+    for (const [path, children] of [
+      ['/', ['tool']],
+      ['/tool', ['xenstored']],
+      ['/tool/xenstored', []],
+    ] as const) {
+      database.write(host, path, { permissions, data: new Uint8Array(), children })
+      database.count(host, 0, 1)
+    }
+    this.disconnect(host)
+  }
+
+  /** A client of a domain. */
+  connect(domain: number): Connection {
+    const account = this.#accounts.find(domain) ?? this.#accounts.add(domain, this.#context.tree.database.generation)
+    const connection = new Connection(account, this.#now, domain === 0 ? undefined : new WriteRate(this.#now, DOMAINS))
+    this.#connections.add(connection)
+    return connection
+  }
+
+  disconnect(connection: Connection): void {
+    this.#connections.delete(connection)
+    this.#clear(connection)
+  }
+
+  /** It has broken the protocol: nothing is kept for it any more. */
+  ignore(connection: Connection): void {
+    connection.ignored = true
+    this.#clear(connection)
+  }
+
+  /** Whether a request of this client would be looked at now; `later`: when to ask again, if time helps. */
+  ready({ ignored, privileged, account, rate }: Connection, later: (at: number) => void): boolean {
+    if (ignored) return false
+    if (privileged) return true
+    if (account.outstanding >= Quota.OUTSTANDING || account.full) return false
+    const at = rate?.ready() ?? 0
+    if (at <= this.#now()) return true
+    later(at)
+    return false
+  }
+
+  /** Do a request; its answer, and events that it causes, wait in the connections. */
+  handle(by: Connection, { type, request, transaction, payload }: Message): void {
+    by.begin()
+    const reply = (replyType: number, bytes: Uint8Array) =>
+      by.reply({ type: replyType, request, transaction, payload: bytes })
+    try {
+      const declared = byType.get(type)
+      if (!declared) throw new StoreError('ENOSYS')
+      if (declared.privileged && !by.privileged) throw new StoreError('EACCES')
+      const text = toText(payload)
+      if (type === MessageType.WATCH) {
+        const watch = addWatch(by, text)
+        reply(type, toBytes('OK\0'))
+        firstEvent(by, watch)
+        return
+      }
+      if (!declared.handle) throw new StoreError('ENOSYS')
+      if (transaction !== 0 && !declared.noTransaction) {
+        by.transaction = by.transactions.get(transaction)
+        if (!by.transaction) throw new StoreError('ENOENT')
+      }
+      reply(type, answer(declared.handle(by, text, this.#context)))
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+      reply(MessageType.ERROR, toBytes(`${error.errno}\0`))
+    } finally {
+      by.transaction = undefined
+    }
+  }
+
+  /** Call `listener` whenever requests have been done; returns how to stop. */
+  onDone(listener: () => void): () => void {
+    this.#afterwards.add(listener)
+    return () => this.#afterwards.delete(listener)
+  }
+
+  /** Requests have been done: let the host's clients look. */
+  done(): void {
+    for (const listener of this.#afterwards) listener()
+  }
+
+  /** `@introduceDomain` or `@releaseDomain`. */
+  fireSpecial(path: string): void {
+    this.#context.tree.fireSpecial(path)
+    this.done()
+  }
+
+  #clear(connection: Connection): void {
+    resetConnection(connection, this.#context)
+    connection.deleteMessages()
+  }
+}
