@@ -89,7 +89,8 @@ export class Ours {
     }
     const interpreter = cachedInterpreter()
     const core = await Core.create({ ramBytes: memory, vcpus: 1, signature: signature(model), host, interpreter })
-    enter(core, 0, boot)
+    for (const { address, bytes } of boot.pieces) core.writeRam(address, bytes)
+    enter(core, 0, boot.entry)
     core.writeRam(ROM_ADDRESS, entryRom(boot.entry))
     return new Ours(core, interpreter.names, outside)
   }

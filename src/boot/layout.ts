@@ -27,7 +27,7 @@ export interface SegmentRegister {
 /** The processor at the kernel's entry. Registers that are not here are zero. */
 export interface EntryState {
   mode: 'protected' | 'long'
-  rip: number
+  rip: number | bigint
   rax: number
   rbx: number
   rsi: number
@@ -41,6 +41,8 @@ export interface EntryState {
   /** DS, ES, SS, FS and GS. */
   data: SegmentRegister
   tr: SegmentRegister
+  /** More general registers. */
+  others?: Readonly<Partial<Record<'rcx' | 'rdx' | 'rsp' | 'rbp' | 'rdi', bigint>>>
 }
 
 export interface Boot {

@@ -9,7 +9,7 @@ export const ExitCode = {
   USAGE: 2,
   /** The guest's kernel panicked. */
   PANIC: 120,
-  /** Triple fault: an exception that the guest could not handle. */
+  /** Triple fault: an exception that the guest could not handle; or its hypervisor crashed it. */
   TRIPLE_FAULT: 121,
   /** The guest stopped for good: HLT with interrupts off and nothing to wake it. */
   HALTED: 122,

@@ -41,6 +41,8 @@ export function outcome({ reason, stop, panic, executing }: Ended): Outcome {
       return { code: ExitCode.HALTED, line: `the guest halted with interrupts off${early}` }
     case 'triple-fault':
       return { code: ExitCode.TRIPLE_FAULT, line: `triple fault${early}: ${reason.detail}` }
+    case 'crash':
+      return { code: ExitCode.TRIPLE_FAULT, line: `the hypervisor stopped the guest${early}: ${reason.detail}` }
     case 'aborted':
       throw new Error('the machine was aborted, but by nobody')
   }

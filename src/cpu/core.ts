@@ -23,8 +23,8 @@ export interface CoreHost {
   rdpmc?(vcpu: number, index: number): bigint | undefined
   /** [EAX, EBX, ECX, EDX] of a leaf. */
   cpuid(vcpu: number, leaf: number, subleaf: number): readonly [number, number, number, number]
-  /** VMCALL (0) or VMMCALL (1): false for #UD. */
-  hypercall(vcpu: number, kind: number): boolean
+  /** VMCALL (0) or VMMCALL (1): false for #UD; `again`: the instruction has not ended, it is executed once more. */
+  hypercall(vcpu: number, kind: number): boolean | 'again'
   /** Virtual time stamp counter, an integer. */
   tsc(vcpu: number): number
   readCr8(vcpu: number): number
@@ -54,6 +54,7 @@ export interface SystemExports {
   slowLoad(p: number, linear: bigint, size: number): bigint
   slowStore(p: number, linear: bigint, size: number, value: bigint): number
   probeWrite(p: number, linear: bigint, size: number): number
+  physicalOf(p: number, low: number, high: number, write: number): number
   raise(p: number, vector: number, error: number): void
   raiseNoError(p: number, vector: number): void
   updateMode(p: number): void
@@ -191,7 +192,10 @@ export class Core {
         setRegister(p, S.RCX, c)
         setRegister(p, S.RDX, d)
       },
-      hypercall: (p: number, kind: number) => (host.hypercall(number(p), kind) ? 1 : 0),
+      hypercall: (p: number, kind: number) => {
+        const done = host.hypercall(number(p), kind)
+        return done === 'again' ? 2 : done ? 1 : 0
+      },
       tsc: (p: number) => host.tsc(number(p)),
       readCr8: (p: number) => host.readCr8(number(p)),
       writeCr8: (p: number, value: number) => host.writeCr8(number(p), value),
@@ -246,14 +250,19 @@ export class Core {
 
   /** Copy bytes into guest RAM before the guest runs or as a device would: decoded code is dropped where it changes. */
   writeRam(address: number, bytes: Uint8Array): void {
-    if (address < 0 || address + bytes.length > this.ramBytes)
-      throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + bytes.length}`)
-    for (let page = address >>> 12; page <= (address + bytes.length - 1) >>> 12; page++)
-      if (this.u64[(M.CODE_MARKS >> 3) + page] !== 0n) {
+    this.changing(address, bytes.length)
+    this.u8.set(bytes, M.RAM + address)
+  }
+
+  /** Whoever stores into guest RAM by himself says so before: decoded code is dropped. */
+  changing(address: number, length: number): void {
+    if (address < 0 || address + length > this.ramBytes)
+      throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
+    for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++)
+      if (this.i32[(M.CODE_MARKS >> 2) + 2 * page] !== 0 || this.i32[(M.CODE_MARKS >> 2) + 2 * page + 1] !== 0) {
         this.streams.codeWritten(page)
         for (const p of this.vcpus) this.#leave(p, Leave.CODE)
       }
-    this.u8.set(bytes, M.RAM + address)
   }
 
   /** Guest RAM at [address, address + length) as a view. */

@@ -2,8 +2,9 @@
 import { CRYSTAL_HZ, TSC_HZ } from '../cpu/models.ts'
 import type { Core } from '../cpu/core.ts'
 import { Mode, PageAttr, M, S } from '../cpu/layout.ts'
-import type { Effects, Register } from '../paravirt/effects.ts'
+import type { ConsolePort, Effects, FrameKind, Register } from '../paravirt/effects.ts'
 import { registers } from '../paravirt/effects.ts'
+import { enter } from './entry.ts'
 import type { Clock } from './clock.ts'
 import type { Interrupts } from './interrupts.ts'
 import type { Vcpus } from './vcpus.ts'
@@ -12,10 +13,17 @@ export interface EffectsOptions {
   /** The parts, once they exist. */
   readonly parts: () => { core: Core; clock: Clock; interrupts: Interrupts; vcpus: Vcpus }
   readonly cpus: number
+  readonly consoles: readonly ConsolePort[]
+  /** Bytes of RAM, and frames with those of the platform's own. */
   readonly memory: number
+  readonly frames: number
+  /** CPUID 1 EAX. */
+  readonly signature: number
   /** Unix time at power-on, in milliseconds. */
   readonly epoch: number
   readonly onReset: () => void
+  readonly onPowerOff: () => void
+  readonly onCrash: (reason: string) => void
   readonly onReport: (lines: readonly string[]) => void
 }
 
@@ -23,13 +31,35 @@ const CR0_PE = 1n
 const PAGE = 4096
 const PAGE_MASK = 4095n
 
-export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }: EffectsOptions): Effects {
+const attributes = { ram: PageAttr.RAM, rom: PageAttr.ROM, none: PageAttr.MMIO } as const satisfies Record<
+  FrameKind,
+  number
+>
+
+export function machineEffects(options: EffectsOptions): Effects {
+  const { parts, cpus, memory, frames, epoch } = options
   const state = (vcpu: number) => parts().core.vcpus[vcpu] as number
   const word = (vcpu: number, offset: number) => parts().core.i32[(state(vcpu) + offset) >> 2] as number
   const wide = (vcpu: number, offset: number) => parts().core.u64[(state(vcpu) + offset) >> 3] as bigint
   const slot = (name: Register) => S.RAX + 8 * registers.indexOf(name)
-  const inRam = (address: bigint, length: number) =>
-    address >= 0n && length >= 0 && address + BigInt(length) <= BigInt(memory)
+  const kind = (frame: number): FrameKind => {
+    const attribute = parts().core.u8[M.PAGE_ATTR + frame]
+    return attribute === PageAttr.ROM ? 'rom' : attribute === PageAttr.MMIO ? 'none' : 'ram'
+  }
+  const inRam = (address: bigint, length: number) => {
+    if (address < 0n || length < 0 || address + BigInt(length) > BigInt(frames) * BigInt(PAGE)) return false
+    const first = Number(address >> 12n)
+    const last = Number((address + BigInt(Math.max(length, 1) - 1)) >> 12n)
+    for (let frame = first; frame <= last; frame++) if (kind(frame) === 'none') return false
+    return true
+  }
+  const general: (Uint32Array | undefined)[] = []
+  let view: DataView | undefined
+  const physical = () => (view ??= new DataView(parts().core.memory.buffer, M.RAM, frames * PAGE))
+  const changing = (address: number, length: number) => {
+    parts().core.changing(address, length)
+    return physical()
+  }
   const covered = new Map<number, Uint8Array>()
   const sealed = (address: bigint, length: number) => {
     if (covered.size === 0 || length === 0) return false
@@ -40,10 +70,25 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
   return {
     cpu: {
       count: cpus,
+      enter: (vcpu, entry) => {
+        const { core, vcpus } = parts()
+        core.system.initVcpu(state(vcpu), options.signature)
+        enter(core, vcpu, entry)
+        vcpus.start(vcpu)
+      },
+      park: (vcpu) => parts().vcpus.park(vcpu),
+      running: (vcpu) => parts().vcpus.running(vcpu),
       register: (vcpu, name) => wide(vcpu, slot(name)),
       setRegister: (vcpu, name, value) => {
         parts().core.u64[(state(vcpu) + slot(name)) >> 3] = BigInt.asUintN(64, value)
       },
+      setNumber: (vcpu, name, value, long) => {
+        const { i32 } = parts().core
+        const at = (state(vcpu) + slot(name)) >> 2
+        i32[at] = value
+        i32[at + 1] = long ? Math.floor(value / 2 ** 32) : 0
+      },
+      general: (vcpu) => (general[vcpu] ??= new Uint32Array(parts().core.memory.buffer, state(vcpu) + S.RAX, 32)),
       low: (vcpu, name) => word(vcpu, slot(name)) >>> 0,
       xmm: (vcpu, index) => {
         const at = state(vcpu) + S.VEC0 + 16 * index
@@ -82,6 +127,28 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
         for (const [i, byte] of bytes.entries())
           parts().core.system.slowStore(state(vcpu), BigInt.asUintN(64, linear + BigInt(i)), 1, BigInt(byte))
       },
+      frames,
+      get view() {
+        return physical()
+      },
+      store8: (address, value) => changing(address, 1).setUint8(address, value),
+      store16: (address, value) => changing(address, 2).setUint16(address, value, true),
+      store32: (address, value) => changing(address, 4).setUint32(address, value, true),
+      store64: (address, value) => changing(address, 8).setBigUint64(address, value, true),
+      place: (address, bytes) => parts().core.writeRam(address, bytes),
+      kind,
+      setKind: (frame, to) => {
+        const { core } = parts()
+        if (kind(frame) === to) return
+        // What was decoded from there is no more.
+        core.changing(frame * PAGE, PAGE)
+        core.u8[M.PAGE_ATTR + frame] = attributes[to]
+        for (const p of core.vcpus) core.system.flushAll(p)
+      },
+      translate: (vcpu, low, high, write) => {
+        const address = parts().core.system.physicalOf(state(vcpu), low, high, write ? 1 : 0)
+        return address === -1 ? -1 : address >>> 0
+      },
       overlay: (page, bytes) => {
         const { core } = parts()
         const under = covered.get(page)
@@ -95,6 +162,8 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
       },
     },
     irq: {
+      line: (vcpu, line) => parts().interrupts.setLine(vcpu, line),
+      pull: (vcpu) => parts().vcpus.pull(vcpu),
       post: (vcpu, vector, autoEoi = false) => parts().interrupts.lapics[vcpu].post(vector, autoEoi),
       message: (vcpu, icr) => {
         const lapic = parts().interrupts.lapics[vcpu]
@@ -149,7 +218,13 @@ export function machineEffects({ parts, cpus, memory, epoch, onReset, onReport }
       yieldTo: (to) => parts().vcpus.yieldTo(to),
       block: (vcpu) => parts().vcpus.block(vcpu),
     },
-    machine: { reset: onReset, report: onReport },
+    machine: {
+      reset: options.onReset,
+      powerOff: options.onPowerOff,
+      crash: options.onCrash,
+      report: options.onReport,
+    },
+    consoles: options.consoles,
   }
 }
 

@@ -1,5 +1,5 @@
 /** Puts a vCPU into the state in which a boot protocol enters a kernel. */
-import type { Boot, SegmentRegister } from '../boot/layout.ts'
+import type { EntryState, SegmentRegister } from '../boot/layout.ts'
 import type { Core } from '../cpu/core.ts'
 import { S } from '../cpu/layout.ts'
 
@@ -7,10 +7,12 @@ const ES_TO_GS = 6
 const CS = 1
 const TR = 7
 
-/** Write the boot's pieces to RAM and its entry state to the vCPU, which must be in its reset state. */
-export function enter(core: Core, vcpu: number, boot: Boot): void {
+const others = { rcx: S.RCX, rdx: S.RDX, rsp: S.RSP, rbp: S.RBP, rdi: S.RDI } as const
+
+/** The vCPU must be in its reset state. */
+export function enter(core: Core, vcpu: number, entry: EntryState): void {
   const p = core.vcpus[vcpu] as number
-  const wide = (offset: number, value: number) => {
+  const wide = (offset: number, value: number | bigint) => {
     core.u64[(p + offset) >> 3] = BigInt(value)
   }
   const word = (offset: number, value: number) => {
@@ -24,12 +26,11 @@ export function enter(core: Core, vcpu: number, boot: Boot): void {
     if (index < 4) wide(S.DESC_BASE + 8 * index, base)
     if (index === TR) wide(S.TR_BASE, base)
   }
-  const { entry } = boot
-  for (const { address, bytes } of boot.pieces) core.writeRam(address, bytes)
   wide(S.RDX, 0)
   wide(S.RAX, entry.rax)
   wide(S.RBX, entry.rbx)
   wide(S.RSI, entry.rsi)
+  for (const [name, value] of Object.entries(entry.others ?? {})) wide(others[name as keyof typeof others], value)
   wide(S.RIP, entry.rip)
   wide(S.CR0, entry.cr0)
   wide(S.CR3, entry.cr3)

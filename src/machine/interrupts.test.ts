@@ -209,7 +209,7 @@ test('port 0x61 gates counter 2 and shows its OUT; TSC calibration by it takes t
 
 test('IRQ 13 is cleared by port 0xf0', () => {
   ioapicWrite(0x2a, 0x804d)
-  pc.systemControl.fpuError()
+  pc.systemControl!.fpuError()
   out(0xf0, 0)
   expect(pc.interrupts.acknowledge(0)).toBe(0x4d)
   lapicWrite(0, 0xb0, 0)

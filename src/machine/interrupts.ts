@@ -25,6 +25,8 @@ export interface InterruptsOptions {
   readonly features: ApicFeatures
   /** See `IoApicOptions`. */
   readonly extendedIds?: boolean | undefined
+  /** Only local APICs: neither 8259 pair nor I/O APIC. */
+  readonly bare?: boolean | undefined
 }
 
 /** A device that raises IRQ 0 only while somebody looks. */
@@ -42,12 +44,17 @@ export class Interrupts implements ApicBus {
   readonly #mmio: Mmio
   /** Addresses at which some local APIC answers. */
   readonly #lapicPages = new Set<number>()
+  /** Interrupts that come past the local APICs; see `IrqEffects.line`. */
+  readonly #lines: ((() => number) | undefined)[]
+  readonly #cpus: readonly ApicCpu[]
   #timer: LazyTimer | undefined
 
   constructor(options: InterruptsOptions) {
     this.#features = options.features
     this.#mmio = options.mmio
-    this.lapics = options.cpus.map((cpu, id) => new Lapic(id, options.clock, cpu, this))
+    this.#lines = options.cpus.map(() => undefined)
+    this.#cpus = options.cpus
+    this.lapics = options.cpus.map((cpu, id) => new Lapic(id, options.clock, this.#shared(cpu, id), this))
     const beforeAccess = () => this.#timer?.sync()
     const afterWrite = () => this.#observe()
     this.ioapic = new IoApic({
@@ -64,8 +71,9 @@ export class Interrupts implements ApicBus {
       beforeAccess,
       afterWrite,
     })
-    options.mmio.register(IOAPIC_BASE, 0x1000, this.ioapic)
     this.#moveLapicPages()
+    if (options.bare) return
+    options.mmio.register(IOAPIC_BASE, 0x1000, this.ioapic)
     for (const port of [0x20, 0xa0, 0x4d0]) options.ports.register(port, port + 1, this.pic)
     this.#virtualWire()
   }
@@ -99,7 +107,23 @@ export class Interrupts implements ApicBus {
 
   /** The vector for a vCPU that takes an interrupt, -1 if there is none. */
   acknowledge(vcpu: number): number {
-    return this.lapics[vcpu].acknowledge()
+    const line = this.#lines[vcpu]
+    if (!line) return this.lapics[vcpu].acknowledge()
+    const own = line()
+    const vector = own >= 0 ? own : this.lapics[vcpu].acknowledge()
+    if (vector < 0) this.#cpus[vcpu].setInterruptPending(false)
+    return vector
+  }
+
+  setLine(vcpu: number, line: (() => number) | undefined): void {
+    this.#lines[vcpu] = line
+  }
+
+  /** While a line may be up, the vCPU keeps asking. */
+  #shared(cpu: ApicCpu, vcpu: number): ApicCpu {
+    const setInterruptPending = (pending: boolean) =>
+      cpu.setInterruptPending(pending || (this.#lines[vcpu]?.() ?? -1) >= 0)
+    return { ...cpu, setInterruptPending }
   }
 
   readCr8(vcpu: number): number {

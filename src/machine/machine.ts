@@ -9,9 +9,10 @@
 import { firmwareTables } from '../boot/firmware.ts'
 import { layoutBoot } from '../boot/layout.ts'
 import { Core, type CoreHost } from '../cpu/core.ts'
-import { Exit, MAXPHYADDR, S } from '../cpu/layout.ts'
+import { Exit, M, MAXPHYADDR, PageAttr, S } from '../cpu/layout.ts'
 import { isApicMsr } from '../devices/lapic/registers.ts'
-import { cpuid, cpuModel, signature, type CpuidState } from '../cpu/models.ts'
+import { cpuid, cpuModel, type CpuModel, signature, type CpuidState } from '../cpu/models.ts'
+import type { ConsolePort } from '../paravirt/effects.ts'
 import { Observer } from '../paravirt/observe.ts'
 import { chosenFeatures, type Platform, type PlatformDefinition } from '../paravirt/platform.ts'
 import { definitions } from '../platforms/index.ts'
@@ -28,6 +29,7 @@ import { Vcpus } from './vcpus.ts'
 
 /** Power-on of a deterministic machine: 2026-01-01 UTC. */
 const DETERMINISTIC_EPOCH = Date.UTC(2026, 0, 1)
+const PAGE = 4096
 const SLICE_NS = 4e6
 const MAX_SLICE = 4_000_000
 const MIN_SLICE = 1000
@@ -49,7 +51,7 @@ export class Machine {
   private constructor(
     core: Core,
     clock: RealClock | CountedClock,
-    pc: Pc,
+    consoles: readonly ConsolePort[],
     outputs: readonly SerialOutput[],
     state: RunState,
     { requests, census }: { requests: Observer; census: Census | undefined },
@@ -62,9 +64,9 @@ export class Machine {
     this.#outputs = outputs
     this.#state = state
     this.#observe = observe
-    this.serial = pc.uarts.map((uart) => ({
+    this.serial = consoles.map((console) => ({
       send: (bytes) => {
-        uart.receive(bytes)
+        console.onInput?.(bytes)
         state.wake?.()
       },
     }))
@@ -74,16 +76,11 @@ export class Machine {
   static async create(options: MachineOptions): Promise<Machine> {
     const model = cpuModel(options.cpu)
     const count = options.cpus ?? 1
-    const features = cpuid(model, 1, 0, { apicId: 0, vcpus: count, osxsave: false, apicEnabled: true })[3]
-    const firmware = firmwareTables({
-      vcpus: count,
-      serialPorts: SERIAL_PORTS.length,
-      signature: signature(model),
-      features,
-    })
-    const boot = layoutBoot({ ...options.boot, ...firmware, memory: options.memory })
+    const definition: PlatformDefinition = definitions[options.platform]
+    const frames = options.memory / PAGE + (definition.frames?.(options.memory, count) ?? 0)
     const state = new RunState()
     const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
+    const bare = definition.board === 'bare'
     let core: Core
     let pc: Pc
     let platform: Platform
@@ -121,7 +118,7 @@ export class Machine {
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
     core = await Core.create({
-      ramBytes: options.memory,
+      ramBytes: frames * PAGE,
       vcpus: count,
       signature: signature(model),
       amd: model.vendor === 'AuthenticAMD',
@@ -132,19 +129,31 @@ export class Machine {
       profile: options.profile,
       deterministic: options.deterministic,
     })
+    // The platform's own frames are nothing to the guest until they are given to it.
+    core.u8.fill(PageAttr.MMIO, M.PAGE_ATTR + options.memory / PAGE, M.PAGE_ATTR + frames)
     // Power-on is now: building the core is not the guest's time.
     const clock = options.deterministic ? new CountedClock(() => state.vcpus.count()) : new RealClock()
     census?.start(core)
     const epoch = options.deterministic ? DETERMINISTIC_EPOCH : Date.now()
     const observer = new Observer(() => clock.now())
-    const definition: PlatformDefinition = definitions[options.platform]
+    const consoles: readonly ConsolePort[] = outputs.map((sink) => ({
+      output: (bytes) => {
+        for (const byte of bytes) sink.push(byte)
+      },
+      onInput: undefined,
+    }))
     platform = definition.create({
       effects: machineEffects({
         parts: () => ({ core, clock, interrupts: pc.interrupts, vcpus: state.vcpus }),
         cpus: count,
+        consoles,
         memory: options.memory,
+        frames,
+        signature: signature(model),
         epoch,
         onReset: () => state.stop({ kind: 'reset' }),
+        onPowerOff: () => state.stop({ kind: 'power-off' }),
+        onCrash: (detail) => state.stop({ kind: 'crash', detail }),
         onReport: (lines) => options.onReport?.(lines),
       }),
       model,
@@ -164,6 +173,7 @@ export class Machine {
       physicalBits: MAXPHYADDR,
       x2apic: true,
       extendedIds: platform.extendedIds,
+      bare,
       epoch,
       serial: outputs.map((output) => (byte) => output.push(byte)),
       onReset: () => state.stop({ kind: 'reset' }),
@@ -181,8 +191,10 @@ export class Machine {
       const { first, count: ports, key } = platform.openPorts
       core.openPorts(first, ports, key)
     }
-    enter(core, 0, boot)
-    return new Machine(core, clock, pc, outputs, state, { requests: observer, census }, options.observe)
+    if (platform.build) platform.build({ ...options.boot, memory: options.memory })
+    else bootPc(core, options, model)
+    if (!bare) for (const [i, uart] of pc.uarts.entries()) consoles[i].onInput = (bytes) => uart.receive(bytes)
+    return new Machine(core, clock, consoles, outputs, state, { requests: observer, census }, options.observe)
   }
 
   stats(): MachineStats {
@@ -264,6 +276,16 @@ export class Machine {
       clock.runDue()
     }
   }
+}
+
+/** As firmware would: the kernel and its tables in memory, the boot processor at the kernel's entry. */
+function bootPc(core: Core, options: MachineOptions, model: CpuModel): void {
+  const vcpus = options.cpus ?? 1
+  const features = cpuid(model, 1, 0, { apicId: 0, vcpus, osxsave: false, apicEnabled: true })[3]
+  const firmware = firmwareTables({ vcpus, serialPorts: SERIAL_PORTS.length, signature: signature(model), features })
+  const boot = layoutBoot({ ...options.boot, ...firmware, memory: options.memory })
+  for (const { address, bytes } of boot.pieces) core.writeRam(address, bytes)
+  enter(core, 0, boot.entry)
 }
 
 /** What devices and the caller tell the run loop. */

@@ -1,5 +1,6 @@
 /**
- * The PC around the processors: every device at its place. A reset of the machine is a new PC.
+ * The PC around the processors: every device at its place; or (`bare`) nothing but local APICs, as hypervisors build
+ * machines for guests that know them. A reset of the machine is a new PC.
  */
 import { AcpiPm, PM1_EVENT, PM_TIMER } from '../devices/acpi-pm.ts'
 import { I8042 } from '../devices/i8042.ts'
@@ -32,6 +33,8 @@ export interface PcOptions {
   readonly x2apic: boolean
   /** The I/O APIC's destinations have more than 8 bits. */
   readonly extendedIds?: boolean | undefined
+  /** Local APICs only. */
+  readonly bare?: boolean | undefined
   /** Where the bytes of COM1 and of as many further ports as there are go; at most four. */
   readonly serial: readonly ((byte: number) => void)[]
   /** Unix time at power-on, in milliseconds, for the real-time clock. */
@@ -45,13 +48,29 @@ export interface PcOptions {
     | undefined
 }
 
-export type Pc = ReturnType<typeof createPc>
+export interface Pc {
+  readonly ports: Ports
+  readonly mmio: Mmio
+  readonly interrupts: Interrupts
+  readonly systemControl: SystemControl | undefined
+  readonly uarts: readonly Uart[]
+}
 
-export function createPc(options: PcOptions) {
-  const { clock, cpus, physicalBits, x2apic, extendedIds, onReset } = options
+export function createPc(options: PcOptions): Pc {
+  const { clock, cpus, physicalBits, x2apic, extendedIds, bare, onReset } = options
   const ports = new Ports()
   const mmio = new Mmio()
-  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features: { physicalBits, x2apic }, extendedIds })
+  const features = { physicalBits, x2apic }
+  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features, extendedIds, bare })
+  const testDevices = () => {
+    if (!options.testDevices) return
+    const setIsaIrq = (irq: number, level: boolean) => interrupts.setIsaIrq(irq, level)
+    addQemuTestDevices({ ports, mmio, setIsaIrq, ...options.testDevices })
+  }
+  if (bare) {
+    testDevices()
+    return { ports, mmio, interrupts, systemControl: undefined, uarts: [] }
+  }
 
   const pit = new Pit(clock, (level) => interrupts.setIsaIrq(0, level))
   interrupts.attachTimer(pit)
@@ -94,10 +113,6 @@ export function createPc(options: PcOptions) {
 
   ports.register(0xcf8, 0xcff, new PciHost(systemControl), 4)
 
-  if (options.testDevices) {
-    const setIsaIrq = (irq: number, level: boolean) => interrupts.setIsaIrq(irq, level)
-    addQemuTestDevices({ ports, mmio, setIsaIrq, ...options.testDevices })
-  }
-
-  return { ports, mmio, interrupts, systemControl, uarts, acpiPm }
+  testDevices()
+  return { ports, mmio, interrupts, systemControl, uarts }
 }

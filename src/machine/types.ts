@@ -47,16 +47,18 @@ export interface MachineOptions {
 
 /** Why a machine stopped. */
 export type ExitReason =
-  /** The guest switched itself off (ACPI S5). */
+  /** The guest switched itself off (ACPI S5, or by its hypervisor). */
   | { readonly kind: 'power-off' }
   /** A test kernel's exit port. */
   | { readonly kind: 'exit'; readonly code: number }
-  /** The guest reset itself: keyboard controller, port 0xCF9 or the FADT's reset register. */
+  /** The guest reset itself: keyboard controller, port 0xCF9, the FADT's reset register, or by its hypervisor. */
   | { readonly kind: 'reset' }
   /** HLT with interrupts off, and nothing that could ever end it. */
   | { readonly kind: 'halted' }
   /** An exception during the delivery of a double fault. `detail` says where, in one line. */
   | { readonly kind: 'triple-fault'; readonly detail: string }
+  /** The guest did, or asked for, what made its hypervisor stop it; in one line. */
+  | { readonly kind: 'crash'; readonly detail: string }
   /** The caller's AbortSignal. */
   | { readonly kind: 'aborted' }
 

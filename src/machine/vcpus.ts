@@ -152,6 +152,34 @@ export class Vcpus {
     return this.#halted.some((halted, i) => !this.#waiting[i] && (!halted || this.#awake(i)))
   }
 
+  /** It runs nothing until it is started. */
+  park(vcpu: number): void {
+    this.#waiting[vcpu] = true
+    this.#ready[vcpu] = Infinity
+    if (this.#current === vcpu) this.interrupt()
+  }
+
+  /** It is in the state in which it begins. */
+  start(vcpu: number): void {
+    this.#halted[vcpu] = false
+    this.#woken[vcpu] = false
+    this.#blocked[vcpu] = false
+    this.#waiting[vcpu] = false
+    this.#ready[vcpu] = this.#options.now()
+  }
+
+  running(vcpu: number): boolean {
+    return !this.#waiting[vcpu]
+  }
+
+  /** A line that comes past the local APIC is up. */
+  pull(vcpu: number): void {
+    const p = this.#core.vcpus[vcpu] as number
+    this.#core.i32[(p + S.IRQ_PENDING) >> 2] = 1
+    if (this.#interruptible(p)) this.#core.kick(vcpu)
+    this.#becameReady(vcpu)
+  }
+
   /** No interrupt can ever reach a vCPU again: all have halted with interrupts off. */
   dead(): boolean {
     return this.#core.vcpus.every(

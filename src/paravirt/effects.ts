@@ -9,6 +9,8 @@
  * vCPUs are numbered from 0; a vCPU's number is its APIC id. Times are nanoseconds, integers.
  */
 
+import type { EntryState } from '../boot/layout.ts'
+
 /** General registers, as requests pass values in them. */
 export const registers = [
   'rax',
@@ -33,8 +35,18 @@ export type Register = (typeof registers)[number]
 export interface CpuEffects {
   /** How many vCPUs there are. */
   readonly count: number
+  /** Put a vCPU into its reset state, then this one; it runs from its next turn on. */
+  enter(vcpu: number, state: EntryState): void
+  /** A vCPU runs nothing more until it is entered, or started by a local APIC's message. */
+  park(vcpu: number): void
+  /** Neither parked nor waiting for its start-up message. */
+  running(vcpu: number): boolean
   register(vcpu: number, name: Register): bigint
   setRegister(vcpu: number, name: Register, value: bigint): void
+  /** Set it from a signed integer; 32 bits, the upper half 0, unless `wide`. */
+  setNumber(vcpu: number, name: Register, value: number, wide: boolean): void
+  /** All general registers in the order of `registers`, each as low and high half. For reading. */
+  general(vcpu: number): Uint32Array
   /** The low half of a register, unsigned. */
   low(vcpu: number, name: Register): number
   /** A copy of XMM0 to XMM15. */
@@ -46,6 +58,9 @@ export interface CpuEffects {
   /** 64-bit code: EFER.LMA and CS.L. */
   wide(vcpu: number): boolean
 }
+
+/** What a frame is to the guest: memory, memory whose stores are lost, nothing. */
+export type FrameKind = 'ram' | 'rom' | 'none'
 
 export interface MemoryEffects {
   /** Guest-physical pages from 0 that are RAM. */
@@ -60,6 +75,24 @@ export interface MemoryEffects {
   probe(vcpu: number, linear: bigint, length: number): boolean
   /** Write where `probe` has found that the vCPU can. */
   store(vcpu: number, linear: bigint, bytes: Uint8Array): void
+  /** Frames that can be memory: those of RAM, then the platform's own (`PlatformDefinition.frames`). */
+  readonly frames: number
+  /** All frames, for reading by number; an address is below 4096 * `frames`. Stores are made by the verbs below. */
+  readonly view: DataView
+  store8(address: number, value: number): void
+  store16(address: number, value: number): void
+  store32(address: number, value: number): void
+  store64(address: number, value: bigint): void
+  /** Copy bytes into memory: `write` without its check. */
+  place(address: number, bytes: Uint8Array): void
+  kind(frame: number): FrameKind
+  /** Turn a frame into memory, or into nothing, where reads give ones and writes are lost. Content stays. */
+  setKind(frame: number, kind: FrameKind): void
+  /**
+   * Physical address behind a linear one (low and high half) as the vCPU's code could use it now, for reading or
+   * writing; -1 where it could not, or where no memory is. Unlike `load` and `probe` it leaves no fault behind.
+   */
+  translate(vcpu: number, low: number, high: number, write: boolean): number
   /** Lay a page over a page of RAM: the guest can read and execute it, its stores are #GP(0). Undefined takes it away. */
   overlay(page: number, bytes: Uint8Array | undefined): void
 }
@@ -73,6 +106,12 @@ export interface EoiAssist {
 }
 
 export interface IrqEffects {
+  /**
+   * An interrupt that comes past the local APIC, before those that wait there: whenever the vCPU could take one, `line`
+   * is asked for its vector; -1: none now. `pull` says that it may have one. Undefined takes the line away.
+   */
+  line(vcpu: number, line: (() => number) | undefined): void
+  pull(vcpu: number): void
   /** A fixed, edge-triggered interrupt to the local APIC; with `autoEoi` it is never in service. */
   post(vcpu: number, vector: number, autoEoi?: boolean): void
   /** A message as the low half of an ICR describes it, without its destination; false if the local APIC takes none. */
@@ -131,8 +170,19 @@ export interface LockEffects {
 
 export interface MachineEffects {
   reset(): void
+  powerOff(): void
+  /** The guest did what its hypervisor does not forgive: the machine stops for this reason. */
+  crash(reason: string): void
   /** Lines for the user, such as a guest's last words. */
   report(lines: readonly string[]): void
+}
+
+/** The user's end of a console. */
+export interface ConsolePort {
+  /** Bytes from the guest. */
+  output(bytes: Uint8Array): void
+  /** Called with what the user types. */
+  onInput: ((bytes: Uint8Array) => void) | undefined
 }
 
 export interface Effects {
@@ -143,4 +193,6 @@ export interface Effects {
   readonly time: TimeEffects
   readonly lock: LockEffects
   readonly machine: MachineEffects
+  /** The first is the one that the user types into. Platforms on a PC leave them to its serial ports. */
+  readonly consoles: readonly ConsolePort[]
 }

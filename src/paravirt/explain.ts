@@ -2,8 +2,10 @@
 import type { PlatformDefinition } from './platform.ts'
 import type { Argument, ArgumentType, Declaration } from './requests.ts'
 
-const numberText = ({ kind, number }: Declaration): string =>
-  kind === 'msr' || kind === 'cpuid' || number > 9 ? `0x${number.toString(16)}` : String(number)
+function numberText({ kind, number, command }: Declaration): string {
+  if (command !== undefined) return `${number}.${command}`
+  return kind === 'msr' || kind === 'cpuid' || number > 9 ? `0x${number.toString(16)}` : String(number)
+}
 
 function typeText(type: ArgumentType): string {
   switch (type.kind) {

@@ -2,7 +2,7 @@
  * Effects without a machine, so that every request can be tested without guest code: registers that a test sets, RAM
  * that it reads, time that it advances, and a list of what the platform did.
  */
-import type { Deadline, Effects, EoiAssist, Register } from './effects.ts'
+import type { ConsolePort, Deadline, Effects, EoiAssist, FrameKind, Register } from './effects.ts'
 import { registers } from './effects.ts'
 
 const PAGE = 4096
@@ -19,6 +19,8 @@ export class MockVcpu {
   tscOffset = 0n
   apicEnabled = true
   stolen = 0
+  running = true
+  line: (() => number) | undefined
   assist: EoiAssist | undefined
   onEoi: (() => void) | undefined
 }
@@ -31,11 +33,18 @@ export class Mock {
   readonly effects: Effects
   readonly #deadlines: { at: number; readonly callback: () => void }[] = []
   readonly #covered = new Map<number, Uint8Array>()
+  readonly #pages: number
+  readonly #kinds: FrameKind[]
   #now = 0
 
-  constructor(options: { vcpus?: number; pages?: number } = {}) {
+  /** `frames` for the platform's own lie above `pages` of RAM, and are nothing to the guest. */
+  constructor(options: { vcpus?: number; pages?: number; frames?: number } = {}) {
+    const pages = options.pages ?? 64
+    const frames = pages + (options.frames ?? 0)
     this.vcpus = Array.from({ length: options.vcpus ?? 1 }, () => new MockVcpu())
-    this.ram = new Uint8Array((options.pages ?? 64) * PAGE)
+    this.ram = new Uint8Array(frames * PAGE)
+    this.#pages = pages
+    this.#kinds = Array.from({ length: frames }, (_, frame) => (frame < pages ? 'ram' : 'none'))
     this.effects = this.#make()
   }
 
@@ -67,13 +76,36 @@ export class Mock {
   #make(): Effects {
     const note = (...words: (string | number | bigint)[]) => void this.log.push(words.join(' '))
     const hex = (value: number | bigint) => `0x${value.toString(16)}`
-    const inRam = (address: bigint, length: number) =>
-      address >= 0n && address + BigInt(length) <= BigInt(this.ram.length)
+    const inRam = (address: bigint, length: number) => {
+      if (address < 0n || address + BigInt(length) > BigInt(this.ram.length)) return false
+      const last = Math.floor((Number(address) + Math.max(length, 1) - 1) / PAGE)
+      return this.#kinds.slice(Math.floor(Number(address) / PAGE), last + 1).every((kind) => kind !== 'none')
+    }
+    const view = new DataView(this.ram.buffer)
+    const consoles: ConsolePort[] = Array.from({ length: 4 }, (_, i) => ({
+      output: (bytes) => note('console', i, JSON.stringify(String.fromCharCode(...bytes))),
+      onInput: undefined,
+    }))
     return {
       cpu: {
         count: this.vcpus.length,
+        enter: (vcpu, state) => {
+          note('enter', vcpu, hex(state.rip))
+          this.#vcpu(vcpu).running = true
+        },
+        park: (vcpu) => {
+          note('park', vcpu)
+          this.#vcpu(vcpu).running = false
+        },
+        running: (vcpu) => this.#vcpu(vcpu).running,
         register: (vcpu, name) => this.#vcpu(vcpu).registers.get(name) as bigint,
         setRegister: (vcpu, name, value) => void this.#vcpu(vcpu).registers.set(name, BigInt.asUintN(64, value)),
+        setNumber: (vcpu, name, value, wide) =>
+          void this.#vcpu(vcpu).registers.set(name, BigInt.asUintN(wide ? 64 : 32, BigInt(value))),
+        general: (vcpu) => {
+          const values = registers.map((name) => this.#vcpu(vcpu).registers.get(name) as bigint)
+          return new Uint32Array(BigUint64Array.from(values).buffer)
+        },
         low: (vcpu, name) => Number(BigInt.asUintN(32, this.#vcpu(vcpu).registers.get(name) as bigint)),
         xmm: (vcpu, index) => (this.#vcpu(vcpu).xmm[index] as Uint8Array).slice(),
         privilege: (vcpu) => this.#vcpu(vcpu).privilege,
@@ -81,7 +113,21 @@ export class Mock {
         wide: (vcpu) => this.#vcpu(vcpu).wide,
       },
       memory: {
-        pages: this.ram.length / PAGE,
+        pages: this.#pages,
+        frames: this.ram.length / PAGE,
+        view,
+        store8: (address, value) => view.setUint8(address, value),
+        store16: (address, value) => view.setUint16(address, value, true),
+        store32: (address, value) => view.setUint32(address, value, true),
+        store64: (address, value) => view.setBigUint64(address, value, true),
+        place: (address, bytes) => this.ram.set(bytes, address),
+        kind: (frame) => this.#kinds[frame] ?? 'none',
+        setKind: (frame, kind) => void (this.#kinds[frame] = kind),
+        // Linear addresses are physical ones.
+        translate: (_vcpu, low, high, write) => {
+          const kind = high === 0 && low < this.ram.length ? this.#kinds[Math.floor(low / PAGE)] : 'none'
+          return kind === 'none' || (write && kind === 'rom') ? -1 : low
+        },
         read: (address, length) =>
           inRam(address, length) ? this.ram.subarray(Number(address), Number(address) + length) : undefined,
         write: (address, bytes) => {
@@ -109,6 +155,10 @@ export class Mock {
         },
       },
       irq: {
+        line: (vcpu, line) => {
+          this.#vcpu(vcpu).line = line
+        },
+        pull: (vcpu) => note('pull', vcpu),
         post: (vcpu, vector, autoEoi) => note('post', vcpu, hex(vector), ...(autoEoi ? ['auto-eoi'] : [])),
         message: (vcpu, icr) => {
           if (!this.#vcpu(vcpu).apicEnabled) return false
@@ -165,8 +215,11 @@ export class Mock {
       },
       machine: {
         reset: () => note('reset'),
+        powerOff: () => note('power-off'),
+        crash: (reason) => note('crash', reason),
         report: (lines) => note('report', ...lines),
       },
+      consoles,
     }
   }
 }

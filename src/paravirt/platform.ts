@@ -2,6 +2,7 @@
  * What a platform is to the machine: an identity, requests, and a few moments of a vCPU's life that it wants to know
  * of. One folder in `platforms/` for each hypervisor's ABI.
  */
+import type { BootOptions } from '../boot/layout.ts'
 import type { CpuModel, CpuidResult } from '../cpu/models.ts'
 import type { Effects } from './effects.ts'
 import type { Observer } from './observe.ts'
@@ -21,6 +22,9 @@ export interface PlatformOptions {
   readonly observer: Observer
 }
 
+/** What a platform that builds its guest itself is given: all that `layoutBoot` is, but the firmware's tables. */
+export type BuildOptions = Pick<BootOptions, 'kernel' | 'initrd' | 'cmdline' | 'memory' | 'method'>
+
 /** A platform as users choose it. */
 export interface PlatformDefinition {
   /** For `--on`. */
@@ -28,6 +32,12 @@ export interface PlatformDefinition {
   readonly title: string
   readonly features: Readonly<Record<string, Feature>>
   readonly requests: readonly Declaration[]
+  /** What is around the processors: a PC (default), or local APICs only, where nothing else answers. */
+  readonly board?: 'pc' | 'bare'
+  /** Linux's name of the console that the user sees; default ttyS0,115200. */
+  readonly console?: string
+  /** How many frames there are for the platform's own use above `memory` bytes of RAM; default none. */
+  readonly frames?: (memory: number, cpus: number) => number
   readonly create: (options: PlatformOptions) => Platform
 }
 
@@ -35,14 +45,19 @@ export type HypercallInstruction = 'vmcall' | 'vmmcall'
 
 /** A platform under a machine. */
 export interface Platform {
+  /**
+   * Puts the kernel into memory and the first vCPU (the others wait) into the state in which it begins. Absent: the
+   * machine does as firmware would. Throws BootError for what cannot be booted.
+   */
+  build?(options: BuildOptions): void
   /** CPUID as the guest sees it; `own` is the bare processor's. */
   cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult
   /** MSRs that neither the core nor the local APIC has; undefined: #GP(0). */
   rdmsr(vcpu: number, index: number): bigint | undefined
   /** False: #GP(0). */
   wrmsr(vcpu: number, index: number, value: bigint): boolean
-  /** False: #UD. */
-  hypercall(vcpu: number, instruction: HypercallInstruction): boolean
+  /** False: #UD; `again`: not done yet, the instruction is executed once more. */
+  hypercall(vcpu: number, instruction: HypercallInstruction): boolean | 'again'
   /** Ports of the platform's own, which code of any privilege may use while EAX is `key`. */
   readonly openPorts?: { readonly first: number; readonly count: number; readonly key: number }
   /** Destinations of the I/O APIC's interrupts have 15 bits. */

@@ -38,6 +38,8 @@ export type Tier = 'inline' | 'helper' | 'call'
 export interface Declaration {
   readonly kind: RequestKind
   readonly number: number
+  /** Its number among several that share `number`. */
+  readonly command?: number
   /** The ABI's own name. */
   readonly name: string
   /** One line for people. */

@@ -4,8 +4,9 @@ import { hyperv } from './hyperv/index.ts'
 import { kvm } from './kvm/index.ts'
 import { native } from './native/index.ts'
 import { vmware } from './vmware/index.ts'
+import { xenPvh } from './xen/index.ts'
 
-export const definitions = { native, kvm, vmware, hyperv } as const satisfies Readonly<
+export const definitions = { native, kvm, vmware, hyperv, 'xen-pvh': xenPvh } as const satisfies Readonly<
   Record<string, PlatformDefinition>
 >
 export type PlatformName = keyof typeof definitions

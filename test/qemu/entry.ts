@@ -45,7 +45,7 @@ export function entryRom({ cr0, cr3, cr4, efer, gdtr, cs, data, rbx, rsi, rip }:
       [0xbb, ...word(0xfee00000)], // As firmware does: the local APIC on, LINT0 open for the 8259's interrupts.
       [0xc7, 0x83, ...word(0xf0), ...word(0x1ff), 0xc7, 0x83, ...word(0x350), ...word(0x700)],
       [0xbb, ...word(rbx), 0xbe, ...word(rsi), 0x31, 0xff, 0x31, 0xed], // mov $rbx, %ebx; mov $rsi, %esi; 0 in EDI, EBP
-      [0xb8, ...word(rip), 0xff, 0xe0], // mov $rip, %eax; jmp *%eax
+      [0xb8, ...word(Number(rip)), 0xff, 0xe0], // mov $rip, %eax; jmp *%eax
     ].flat(),
     flat,
   )

@@ -11,10 +11,12 @@ export function cpuid(p: u32): void {
 
 /**
  * VMCALL (`kind` 0), VMMCALL (1): #UD where the platform does not know it. It may fault where it reads or writes guest
- * memory; then it is done again.
+ * memory, or end in the middle of a long operation; then it is done again.
  */
 export function hypercall(p: u32, kind: i32): i32 {
-  if (hostHypercall(p, kind) != 0) return load<i32>(p, EXC) >= 0 ? 1 : 0
+  const answer = hostHypercall(p, kind)
+  if (answer == 2) return 1
+  if (answer != 0) return load<i32>(p, EXC) >= 0 ? 1 : 0
   raiseNoError(p, UD)
   return 1
 }

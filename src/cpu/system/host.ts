@@ -28,7 +28,7 @@ export declare function hostRdpmc(p: u32, index: u32): i32
 /** CPUID: reads and writes RAX, RBX, RCX, RDX in the state block. */
 @external("host", "cpuid")
 export declare function hostCpuid(p: u32): void
-/** VMCALL, VMMCALL (kind 0, 1): 0 means #UD. */
+/** VMCALL, VMMCALL (kind 0, 1): 0 means #UD, 2 that the instruction is done again. */
 @external("host", "hypercall")
 export declare function hostHypercall(p: u32, kind: i32): i32
 /** Virtual time stamp counter before TSC_OFFSET: an integer. */

@@ -3,12 +3,14 @@
  * other gets 0 and no trace of a fault; the interpreter then does the whole instruction. So it does when the walk asked
  * for attention: it wrote an accessed or dirty bit into a page of code.
  */
-import { EXC, LEAVE, MODE, MODE_LONG, PAGE_RAM } from './layout'
+import { CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_ROM } from './layout'
 import { isCanonical } from './access'
 import { codeMarks, hostAddress, pageKind } from './physical'
 import { alignmentChecked, currentBank } from './tlb'
 import { translateRead, translateWrite } from './translate'
 import { WALK_FAULT } from './walk'
+
+const NOWHERE: u32 = 0xffffffff
 
 /** Both ends of the access in one page, at a canonical address. */
 // @ts-ignore: decorator
@@ -38,4 +40,24 @@ export function tryWrite(p: u32, linear: u64, size: u32): u32 {
   }
   if (load<u32>(p, LEAVE) != 0 || pageKind(frame >>> 12) != PAGE_RAM || codeMarks(<u32>(frame >>> 12)) != 0) return 0
   return hostAddress(frame | (linear & 0xfff))
+}
+
+/**
+ * For hypervisors: the physical address behind a linear one, as code that runs now could read it or (`write`) write
+ * it; 0xffffffff, and no trace of a fault, where it could not or where no memory is.
+ */
+export function physicalOf(p: u32, low: u32, high: u32, write: u32): u32 {
+  const long = (load<u32>(p, MODE) & MODE_LONG) != 0
+  const linear: u64 = long ? (<u64>high << 32) | <u64>low : <u64>low
+  if (long && !isCanonical(linear)) return NOWHERE
+  const cr2 = load<u64>(p, CR2)
+  const bank = currentBank(p)
+  const frame = write != 0 ? translateWrite(p, linear, bank) : translateRead(p, linear, bank)
+  if (frame == WALK_FAULT) {
+    store<i32>(p, -1, EXC)
+    store<u64>(p, cr2, CR2)
+    return NOWHERE
+  }
+  const kind = pageKind(frame >>> 12)
+  return kind == PAGE_MMIO || (write != 0 && kind == PAGE_ROM) ? NOWHERE : <u32>(frame | (linear & 0xfff))
 }

@@ -1,0 +1,84 @@
+/**
+ * Xen's own frames of memory: the last ones that the machine has, above the guest's RAM. A guest sees none of them
+ * until Xen maps it for it (PVH: XENMEM_add_to_physmap moves the content to the guest's frame) or lets it map it (PV:
+ * they become memory that page tables may name).
+ */
+import type { MemoryEffects } from '../../paravirt/effects.ts'
+
+const PAGE = 4096
+const empty = new Uint8Array(PAGE)
+
+/** A page that Xen shares with its guest: shared_info, a grant or status frame, a ring. */
+export class SharedPage {
+  readonly #memory: MemoryEffects
+  /** Where it is when it is nowhere in a PVH guest's memory. */
+  readonly home: number
+  #frame: number
+
+  constructor(memory: MemoryEffects, home: number) {
+    this.#memory = memory
+    this.home = home
+    this.#frame = home
+  }
+
+  /** The frame where it is now. */
+  get frame(): number {
+    return this.#frame
+  }
+
+  get address(): number {
+    return this.#frame * PAGE
+  }
+
+  /** Move to another frame, which becomes memory; where it was is nothing then. Moving `home` takes it from a guest. */
+  move(frame: number): void {
+    if (frame === this.#frame) return
+    const { view } = this.#memory
+    this.#memory.place(frame * PAGE, new Uint8Array(view.buffer, view.byteOffset + this.#frame * PAGE, PAGE).slice())
+    this.#memory.setKind(frame, frame === this.home ? 'none' : 'ram')
+    if (this.#frame !== this.home) this.#memory.setKind(this.#frame, 'none')
+    this.#frame = frame
+  }
+}
+
+export class Frames {
+  readonly #memory: MemoryEffects
+  /** The lowest frame that was ever taken; free ones above it. */
+  #lowest: number
+  readonly #free: number[] = []
+
+  constructor(memory: MemoryEffects) {
+    this.#memory = memory
+    this.#lowest = memory.frames
+  }
+
+  /** A zeroed frame; undefined: there are no more. */
+  allocate(): number | undefined {
+    const frame = this.#free.pop() ?? (this.#lowest > this.#memory.pages ? --this.#lowest : undefined)
+    if (frame !== undefined) this.#memory.place(frame * PAGE, empty)
+    return frame
+  }
+
+  /** `count` zeroed frames one after another; returns the first. */
+  allocateRun(count: number): number {
+    this.#lowest -= count
+    if (this.#lowest < this.#memory.pages) throw new RangeError('Xen has no frames left')
+    for (let i = 0; i < count; i++) this.#memory.place((this.#lowest + i) * PAGE, empty)
+    return this.#lowest
+  }
+
+  free(frame: number): void {
+    this.#free.push(frame)
+  }
+
+  /** The lowest frame that Xen uses: below it lies what a guest can have. */
+  get lowest(): number {
+    return this.#lowest
+  }
+
+  sharedPage(): SharedPage {
+    const home = this.allocate()
+    if (home === undefined) throw new RangeError('Xen has no frames left')
+    return new SharedPage(this.#memory, home)
+  }
+}

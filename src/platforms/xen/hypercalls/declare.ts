@@ -1,0 +1,106 @@
+/**
+ * Hypercalls as data. A hypercall is either carried out itself (`run`), or it has commands: the first argument is a
+ * command's number, the second points to its structure, which is copied in before and out after `run`.
+ *
+ * What `run` answers is RAX: a value or a negative error (`Errno`). 'continue': the operation was long, the arguments
+ * (`call.setArg`) say with what it goes on, and the guest makes the call again without knowing. What a guest may not
+ * do at all ends in `call.domain.crash(reason)`.
+ */
+import type { Op } from '../../../paravirt/ops.ts'
+import type { Argument, Declaration } from '../../../paravirt/requests.ts'
+import type { ErrorName } from '../errno.ts'
+import type { Kind } from '../kind.ts'
+import type { Block, Struct } from '../struct.ts'
+import type { Call } from './call.ts'
+
+export type Answer = number | 'continue'
+
+type Errors = Readonly<Partial<Record<ErrorName, string>>>
+
+export interface Hypercall extends Declaration {
+  readonly kind: 'hypercall'
+  /** Only this kind of guest has it; for the other it is -ENOSYS. */
+  readonly guest?: Kind['name'] | undefined
+  readonly run?: ((call: Call) => Answer) | undefined
+  readonly commands?: readonly Command[] | undefined
+  /** The answer to a command that is not declared; default -ENOSYS. */
+  readonly unknown?: number
+  /** Bits of the first argument that are the command; memory_op keeps a position above them. */
+  readonly commandMask?: number
+}
+
+export interface Command extends Declaration {
+  readonly kind: 'hypercall'
+  /** Its number among the commands of hypercall `number`. */
+  readonly command: number
+  readonly guest?: Kind['name'] | undefined
+  readonly struct: Struct | undefined
+  /** The structure goes back when the command has succeeded. */
+  readonly writes: boolean
+  readonly run: (call: Call, block: Block) => Answer
+}
+
+type Common = {
+  readonly name: string
+  readonly summary: string
+  readonly errors?: Errors
+  readonly ops?: readonly Op[]
+  readonly guest?: Kind['name']
+  /** Default: the header and, for what it leaves open, Xen 4.17's own behaviour. */
+  readonly source?: string
+}
+
+/** A call whose arguments are words. */
+export function hypercall(
+  row: Common & { readonly number: number; readonly args?: readonly Argument[]; readonly run: (call: Call) => Answer },
+): Hypercall {
+  return { kind: 'hypercall', tier: 'call', ops: [], source: 'xen/xen.h', args: [], ...row, errors: row.errors ?? {} }
+}
+
+/** One command of several; `fields` are its structure's, to read it by name. */
+export function command<Name extends string = never>(
+  row: Common & {
+    readonly command: number
+    readonly struct?: Struct<Name>
+    /** Arguments that are no structure. */
+    readonly args?: readonly Argument[]
+    readonly run: (call: Call, block: Block, fields: Struct<Name>['fields']) => Answer
+  },
+): Omit<Command, 'number'> {
+  const { struct, run, ...rest } = row
+  const args = row.args ?? struct?.list.filter(({ out }) => !out).map(({ name, type }) => ({ name, type })) ?? []
+  const fields = struct?.fields as Struct<Name>['fields']
+  return {
+    kind: 'hypercall',
+    tier: 'call',
+    ops: [],
+    source: 'xen/xen.h',
+    ...rest,
+    args,
+    errors: row.errors ?? {},
+    struct: struct as Struct | undefined,
+    writes: struct?.list.some(({ out }) => out) ?? false,
+    run: (call, block) => run(call, block, fields),
+  }
+}
+
+/** A call with commands. */
+export function commands(
+  row: Common & {
+    readonly number: number
+    readonly unknown?: number
+    readonly commandMask?: number
+    readonly commands: readonly Omit<Command, 'number'>[]
+  },
+): Hypercall {
+  return {
+    kind: 'hypercall',
+    tier: 'call',
+    ops: [],
+    source: 'xen/xen.h',
+    args: [{ name: 'cmd', type: { kind: 'u32' } }],
+    ...row,
+    errors: row.errors ?? {},
+    commands: row.commands.map((each) => ({ ...each, number: row.number, guest: each.guest ?? row.guest })),
+  }
+}

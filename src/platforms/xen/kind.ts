@@ -1,0 +1,37 @@
+/**
+ * What a PVH guest and a PV guest differ in, as the rest of Xen sees it. `pvh/kind.ts` and `pv/kind.ts` are the two.
+ */
+import type { BuildOptions } from '../../paravirt/platform.ts'
+
+export interface Kind {
+  readonly name: 'pvh' | 'pv'
+  /**
+   * The frame of memory (`effects.memory`) behind a frame number of the guest's: PVH's gfn, where something is mapped;
+   * PV's mfn, if the domain owns that frame. -1: none, for numbers of any size.
+   */
+  frame(number: number): number
+  /**
+   * Like `frame`, for pages that Xen goes on writing to (vcpu_info, event array): PV takes a reference of the type
+   * writable, and answers -1 if the frame cannot have it. Until `release`.
+   */
+  hold(number: number): number
+  release(frame: number): void
+  /** Hypercalls may follow a pointer to this address; PV refuses the hypervisor's range before any page table does. */
+  mayAccess(low: number, high: number): boolean
+  /**
+   * An event waits for a vCPU: `evtchn_upcall_pending` of its vcpu_info is set, and was not before. Delivers it now or
+   * when the vCPU can take it; wakes the vCPU if it is blocked and could. Masks are this function's business.
+   */
+  upcall(vcpu: number): void
+  /** SCHEDOP_block: let events in, then halt unless one waits. */
+  block(vcpu: number): void
+  /** VCPUOP_initialise with its argument, for a vCPU that is not initialised; 0 or a negative error. */
+  initialise(vcpu: number, low: number, high: number, caller: number): number
+  /** VCPUOP_up of an initialised vCPU that is down, VCPUOP_down of one that is up: after `running` of cpu effects. */
+  up(vcpu: number): void
+  down(vcpu: number): void
+  /** VCPUOP_register_vcpu_info moved vcpu_info of a vCPU to this address of memory. */
+  movedInfo(vcpu: number, address: number): void
+  /** Domain builder: everything in memory, and vCPU 0 as it begins. */
+  build(options: BuildOptions): void
+}
