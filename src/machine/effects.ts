@@ -44,7 +44,8 @@ export function machineEffects(options: EffectsOptions): Effects {
   const slot = (name: Register) => S.RAX + 8 * registers.indexOf(name)
   const kind = (frame: number): FrameKind => {
     const attribute = parts().core.u8[M.PAGE_ATTR + frame]
-    return attribute === PageAttr.ROM ? 'rom' : attribute === PageAttr.MMIO ? 'none' : 'ram'
+    if (attribute === PageAttr.MMIO) return 'none'
+    return attribute === PageAttr.RAM || attribute & PageAttr.WATCHED ? 'ram' : 'rom'
   }
   const inRam = (address: bigint, length: number) => {
     if (address < 0n || length < 0 || address + BigInt(length) > BigInt(frames) * BigInt(PAGE)) return false

@@ -3,7 +3,7 @@
  * other gets 0 and no trace of a fault; the interpreter then does the whole instruction. So it does when the walk asked
  * for attention: it wrote an accessed or dirty bit into a page of code.
  */
-import { CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_ROM } from './layout'
+import { CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED } from './layout'
 import { isCanonical } from './access'
 import { codeMarks, hostAddress, pageKind } from './physical'
 import { alignmentChecked, currentBank } from './tlb'
@@ -59,5 +59,6 @@ export function physicalOf(p: u32, low: u32, high: u32, write: u32): u32 {
     return NOWHERE
   }
   const kind = pageKind(frame >>> 12)
-  return kind == PAGE_MMIO || (write != 0 && kind == PAGE_ROM) ? NOWHERE : <u32>(frame | (linear & 0xfff))
+  const open = kind == PAGE_RAM || (kind & PAGE_WATCHED) != 0 || (write == 0 && kind != PAGE_MMIO)
+  return !open ? NOWHERE : <u32>(frame | (linear & 0xfff))
 }
