@@ -69,8 +69,9 @@ interface InterpreterExports extends WebAssembly.ModuleImports {
   step(p: number): void
 }
 
-/** Instructions between two samples of where the vCPU is. */
+/** Instructions between two samples of where the vCPU is: the fewest, and the most where all is translated. */
 const SAMPLE = 8_000
+const MAX_SAMPLE = 16 * SAMPLE
 const FLAG_TF = 0x100
 const FLAG_IF = 0x200
 
@@ -90,6 +91,8 @@ export class Core {
   #rest = 0
   /** Instructions until the next sample that are not in BUDGET yet. */
   #unsampled = SAMPLE
+  /** Instructions from the last sample to the next. */
+  #interval = SAMPLE
 
   private constructor(parts: {
     memory: WebAssembly.Memory
@@ -332,8 +335,10 @@ export class Core {
       if (left + this.#rest <= 0) return Exit.BUDGET
       if (left <= SLICE_MARGIN && this.#rest > 0) {
         if (this.#unsampled === 0) {
-          this.translator?.sample(p)
-          this.#unsampled = SAMPLE
+          // Each sample ends a region, so they are rarer while regions are all that runs.
+          const translated = this.translator?.sample(p, this.#interval / SAMPLE)
+          this.#interval = translated ? Math.min(2 * this.#interval, MAX_SAMPLE) : SAMPLE
+          this.#unsampled = this.#interval
         }
         const more = Math.min(this.#rest, this.#unsampled)
         this.#unsampled -= more

@@ -115,6 +115,8 @@ const state = {
   PAUSE_EXITS: 908, // i32, non-zero: PAUSE ends the turn of this vCPU
   TF_AFTER: 900, // i32, non-zero: this instruction's single-step trap goes by TF after it, not before
   REGION_SPENT: 912, // i32, non-zero: a translated region left because the slice is nearly over
+  MISSED: 928, // linear address where a region went or called last that begins none
+  MISSES: 936, // i32, how often that was since it was last looked at
   OPEN_PORTS: 916, // i32, ports that code of any privilege may use while EAX is OPEN_KEY: the first, and their number << 16
   OPEN_KEY: 920, // i32
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come

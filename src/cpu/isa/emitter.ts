@@ -53,7 +53,7 @@ export abstract class EffectEmitter {
   protected abstract effect(e: Effect): void
   /** Put the bank's part, and its generation, on the stack. */
   protected abstract tlbPart(part: number): void
-  protected abstract generation(): void
+  protected abstract generation(part: number): void
   /** Index of a procedure's function. */
   protected abstract procedure(name: string): number
 
@@ -181,7 +181,7 @@ export abstract class EffectEmitter {
     c.get(a)
     if (bytes > 1) c.i64(BigInt(bytes - 1)).op('i64.add')
     c.i64(-4096n).op('i64.and')
-    this.generation()
+    this.generation(part)
     c.op('i64.or').op('i64.eq')
     return entry
   }

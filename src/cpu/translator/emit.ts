@@ -13,7 +13,7 @@ import { withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
 import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
 import { P } from './state.ts'
-import { changedAt, usageOf } from './usage.ts'
+import { changedAt, needsOf, usageOf } from './usage.ts'
 
 export class RegionEmitter extends RegionExits {
   /** Open labels, innermost last: the block that a br to them reaches. */
@@ -23,6 +23,8 @@ export class RegionEmitter extends RegionExits {
   #changedAt = new Map<Block, number>()
   #condition: Value | undefined
   #target: Value | undefined
+  /** The target that was looked at already. */
+  #aimed: Value | undefined
 
   /** Emit the whole region. */
   region(blocks: readonly Block[]): void {
@@ -32,6 +34,7 @@ export class RegionEmitter extends RegionExits {
       this.all.used |= used
       this.all.written |= written
     }
+    this.needs = needsOf(blocks)
     this.#changedAt = changedAt(this.records, blocks)
     this.counters?.entry(c)
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
@@ -291,11 +294,12 @@ export class RegionEmitter extends RegionExits {
         return this.call(e)
       case 'aim':
         if (e.target) this.#checkTarget(e.target)
+        this.#aimed = e.target
         return
       case 'branch':
         return this.#branch(e.when)
       case 'jump':
-        this.#checkTarget(e.target)
+        if (e.target !== this.#aimed) this.#checkTarget(e.target)
         if (this.nested) {
           this.counters?.exit(c, 'indirect jump', this.instruction.place)
           return this.jumpTo(() => this.use(e.target))

@@ -35,7 +35,7 @@ export abstract class RegionExits extends RegionMemory {
   /** Go on at the record in the local. */
   protected recordExit(): void {
     this.storeState(this.all.written)
-    this.#goOn()
+    this.#goOn(false)
   }
 
   /** Go on at the linear address in the local: at its record if the execute TLB knows it. */
@@ -46,7 +46,7 @@ export abstract class RegionExits extends RegionMemory {
     c.get(this.local.exitRecord)
     this.open('if')
     this.#enterPage()
-    this.#goOn()
+    this.#goOn(true)
     c.return()
     this.close()
     c.get(P).get(this.local.exitLinear).mem('i64.store', S.RIP).i32(0).return()
@@ -54,12 +54,8 @@ export abstract class RegionExits extends RegionMemory {
 
   /** Registers by their bits, flags and budget to the state block. */
   protected storeState(mask: number): void {
-    const c = this.c
-    const l = this.local
     this.storeRegisters(mask)
-    c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
-    c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
-    c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
+    this.storeFlags()
     this.storeBudget()
   }
 
@@ -75,8 +71,18 @@ export abstract class RegionExits extends RegionMemory {
     this.c.get(P).get(this.local.budget).i32(REGION_MARGIN).op('i32.le_s').mem('i32.store', S.REGION_SPENT)
   }
 
+  /** Unless the slice is nearly over: the linear address in the local begins no region and should perhaps. */
+  #noteMiss(): void {
+    const c = this.c
+    c.get(this.local.budget).i32(REGION_MARGIN).op('i32.gt_s')
+    this.open('if')
+    c.get(P).get(this.local.exitLinear).mem('i64.store', S.MISSED)
+    c.get(P).get(P).mem('i32.load', S.MISSES).i32(1).op('i32.add').mem('i32.store', S.MISSES)
+    this.close()
+  }
+
   /** Go on straight in the record's region if it begins one, else it is what the region returns. */
-  #goOn(): void {
+  #goOn(noted: boolean): void {
     const c = this.c
     this.#isRegion()
     this.open('if')
@@ -84,6 +90,7 @@ export abstract class RegionExits extends RegionMemory {
     c.returnCallIndirect(this.imports.regionType, this.imports.regionTable)
     this.close()
     this.#noteBudget()
+    if (noted) this.#noteMiss()
     c.get(this.local.exitRecord)
   }
 
@@ -147,13 +154,16 @@ export abstract class RegionExits extends RegionMemory {
   protected computedJump(target: Value, returns: boolean): void {
     const c = this.c
     const { exitLinear } = this.local
+    const { producer } = this
     this.canonical()
     this.use(target)
     c.set(exitLinear)
     if (returns) {
       c.get(exitLinear).get(EXPECTED).op('i64.eq').hint(true)
       this.open('if')
+      this.producer = producer
       this.storeState(this.changed)
+      this.producer = undefined
       this.counters?.exit(c, 'return', this.instruction.place)
       c.i32(RETURNED).return()
       this.close()
@@ -170,8 +180,8 @@ export abstract class RegionExits extends RegionMemory {
     const { exitLinear, exitRecord } = this.local
     this.open('block')
     const returned = this.height
-    this.canonical()
     this.storeState(this.changed)
+    this.producer = undefined
     if (typeof target === 'number') this.linearOf(target)
     else this.use(target)
     c.set(exitLinear)
@@ -199,6 +209,7 @@ export abstract class RegionExits extends RegionMemory {
     this.close()
     this.counters?.exit(c, 'call', call.place)
     this.#noteBudget()
+    this.#noteMiss()
     c.get(exitRecord).return()
     this.close()
     this.counters?.exit(c, 'call', call.place)
@@ -243,10 +254,10 @@ export abstract class RegionExits extends RegionMemory {
       c.i32(1)
       return this.bail('procedure')
     }
-    this.canonical()
     // The function finds the budget as before its instruction.
     c.get(budget).i32(this.unspent).op('i32.add').set(budget)
     this.storeState(this.changed)
+    this.producer = undefined
     c.get(budget).i32(this.unspent).op('i32.sub').set(budget)
     c.get(P).i32(record)
     c.i32(this.records.u16[(i.fields + R.HANDLER) >> 1] as number)

@@ -5,9 +5,9 @@
 import type { Effect, Value } from '../isa/ir.ts'
 import { directCondition } from '../isa/known-flags.ts'
 import { FlagsKind, S } from '../layout.ts'
-import { P, RegionState } from './state.ts'
+import { P, RegionState, UNCHANGED } from './state.ts'
 
-/** The flags' producer as far as it is known here; undefined: the local of the kind holds it. The others always do. */
+/** The flags' producer as far as it is known here; undefined: the local of the kind holds it, or says that they are unchanged. The others always do. */
 interface Producer {
   kind: number
   bytes: number
@@ -87,9 +87,11 @@ export abstract class RegionFlags extends RegionState {
     const f = this.producer
     this.canonical()
     this.producer = f
+    if (!f) c.get(l.flagsKind).i32(UNCHANGED).op('i32.ne').if()
     c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
     c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
     c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
+    if (!f) c.end()
   }
 
   protected conditionValue(code: number): void {

@@ -16,6 +16,8 @@ import { VectorRegisters } from './vectors.ts'
 export const P = 0
 export const EXPECTED = 1
 export const DEPTH = 2
+/** The local of the flags' kind while the state block has the flags as they are. */
+export const UNCHANGED = -1
 
 /** Functions that regions import. */
 export interface RegionImports {
@@ -42,6 +44,8 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly steady = new Set<number>()
   protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind' | 'mxcsr', number> &
     Record<'base' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
+  /** What of the state block the region keeps in locals besides registers. */
+  protected needs = { reads: true, writes: true, mxcsr: true }
   /** Nesting of conditional effects within the instruction. */
   protected nested = 0
   protected instruction!: Instruction
@@ -97,7 +101,7 @@ export abstract class RegionState extends EffectEmitter {
     this.c.get(P).get(this.local.budget).op('i64.extend_i32_s').mem('i64.store', S.BUDGET)
   }
 
-  /** Take registers by their bits, flags and the TLB's current parts from the state block. */
+  /** Take registers by their bits, and the TLB's current parts, from the state block; the flags stay there. */
   protected loadState(mask: number): void {
     const c = this.c
     const l = this.local
@@ -106,14 +110,15 @@ export abstract class RegionState extends EffectEmitter {
     this.vectors.load(P, mask >>> 16)
     this.steady.clear()
     this.floats.forget()
-    load('i32.load', S.MXCSR, l.mxcsr)
-    this.floats.makeLimits(() => c.get(l.mxcsr))
-    load('i32.load', S.TLB_READ, l.tlbRead)
-    load('i32.load', S.TLB_WRITE, l.tlbWrite)
-    load('i64.load', S.GEN, l.gen)
-    load('i32.load', S.FLAGS_KIND, l.flagsKind)
-    load('i64.load', S.FLAGS_RES, l.flagsRes)
-    load('i64.load', S.FLAGS_B, l.flagsB)
+    const { reads, writes, mxcsr } = this.needs
+    if (mxcsr) {
+      load('i32.load', S.MXCSR, l.mxcsr)
+      this.floats.makeLimits(() => c.get(l.mxcsr))
+    }
+    if (reads) load('i32.load', S.TLB_READ, l.tlbRead)
+    if (writes) load('i32.load', S.TLB_WRITE, l.tlbWrite)
+    if (reads || writes) load('i64.load', S.GEN, l.gen)
+    c.i32(UNCHANGED).set(l.flagsKind)
   }
 
   /** The byte offset from p that a slot names here. */
@@ -188,8 +193,9 @@ export abstract class RegionState extends EffectEmitter {
     if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
     else this.c.get(part === S.TLB_READ ? this.local.tlbRead : this.local.tlbWrite)
   }
-  protected generation(): void {
-    this.c.get(this.local.gen)
+  protected generation(part: number): void {
+    if (part === S.TLB_EXEC) this.c.get(P).mem('i64.load', S.GEN)
+    else this.c.get(this.local.gen)
   }
   protected procedure(name: string): number {
     return this.imports.procedure(name)

@@ -25,6 +25,8 @@ export type Translate = boolean | 'eager'
 
 /** Samples of the interpreter in a line of code before it is translated: as much time as translating costs. */
 const THRESHOLD = 64
+/** Times that regions go to a place without one before it is translated, too: what that costs them. */
+const MAX_MISSES = 16_000
 /** Entering a region costs as much as some instructions: what has no loop and no callers must have as many. */
 const MIN_STRAIGHT = 8
 /** Functions that are tried as a place's, nearest first. */
@@ -69,6 +71,13 @@ export interface Region {
   readonly tables: readonly number[]
   /** Samples in its code since it was made. */
   samples: number
+}
+
+/** A region from `entry` (that is `called`, perhaps by regions) which has `seen`. */
+interface Wanted {
+  readonly entry: number
+  readonly seen: number
+  readonly called: boolean
 }
 
 interface Pending {
@@ -155,32 +164,54 @@ export class Translator {
     this.#imports = { env, host: { regions: this.regions }, system, interpreter: conditions, profile }
   }
 
-  /** Note where the vCPU is; translate from there when it has been seen often enough. */
-  sample(p: number): void {
-    if (this.#batched.length > 0 && ++this.#waited >= PATIENCE) {
+  /**
+   * Note where the vCPU is; translate from there when it has been seen often enough. `weight`: how many samples it
+   * stands for. Whether a region was there.
+   */
+  sample(p: number, weight: number): boolean {
+    if (this.#batched.length > 0 && (this.#waited += weight) >= PATIENCE) {
       const began = performance.now()
       this.#compile()
       this.#spent(began)
     }
     const mode = this.#i32[(p + S.MODE) >> 2] as number
-    if (!(mode & Mode.FLAT)) return
+    if (!(mode & Mode.FLAT)) return false
+    if (!this.eager) this.#countMisses(p)
     const linear = this.#u64[(p + S.RIP) >> 3] as bigint
     const table = this.#tableAt(p, linear)
-    if (table === undefined) return
+    if (table === undefined) return false
     const offset = Number(linear & 0xfffn)
     const page = this.#samplesOf(table)
     const owner = page.owner(offset)
-    if (owner) owner.samples++
-    if (this.eager && !this.#startsInstruction(table, offset)) return
+    if (owner) owner.samples += weight
+    if (this.eager && !this.#startsInstruction(table, offset)) return false
     const translated = owner !== undefined && this.#i32[(p + S.REGION_SPENT) >> 2] !== 0
     this.#i32[(p + S.REGION_SPENT) >> 2] = 0
-    this.stats.samples++
-    if (!translated) this.stats.interpreted++
-    else if (!this.eager) return
-    const count = page.count(offset, this.eager)
-    if (count % this.#threshold !== 0) return
+    this.stats.samples += weight
+    if (!translated) this.stats.interpreted += weight
+    else if (!this.eager) return true
+    const { before, now } = page.count(offset, this.eager, weight)
+    if (Math.floor(before / this.#threshold) !== Math.floor(now / this.#threshold)) {
+      const began = performance.now()
+      this.#translateAround(p, linear)
+      this.#spent(began)
+    }
+    return translated
+  }
+
+  /** Where regions went that begins none: all that was counted is put down to the last such place. */
+  #countMisses(p: number): void {
+    const misses = this.#i32[(p + S.MISSES) >> 2] as number
+    if (misses === 0) return
+    this.#i32[(p + S.MISSES) >> 2] = 0
+    const linear = this.#u64[(p + S.MISSED) >> 3] as bigint
+    const table = this.#tableAt(p, linear)
+    const offset = Number(linear & 0xfffn)
+    // Calls of regions miss, too, where they are nested too deep.
+    if (table === undefined || !this.#startsInstruction(table, offset)) return
+    if (this.#samplesOf(table).miss(offset, misses) < MAX_MISSES) return
     const began = performance.now()
-    this.#translateAround(p, linear)
+    this.#translateWithCallees(p, linear & ~0xfffn, table, { entry: offset, seen: offset, called: true })
     this.#spent(began)
   }
 
@@ -277,19 +308,24 @@ export class Translator {
     const tries = this.eager ? [seen] : [...functions.slice(0, MAX_TRIED), line, seen]
     for (const entry of tries) {
       const called = this.eager || functions.includes(entry)
-      const made = this.#translate(p, page, table, { entry, seen, called })
-      if (!made) continue
-      const work = this.#callees(made, page)
-      for (let n = 0; n < work.length && n < MAX_AT_ONCE; n++) {
-        const callee = work[n] as bigint
-        const other = this.#tableAt(p, callee)
-        const offset = Number(callee & 0xfffn)
-        if (other === undefined) continue
-        const blocks = this.#translate(p, callee & ~0xfffn, other, { entry: offset, seen: offset, called: true })
-        if (blocks) work.push(...this.#callees(blocks, callee & ~0xfffn))
-      }
-      return
+      if (this.#translateWithCallees(p, page, table, { entry, seen, called })) return
     }
+  }
+
+  /** A region and some of those that it calls; whether there is one to be made. */
+  #translateWithCallees(p: number, page: bigint, table: number, wanted: Wanted): boolean {
+    const made = this.#translate(p, page, table, wanted)
+    if (!made) return false
+    const work = this.#callees(made, page)
+    for (let n = 0; n < work.length && n < MAX_AT_ONCE; n++) {
+      const callee = work[n] as bigint
+      const other = this.#tableAt(p, callee)
+      const offset = Number(callee & 0xfffn)
+      if (other === undefined) continue
+      const blocks = this.#translate(p, callee & ~0xfffn, other, { entry: offset, seen: offset, called: true })
+      if (blocks) work.push(...this.#callees(blocks, callee & ~0xfffn))
+    }
+    return true
   }
 
   /** Where a region's direct calls go. */
@@ -297,13 +333,8 @@ export class Translator {
     return blocks.flatMap(({ call }) => (typeof call === 'number' ? [page + BigInt(call)] : []))
   }
 
-  /** A region from `entry` (that is `called`, perhaps by regions) and has `seen`; what it consists of, or undefined if there is none to be made. */
-  #translate(
-    p: number,
-    page: bigint,
-    table: number,
-    { entry, seen, called }: { entry: number; seen: number; called: boolean },
-  ): Block[] | undefined {
+  /** What the region consists of, or undefined if there is none to be made. */
+  #translate(p: number, page: bigint, table: number, { entry, seen, called }: Wanted): Block[] | undefined {
     if (!this.#startsInstruction(table, entry) || this.#isPending(table, entry)) return undefined
     const records = this.#records(p, page, table)
     // Leaving at the entry must not lead back into the region: the interpreter goes on at the copy.

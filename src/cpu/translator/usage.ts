@@ -50,6 +50,25 @@ export function usageOf(r: Records, i: Instruction): Usage {
   return usage
 }
 
+/** Whether there are loads, stores, and uses of MXCSR. */
+export function needsOf(blocks: readonly Block[]): { reads: boolean; writes: boolean; mxcsr: boolean } {
+  const needs = { reads: false, writes: false, mxcsr: false }
+  const visit = (effects: readonly Effect[]): void => {
+    for (const e of effects) {
+      if (e.kind === 'load') needs.reads = true
+      else if (e.kind === 'store' || e.kind === 'probe') needs.writes = true
+      else if (e.kind === 'floats' || ((e.kind === 'get' || e.kind === 'set') && e.slot.offset === S.MXCSR))
+        needs.mxcsr = true
+      else if (e.kind === 'if') {
+        visit(e.then)
+        visit(e.else)
+      }
+    }
+  }
+  for (const i of blocks.flatMap((b) => b.instructions)) if (i.decoded.translatable) visit(i.decoded.effects)
+  return needs
+}
+
 /** What each block finds changed when it begins. */
 export function changedAt(r: Records, blocks: readonly Block[]): Map<Block, number> {
   const result = new Map<Block, number>(blocks.map((b) => [b, 0]))
