@@ -1,20 +1,13 @@
 /** Stock kernels as guests of Hyper-V: each enlightenment is in use, and none that is switched off. */
 import { describe, expect, test } from 'vitest'
+import { CLOUD, combinations } from './combinations.ts'
 import { enlightened, trouble } from './enlightened.ts'
-
-const CLOUD = 'linux-image-cloud-amd64'
-const kernels = [
-  { kernel: CLOUD, cpus: 1 },
-  { kernel: CLOUD, cpus: 4 },
-  { kernel: 'linux-image-amd64', cpus: 4 },
-  { kernel: 'linux-image-6.12-amd64', cpus: 1 },
-  { kernel: 'linux-image-6.12-amd64', cpus: 4 },
-]
+import { command } from './guest.ts'
 
 /** Without an invariant TSC Linux says so, and does not use it. */
 const expected = 'tsc: Marking TSC unstable due to running on Hyper-V'
 
-describe.each(kernels)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
+describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
   test('uses what Hyper-V offers', async () => {
     const { results, count, interrupts } = await enlightened([kernel, '--on', 'hyperv', '--cpus', String(cpus)])
     const messages = results.messages.output
@@ -90,4 +83,14 @@ describe('features that are switched off', () => {
     expect(results.clock.output).toBe('tsc\n')
     expect(count('HV_X64_MSR_TSC_INVARIANT_CONTROL')).toBeGreaterThan(0)
   })
+})
+
+test.for([CLOUD, 'linux-image-6.12-cloud-amd64'])('last words of a panic in %s reach the user', async (kernel) => {
+  const panic = 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger'
+  const { code, stderr } = await command(['run', kernel, '--on', 'hyperv', '--timeout', '300', '--exec', panic])
+  expect(code).toBe(120)
+  // What the kernel logged last, whatever its console shows.
+  expect(stderr).toMatch(/^crash: P0=0x0 P1=0x0 P2=0x0 P3=0x[0-9a-f]+000 P4=0x[0-9a-f]+$/m)
+  expect(stderr).toMatch(/^\[ +[\d.]+\] sysrq: Trigger a crash$/m)
+  expect(stderr).toMatch(/^\[ +[\d.]+\] {2}sysrq_handle_crash\+/m)
 })

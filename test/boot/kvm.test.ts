@@ -1,17 +1,9 @@
 /** Stock kernels as guests of KVM: each enlightenment is in use, and none that is switched off. */
 import { describe, expect, test } from 'vitest'
+import { CLOUD, combinations } from './combinations.ts'
 import { enlightened, trouble } from './enlightened.ts'
 
-const CLOUD = 'linux-image-cloud-amd64'
-const kernels = [
-  { kernel: CLOUD, cpus: 1 },
-  { kernel: CLOUD, cpus: 4 },
-  { kernel: 'linux-image-amd64', cpus: 4 },
-  { kernel: 'linux-image-6.12-amd64', cpus: 1 },
-  { kernel: 'linux-image-6.12-amd64', cpus: 4 },
-]
-
-describe.each(kernels)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
+describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
   test('uses what KVM offers', async () => {
     const { results, count, interrupts } = await enlightened([kernel, '--on', 'kvm', '--cpus', String(cpus)])
     const messages = results.messages.output
