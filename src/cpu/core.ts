@@ -32,6 +32,8 @@ export interface CoreHost {
   random(vcpu: number): number
   /** A store to a WATCHED page is about to happen; `attribute` is the page's PAGE_ATTR. */
   watchedStore?(vcpu: number, address: number, size: number, attribute: number): void
+  /** A load from a READS page is about to happen. */
+  watchedLoad?(vcpu: number, address: number, size: number): void
   /** The vector to inject now, or -1 if the interrupt went away. */
   acknowledge(vcpu: number): number
 }
@@ -205,6 +207,7 @@ export class Core {
       random: (p: number) => host.random(number(p)),
       watchedStore: (p: number, address: number, size: number) =>
         host.watchedStore?.(number(p), address >>> 0, size, memory8[M.PAGE_ATTR + (address >>> 12)] as number),
+      watchedLoad: (p: number, address: number, size: number) => host.watchedLoad?.(number(p), address >>> 0, size),
       decode: (p: number) => streams.decode(p >>> 0),
       indexTable: (p: number, page: number) => streams.indexTable(p >>> 0, page >>> 0),
       codeWritten: (_p: number, page: number) => streams.codeWritten(page >>> 0),

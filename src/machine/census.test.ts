@@ -1,13 +1,24 @@
 /** A counting machine sees what a kernel does without asking. */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { allRows } from '../cpu/isa/table.ts'
 import { sensitive } from '../cpu/interpreter/sensitive.ts'
 import { M, PageAttr } from '../cpu/layout.ts'
+import type { SharedByte } from '../paravirt/effects.ts'
 import { Census } from './census.ts'
 
 const core = () => {
   const memory = new ArrayBuffer(M.CODE)
-  return { i32: new Int32Array(memory), u8: new Uint8Array(memory), u64: new BigUint64Array(memory) }
+  const flushed: number[] = []
+  const system = { flushAll: (p: number) => void flushed.push(p) }
+  return {
+    flushed,
+    system,
+    vcpus: [1, 2],
+    ramBytes: 0x100000,
+    i32: new Int32Array(memory),
+    u8: new Uint8Array(memory),
+    u64: new BigUint64Array(memory),
+  }
 }
 
 test('every sensitive instruction is one of the table', () => {
@@ -31,4 +42,55 @@ test('whole entries count by level; any other store ends the watch', () => {
   expect(parts.u8[M.PAGE_ATTR + 5]).toBe(PageAttr.WATCHED | 1)
   census.store(0x5001, 1, PageAttr.WATCHED | 1)
   expect(parts.u8[M.PAGE_ATTR + 5]).toBe(PageAttr.RAM)
+})
+
+describe('shared bytes', () => {
+  const clock: SharedByte = { name: 'clock pages', loads: 'time.clocksource' }
+  const assist: SharedByte = { name: 'assist pages', stores: 'apic.eoi' }
+
+  test('count where they are now, once for each access that holds them', () => {
+    const census = new Census()
+    const parts = core()
+    const attribute = (page: number) => parts.u8[M.PAGE_ATTR + page]
+    census.start(parts as never)
+    census.share(clock, 0, 0x5008n)
+    census.share(clock, 1, 0x5048n)
+    census.share(assist, 0, 0x5080n)
+    expect(parts.flushed).toEqual([1, 2, 1, 2, 1, 2])
+    expect(attribute(5)).toBe(PageAttr.WATCHED | PageAttr.READS)
+    const watched = attribute(5) as number
+    for (const [address, size] of [
+      [0x5000, 8],
+      [0x5000, 16],
+      [0x5008, 8],
+      [0x5009, 8],
+      [0x5048, 1],
+      [0x5080, 4],
+    ] as const) {
+      census.load(address, size)
+      census.store(address, size, watched)
+    }
+    expect(census.list()).toEqual([
+      { what: 'load from clock pages', op: 'time.clocksource', count: 3 },
+      { what: 'store to assist pages', op: 'apic.eoi', count: 1 },
+    ])
+    census.share(clock, 0, 0x6008n)
+    census.share(clock, 1, undefined)
+    census.share(assist, 0, 0x100080n)
+    expect([attribute(5), attribute(6)]).toEqual([PageAttr.RAM, watched])
+    census.load(0x5008, 8)
+    census.load(0x6008, 8)
+    expect(census.list()[0]).toMatchObject({ count: 4 })
+  })
+
+  test('the page may be the hypervisor’s own', () => {
+    const census = new Census()
+    const parts = core()
+    census.start(parts as never)
+    parts.u8[M.PAGE_ATTR + 5] = PageAttr.SEALED
+    census.share(clock, 0, 0x5008n)
+    expect(parts.u8[M.PAGE_ATTR + 5]).toBe(PageAttr.SEALED | PageAttr.READS)
+    census.share(clock, 0, undefined)
+    expect(parts.u8[M.PAGE_ATTR + 5]).toBe(PageAttr.SEALED)
+  })
 })

@@ -1,13 +1,16 @@
 /**
- * What a kernel does without asking: sensitive instructions that it executes and page-table entries that it stores,
- * as a counting machine sees them. Frames count as page tables from a walk that visits them until a store that is no
- * whole entry: by then the kernel uses them for something else.
+ * What a kernel does without asking: sensitive instructions that it executes, page-table entries that it stores, and
+ * what it reads and writes where it shares memory with its hypervisor, as a counting machine sees them. Frames count as
+ * page tables from a walk that visits them until a store that is no whole entry: by then the kernel uses them for
+ * something else.
  */
 import type { Core } from '../cpu/core.ts'
 import { counterOf, sensitive, type Sensitive } from '../cpu/interpreter/sensitive.ts'
 import { M, PageAttr } from '../cpu/layout.ts'
 import { buildInterpreter, type Interpreter } from '../cpu/interpreter/build.ts'
+import type { SharedByte } from '../paravirt/effects.ts'
 import type { Op } from '../paravirt/ops.ts'
+import { type Seen, SharedCounts } from './shared-counts.ts'
 
 const LEVEL = 7
 
@@ -44,17 +47,11 @@ const instructionOps: Readonly<Partial<Record<Sensitive, Op | Readonly<Record<nu
 }
 const levelOps: readonly Op[] = ['mmu.set_pte', 'mmu.set_pmd', 'mmu.set_pud', 'mmu.set_p4d']
 
-export interface Seen {
-  readonly what: string
-  /** Linux's operation, if it has a name for it. */
-  readonly op: Op | undefined
-  readonly count: number
-}
-
 export class Census {
   /** What the core must run on to be counted. */
   readonly interpreter: Interpreter = buildInterpreter({ counting: true })
   readonly #stores = [0, 0, 0, 0]
+  readonly #shared = new SharedCounts()
   #core!: Core
 
   start(core: Core): void {
@@ -63,9 +60,28 @@ export class Census {
   }
 
   store(address: number, size: number, attribute: number): void {
+    const level = attribute & LEVEL
+    if (level === 0) return this.#shared.store(address, size)
     const wide = size >= 4 && address % size === 0 && size <= 8
     if (!wide) this.#core.u8[M.PAGE_ATTR + (address >>> 12)] = PageAttr.RAM
-    else this.#stores[(attribute & LEVEL) - 1] = (this.#stores[(attribute & LEVEL) - 1] as number) + 1
+    else this.#stores[level - 1] = (this.#stores[level - 1] as number) + 1
+  }
+
+  load(address: number, size: number): void {
+    this.#shared.load(address, size)
+  }
+
+  /** See `MemoryEffects.share`. */
+  share(byte: SharedByte, vcpu: number, address: bigint | undefined): void {
+    const core = this.#core
+    const inside = address !== undefined && address < BigInt(core.ramBytes) ? Number(address) : undefined
+    for (const [page, watched] of this.#shared.move(byte, vcpu, inside)) {
+      const at = M.PAGE_ATTR + page
+      const kind = (core.u8[at] as number) & ~PageAttr.READS
+      if (watched) core.u8[at] = (kind === PageAttr.RAM ? PageAttr.WATCHED : kind) | PageAttr.READS
+      else core.u8[at] = kind === PageAttr.WATCHED ? PageAttr.RAM : kind
+    }
+    for (const p of core.vcpus) core.system.flushAll(p)
   }
 
   /** Everything that was executed or stored, most often first. */
@@ -81,6 +97,7 @@ export class Census {
         const what = /_[CD]r$/.test(name) ? `${name}${register}` : name
         seen.push({ what: what.replaceAll('_', ' '), op, count })
       }
+    seen.push(...this.#shared.list())
     return seen.filter(({ count }) => count > 0).sort((a, b) => b.count - a.count)
   }
 }

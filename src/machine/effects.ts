@@ -4,6 +4,7 @@ import type { Core } from '../cpu/core.ts'
 import { Mode, PageAttr, M, S } from '../cpu/layout.ts'
 import type { ConsolePort, Effects, FrameKind, Register } from '../paravirt/effects.ts'
 import { registers } from '../paravirt/effects.ts'
+import type { Census } from './census.ts'
 import { enter } from './entry.ts'
 import type { Clock } from './clock.ts'
 import type { Interrupts } from './interrupts.ts'
@@ -12,6 +13,8 @@ import type { Vcpus } from './vcpus.ts'
 export interface EffectsOptions {
   /** The parts, once they exist. */
   readonly parts: () => { core: Core; clock: Clock; interrupts: Interrupts; vcpus: Vcpus }
+  /** Who counts what is done to shared memory. */
+  readonly census: Census | undefined
   readonly cpus: number
   readonly consoles: readonly ConsolePort[]
   /** Bytes of RAM, and frames with those of the platform's own. */
@@ -37,7 +40,7 @@ const attributes = { ram: PageAttr.RAM, rom: PageAttr.ROM, none: PageAttr.MMIO }
 >
 
 export function machineEffects(options: EffectsOptions): Effects {
-  const { parts, cpus, memory, frames, epoch } = options
+  const { parts, census, cpus, memory, frames, epoch } = options
   const state = (vcpu: number) => parts().core.vcpus[vcpu] as number
   const word = (vcpu: number, offset: number) => parts().core.i32[(state(vcpu) + offset) >> 2] as number
   const wide = (vcpu: number, offset: number) => parts().core.u64[(state(vcpu) + offset) >> 3] as bigint
@@ -161,6 +164,7 @@ export function machineEffects(options: EffectsOptions): Effects {
         // Translations say whether a page can be written.
         for (const p of core.vcpus) core.system.flushAll(p)
       },
+      share: (byte, vcpu, address) => census?.share(byte, vcpu, address),
     },
     irq: {
       line: (vcpu, line) => parts().interrupts.setLine(vcpu, line),

@@ -115,6 +115,7 @@ export class Machine {
       writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
       random,
       watchedStore: (_, address, size, attribute) => census?.store(address, size, attribute),
+      watchedLoad: (_, address, size) => census?.load(address, size),
       acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
     }
     core = await Core.create({
@@ -145,6 +146,7 @@ export class Machine {
     platform = definition.create({
       effects: machineEffects({
         parts: () => ({ core, clock, interrupts: pc.interrupts, vcpus: state.vcpus }),
+        census,
         cpus: count,
         consoles,
         memory: options.memory,

@@ -10,6 +10,7 @@
  */
 
 import type { EntryState } from '../boot/layout.ts'
+import type { Op } from './ops.ts'
 
 /** General registers, as requests pass values in them. */
 export const registers = [
@@ -62,6 +63,18 @@ export interface CpuEffects {
 /** What a frame is to the guest: memory, memory whose stores are lost, nothing. */
 export type FrameKind = 'ram' | 'rom' | 'none'
 
+/**
+ * A byte of memory that guest and hypervisor share, which every reading of what it belongs to touches once: the
+ * multiplier of a clock page, for instance. There the guest finds answers without asking.
+ */
+export interface SharedByte {
+  /** What it belongs to, in the plural: `clock pages`. */
+  readonly name: string
+  /** Linux's operations that loads and stores are. */
+  readonly loads?: Op
+  readonly stores?: Op
+}
+
 export interface MemoryEffects {
   /** Guest-physical pages from 0 that are RAM. */
   readonly pages: number
@@ -95,6 +108,8 @@ export interface MemoryEffects {
   translate(vcpu: number, low: number, high: number, write: boolean): number
   /** Lay a page over a page of RAM: the guest can read and execute it, its stores are #GP(0). Undefined takes it away. */
   overlay(page: number, bytes: Uint8Array | undefined): void
+  /** Where a vCPU has this byte now; undefined or outside RAM: nowhere. A counting machine counts what is done there. */
+  share(byte: SharedByte, vcpu: number, address: bigint | undefined): void
 }
 
 /** The guest may leave out the EOI of an interrupt, where the platform has a place to say so. */

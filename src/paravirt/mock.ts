@@ -32,6 +32,8 @@ export class Mock {
   readonly log: string[] = []
   readonly effects: Effects
   readonly #deadlines: { at: number; readonly callback: () => void }[] = []
+  /** Where the shared bytes are, by name and vCPU: `clock pages 0`. */
+  readonly shared = new Map<string, bigint | undefined>()
   readonly #covered = new Map<number, Uint8Array>()
   readonly #pages: number
   readonly #kinds: FrameKind[]
@@ -153,6 +155,7 @@ export class Mock {
           if (shown) this.ram.set(shown, page * PAGE)
           if (!bytes) this.#covered.delete(page)
         },
+        share: ({ name }, vcpu, address) => void this.shared.set(`${name} ${vcpu}`, address),
       },
       irq: {
         line: (vcpu, line) => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { CLOUD, combinations } from './combinations.ts'
 import { enlightened, trouble } from './enlightened.ts'
+import { command } from './guest.ts'
 
 describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
   test('uses what KVM offers', async () => {
@@ -41,8 +42,8 @@ describe('features that are switched off', () => {
   test('are not used', async () => {
     const off = ['kvmclock', 'async-pf', 'async-pf-int', 'steal-time', 'pv-eoi', 'pv-unhalt', 'pv-tlb-flush']
     const features = [...off, 'pv-send-ipi', 'pv-sched-yield', 'stable-clock'].map((name) => `no-${name}`).join(',')
-    const command = [CLOUD, '--on', 'kvm', '--cpus', '4', '--features', features]
-    const { results, count, interrupts } = await enlightened(command)
+    const args = [CLOUD, '--on', 'kvm', '--cpus', '4', '--features', features]
+    const { results, count, interrupts } = await enlightened(args)
     const messages = results.messages.output
     expect(messages).toContain('Hypervisor detected: KVM')
     expect(messages).toContain('kvm-clock: Using msrs 12 and 11')
@@ -67,4 +68,13 @@ describe('features that are switched off', () => {
     expect(results.messages.output).toContain('PV spinlocks disabled with KVM_HINTS_REALTIME hints')
     expect(count('MSR_KVM_POLL_CONTROL')).toBe(2)
   })
+})
+
+test('a counting machine sees what the kernel does without asking', async () => {
+  const { stderr, code } = await command(['run', CLOUD, '--on', 'kvm', '--count', 'all', '--exec', 'date'])
+  expect(code).toBe(0)
+  const times = (what: string) => Number(new RegExp(`^ *(\\d+) {2}${what}$`, 'm').exec(stderr)?.[1])
+  for (const what of ['load from clock pages', 'load from steal time', 'store to a level 1 page table', 'sti', 'wrmsr'])
+    expect([what, times(what)]).toEqual([what, expect.toSatisfy((count: number) => count > 100)])
+  expect(times('time.clocksource')).toBeGreaterThanOrEqual(times('load from clock pages'))
 })

@@ -181,6 +181,23 @@ describe('a page of the hypervisor', () => {
   })
 })
 
+test('loads from a page whose loads are watched are told, each one, whatever else the page is', () => {
+  for (const kind of [PageAttr.WATCHED, PageAttr.SEALED]) {
+    core.calls.length = 0
+    attribute(PAGES[0]! >>> 12, kind | PageAttr.READS)
+    for (let i = 0; i < 2; i++) expect(run.slowLoad(p, 0x1008n, 4)).toBe(0xeeeeeeeen)
+    run.slowLoad(p, 0x1ffen, 4)
+    run.loadBytes(p, 0x1010n, 16, 0, M.RAM + 0x8000)
+    expect(fastEntry(S.TLB_READ, 0x1000n)).toBe(false)
+    expect(core.calls).toEqual([
+      ['watchedLoad', PAGES[0]! + 8, 4],
+      ['watchedLoad', PAGES[0]! + 8, 4],
+      ['watchedLoad', PAGES[0]! + 0xffe, 2],
+      ['watchedLoad', PAGES[0]! + 16, 16],
+    ])
+  }
+})
+
 describe('what the TLB may hold', () => {
   test('no write entry before the page is dirty', () => {
     run.slowLoad(p, 0x1000n, 4)

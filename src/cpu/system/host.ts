@@ -12,6 +12,9 @@ export declare function hostMmioWrite(p: u32, pa: f64, size: i32, value: i32): v
 /** A store of `size` bytes to a WATCHED page is about to happen. */
 @external("host", "watchedStore")
 export declare function hostWatchedStore(p: u32, pa: u32, size: i32): void
+/** A load of `size` bytes from a READS page is about to happen. */
+@external("host", "watchedLoad")
+export declare function hostWatchedLoad(p: u32, pa: u32, size: i32): void
 /** Port read of 1, 2 or 4 bytes, zero-extended. */
 @external("host", "portIn")
 export declare function hostPortIn(p: u32, port: i32, size: i32): i32

@@ -4,9 +4,10 @@
  * outlives its bytes.
  */
 import {
-  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED,
+  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM, PAGE_READS,
+  PAGE_WATCHED,
 } from './layout'
-import { hostCodeWritten, hostMmioRead, hostMmioWrite, hostWatchedStore } from './host'
+import { hostCodeWritten, hostMmioRead, hostMmioWrite, hostWatchedLoad, hostWatchedStore } from './host'
 
 /** What backs physical page number `page`: a PageAttr value. */
 // @ts-ignore: decorator
@@ -49,7 +50,11 @@ function touchMarked(p: u32, pa: u32, length: u32, marks: u64): void {
 
 /** Read 1 to 8 bytes that lie in one page, zero-extended. */
 export function physRead(p: u32, pa: u64, size: i32): u64 {
-  if (pageKind(pa >>> 12) == PAGE_MMIO) return mmioRead(p, pa, size)
+  const kind = pageKind(pa >>> 12)
+  if (kind != PAGE_RAM) {
+    if (kind == PAGE_MMIO) return mmioRead(p, pa, size)
+    if (kind & PAGE_READS) hostWatchedLoad(p, <u32>pa, size)
+  }
   const host = hostAddress(pa)
   switch (size) {
     case 1: return <u64>load<u8>(host)
@@ -145,7 +150,9 @@ export function physCopyIn(p: u32, pa: u64, source: u32, length: u32): void {
 export function physCopyOut(p: u32, target: u32, pa: u64, length: u32): void {
   while (length != 0) {
     const n = min(length, 0x1000 - (<u32>pa & 0xfff))
-    if (pageKind(pa >>> 12) != PAGE_MMIO) memory.copy(target, hostAddress(pa), n)
+    const kind = pageKind(pa >>> 12)
+    if (kind & PAGE_READS) hostWatchedLoad(p, <u32>pa, n)
+    if (kind != PAGE_MMIO) memory.copy(target, hostAddress(pa), n)
     else {
       for (let done: u32 = 0; done < n;) {
         const size: u32 = min(8 - (<u32>(pa + done) & 7), n - done)

@@ -6,7 +6,7 @@
  * does at most SLICE bytes and stops early for whatever sets LEAVE.
  */
 import {
-  EXC, FK_SUB, FLAGS_B, FLAGS_KIND, FLAGS_RES, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, RAX,
+  EXC, FK_SUB, FLAGS_B, FLAGS_KIND, FLAGS_RES, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_READS, RAX,
   RCX, RDI, RDX, RSI, SEG_ATTR, SEG_LIMIT, SYSFLAGS,
 } from './layout'
 import { PROBE_FAULT, probeWrite, slowLoad, slowStore, STACK } from './access'
@@ -227,6 +227,13 @@ function span(linear: u64, offset: u64, size: u64, mask: u64, down: bool): u64 {
   return (min(0xfff - inPage, mask - offset) + 1) / size
 }
 
+/** The page must be read element by element. */
+// @ts-ignore: decorator
+@inline
+function unreadable(kind: u32): bool {
+  return kind == PAGE_MMIO || (kind & PAGE_READS) != 0
+}
+
 /** Something faults: an element by itself finds out what faults first. */
 function leaveFault(p: u32): u64 {
   store<i32>(p, -1, EXC)
@@ -262,14 +269,14 @@ function run(p: u32, op: i32, size: i32, seg: i32, mask: u64, most: u64, repeat:
   if (hasSource) {
     const frame = translateRead(p, source, bank)
     if (frame == WALK_FAULT) return leaveFault(p)
-    if (pageKind(frame >>> 12) == PAGE_MMIO) return NO_RUN
+    if (unreadable(pageKind(frame >>> 12))) return NO_RUN
     source = frame | (source & 0xfff)
   }
   if (hasTarget) {
     const frame = writes ? translateWrite(p, target, bank) : translateRead(p, target, bank)
     if (frame == WALK_FAULT) return leaveFault(p)
     const kind = pageKind(frame >>> 12)
-    if (writes ? kind != PAGE_RAM : kind == PAGE_MMIO) return NO_RUN
+    if (writes ? kind != PAGE_RAM : unreadable(kind)) return NO_RUN
     target = frame | (target & 0xfff)
   }
   const bytes = <u32>n * size

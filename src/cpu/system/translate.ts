@@ -1,5 +1,5 @@
 /** From linear to physical pages: a probe of the TLB, and on a miss a walk that leaves an entry. */
-import { M_RAM, PAGE_MMIO, PAGE_RAM, PAGE_SEALED, TLBC_PART } from './layout'
+import { M_RAM, PAGE_MMIO, PAGE_RAM, PAGE_READS, PAGE_SEALED, TLBC_PART } from './layout'
 import { GP } from './bits'
 import { raise } from './faults'
 import { hostIndexTable } from './host'
@@ -27,11 +27,11 @@ function generationFor(p: u32, linear: u64, found: u64, bank: u32): u64 {
   return found & WALK_GLOBAL ? generation(p, bank) : privateGeneration(p, bank)
 }
 
-/** Leave entries for data accesses: none for MMIO; for writes only to dirty RAM pages that hold no decoded code. */
+/** Leave entries for data accesses: none for MMIO and where loads are watched; for writes only to dirty RAM pages that hold no decoded code. */
 function install(p: u32, linear: u64, found: u64, bank: u32): void {
   const page = <u32>(found >>> 12)
   const kind = pageKind(found >>> 12)
-  if (kind == PAGE_MMIO) return
+  if (kind == PAGE_MMIO || (kind & PAGE_READS) != 0) return
   const tag = (linear & PAGE_MASK) | generationFor(p, linear, found, bank)
   const addend = M_RAM + (page << 12) - <u32>(linear & PAGE_MASK)
   const entry = bankAddress(p, bank) + entryOffset(linear)
@@ -65,7 +65,7 @@ export function translateRead(p: u32, linear: u64, bank: u32): u64 {
 // @ts-ignore: decorator
 @inline
 function unsealed(p: u32, frame: u64): u64 {
-  if (pageKind(frame >>> 12) != PAGE_SEALED) return frame
+  if ((pageKind(frame >>> 12) & ~PAGE_READS) != PAGE_SEALED) return frame
   raise(p, GP, 0)
   return WALK_FAULT
 }

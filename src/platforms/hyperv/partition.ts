@@ -27,7 +27,7 @@ export class Vp {
       (_, index) =>
         new SyntheticTimer({ vcpu, index, effects, clock, synic: this.synic, direct: features.has('stimer-direct') }),
     )
-    this.assist = new VpAssist(vcpu, effects.irq, overlays, features.has('eoi-assist'))
+    this.assist = new VpAssist(vcpu, effects, overlays, features.has('eoi-assist'))
     this.#now = effects.time.now
   }
 
@@ -69,7 +69,7 @@ export class Partition {
     this.effects = effects
     this.features = features
     const overlays = new Overlays(effects.memory)
-    this.clock = new ReferenceClock(effects.time, overlays)
+    this.clock = new ReferenceClock(effects, overlays)
     this.page = new HypercallPage(overlays, model.vendor === 'GenuineIntel' ? 'vmcall' : 'vmmcall')
     this.crash = new Crash(effects)
     this.vps = Array.from({ length: effects.cpu.count }, (_, vcpu) => new Vp(vcpu, this, overlays))

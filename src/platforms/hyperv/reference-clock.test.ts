@@ -7,7 +7,8 @@ import { ReferenceClock } from './reference-clock.ts'
 test('time that passes while the page is made is not in its offset', () => {
   const { effects, ram } = new Mock()
   let now = 1_000_000
-  const clock = new ReferenceClock({ ...effects.time, now: () => (now += 30_000) }, new Overlays(effects.memory))
+  const time = { ...effects.time, now: () => (now += 30_000) }
+  const clock = new ReferenceClock({ ...effects, time }, new Overlays(effects.memory))
   clock.write(0, (9n << 12n) | 1n)
   expect(new DataView(ram.buffer).getBigInt64((9 << 12) + 16, true)).toBe(0n)
 })

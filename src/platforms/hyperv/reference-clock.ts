@@ -6,7 +6,7 @@
  *
  * The counter is computed by the same rule, so that both always agree.
  */
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Effects, SharedByte } from '../../paravirt/effects.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 const UNITS_PER_SECOND = 10_000_000n
@@ -14,18 +14,26 @@ const UNITS_PER_SECOND = 10_000_000n
 /** Units per tick of a clock as a fraction of 2^64; rounded up, so that whole units are never missed. */
 const scaleOf = (hz: number) => (UNITS_PER_SECOND << 64n) / BigInt(hz) + 1n
 
+const ENABLE = 1n
+const BOOT = 0
+/** Field ReferenceTscScale, which each reading of the time loads once. */
+const SCALE = 8n
+const PAGE: SharedByte = { name: 'the reference TSC page', loads: 'time.clocksource' }
+
 const NANOSECONDS = scaleOf(1_000_000_000)
 
 export class ReferenceClock {
   readonly #time: Effects['time']
+  readonly #memory: Effects['memory']
   readonly #page: Overlay
   readonly #scale: bigint
   /** Of the page; 0 would say that it cannot be used. */
   #sequence = 0
   #register = 0n
 
-  constructor(time: Effects['time'], overlays: Overlays) {
+  constructor({ time, memory }: Pick<Effects, 'time' | 'memory'>, overlays: Overlays) {
     this.#time = time
+    this.#memory = memory
     this.#page = new Overlay(overlays, false)
     this.#scale = scaleOf(time.tscHz)
   }
@@ -47,7 +55,12 @@ export class ReferenceClock {
   /** HV_X64_MSR_REFERENCE_TSC. */
   write(vcpu: number, value: bigint): void {
     this.#register = value
-    if ((value & 1n) === 0n) return this.#page.place(undefined)
+    if (value & ENABLE) this.#renew(vcpu)
+    this.#page.place(value & ENABLE ? Number(value >> 12n) : undefined)
+    this.#memory.share(PAGE, BOOT, value & ENABLE ? ((value >> 12n) << 12n) + SCALE : undefined)
+  }
+
+  #renew(vcpu: number): void {
     // Another TSC or another page is a change: readers must see another sequence number.
     this.#sequence = (this.#sequence % 0xffffffff) + 1
     const page = new DataView(new ArrayBuffer(24))
@@ -58,6 +71,5 @@ export class ReferenceClock {
     const tsc = BigInt.asUintN(64, moment + this.#time.tscOffset(vcpu))
     page.setBigInt64(16, ((moment * NANOSECONDS) >> 64n) - ((tsc * this.#scale) >> 64n), true)
     this.#page.store(0, new Uint8Array(page.buffer))
-    this.#page.place(Number(value >> 12n))
   }
 }

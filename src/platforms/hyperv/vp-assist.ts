@@ -2,25 +2,27 @@
  * The VP assist page, of which one field is used: "no EOI required" (TLFS, "EOI Assist"). The hypervisor sets it when
  * it delivers an interrupt whose EOI nobody needs to see, and the guest clears it instead of the EOI.
  */
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Effects, SharedByte } from '../../paravirt/effects.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 const ENABLE = 1n
 const NO_EOI_REQUIRED = 1
+/** Guests exchange the field for 0 at each end of an interrupt. */
+const FIELD: SharedByte = { name: 'VP assist pages', stores: 'apic.eoi' }
 
 export class VpAssist {
   readonly #vcpu: number
   readonly #irq: Effects['irq']
-  readonly #pages: number
+  readonly #memory: Effects['memory']
   readonly #page: Overlay
   readonly #assists: boolean
   #register = 0n
 
   /** `assists`: EOIs may be left out. */
-  constructor(vcpu: number, irq: Effects['irq'], overlays: Overlays, assists: boolean) {
+  constructor(vcpu: number, { irq, memory }: Effects, overlays: Overlays, assists: boolean) {
     this.#vcpu = vcpu
     this.#irq = irq
-    this.#pages = overlays.memory.pages
+    this.#memory = memory
     this.#page = new Overlay(overlays, true)
     this.#assists = assists
   }
@@ -38,10 +40,11 @@ export class VpAssist {
   write(value: bigint): boolean {
     const enabled = (value & ENABLE) !== 0n
     const page = value >> 12n
-    if (enabled && page >= BigInt(this.#pages)) return false
+    if (enabled && page >= BigInt(this.#memory.pages)) return false
     this.#irq.assist(this.#vcpu, undefined)
     this.#register = value
     this.#page.place(enabled ? Number(page) : undefined)
+    this.#memory.share(FIELD, this.#vcpu, enabled ? page << 12n : undefined)
     if (!enabled || !this.#assists) return true
     this.#irq.assist(this.#vcpu, {
       offer: () => {

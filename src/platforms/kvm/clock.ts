@@ -1,5 +1,5 @@
 /** kvmclock: a clock page for each vCPU, and the time of day at power-on. */
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Effects, SharedByte } from '../../paravirt/effects.ts'
 import {
   CLOCK_PAGE_BYTES,
   ClockFlag,
@@ -12,6 +12,9 @@ import {
 const ENABLED = 1n
 const PAGE = 4096
 const BOOT = 0
+/** Field tsc_timestamp, which each reading of the time loads once. */
+const TIMESTAMP = 8n
+const PAGES: SharedByte = { name: 'clock pages', loads: 'time.clocksource' }
 
 export class KvmClock {
   readonly #effects: Effects
@@ -41,6 +44,7 @@ export class KvmClock {
   /** The page is valid when the WRMSR is done. An address that is no RAM is kept and never written. */
   register(vcpu: number, value: bigint, old: boolean): void {
     this.#registered[vcpu] = value
+    this.#effects.memory.share(PAGES, vcpu, value & ENABLED ? (value & ~ENABLED) + TIMESTAMP : undefined)
     if (vcpu === BOOT && this.#old !== old) {
       this.#old = old
       this.#updateAll()
@@ -80,6 +84,7 @@ export class KvmClock {
 
   reset(vcpu: number): void {
     this.#registered[vcpu] = 0n
+    this.#effects.memory.share(PAGES, vcpu, undefined)
   }
 
   #updateAll(): void {

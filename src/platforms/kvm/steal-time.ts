@@ -2,7 +2,7 @@
  * Steal time: how long a vCPU could have run but did not, whether it runs now, and the flush of its TLB that others ask
  * for while it does not (struct kvm_steal_time).
  */
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Effects, SharedByte } from '../../paravirt/effects.ts'
 
 const ENABLED = 1n
 const RESERVED = 0x3en
@@ -14,6 +14,9 @@ const PREEMPTED = 16
 /** Bits of `preempted`; the second is the guest's. */
 const PREEMPTED_BIT = 1
 const FLUSH_TLB = 2
+
+const STEAL_FIELD: SharedByte = { name: 'steal time', loads: 'time.steal_clock' }
+const PREEMPTED_FIELD: SharedByte = { name: 'steal time, preempted', loads: 'lock.vcpu_is_preempted' }
 
 export interface StealTimeOptions {
   readonly effects: Effects
@@ -42,6 +45,7 @@ export class StealTime {
   write(value: bigint): boolean {
     if ((value & RESERVED) !== 0n) return false
     this.#value = value
+    this.#share()
     this.enter()
     return true
   }
@@ -76,6 +80,14 @@ export class StealTime {
 
   reset(): void {
     this.#value = 0n
+    this.#share()
+  }
+
+  #share(): void {
+    const { effects, vcpu } = this.#options
+    const address = this.#value & ENABLED ? this.#value & ADDRESS : undefined
+    effects.memory.share(STEAL_FIELD, vcpu, address)
+    effects.memory.share(PREEMPTED_FIELD, vcpu, address === undefined ? undefined : address + BigInt(PREEMPTED))
   }
 }
 

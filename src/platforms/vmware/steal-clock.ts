@@ -1,7 +1,8 @@
 /** The steal clock: a counter in memory, in ticks of the TSC (Linux, arch/x86/kernel/cpu/vmware.c). */
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Effects, SharedByte } from '../../paravirt/effects.ts'
 
 const BYTES = 64
+const CLOCK: SharedByte = { name: 'steal clocks', loads: 'time.steal_clock' }
 
 export class StealClock {
   readonly #effects: Effects
@@ -19,12 +20,14 @@ export class StealClock {
   enable(address: bigint): boolean {
     if (address % BigInt(BYTES) !== 0n || !this.#effects.memory.read(address, BYTES)) return false
     this.#address = address
+    this.#effects.memory.share(CLOCK, this.#vcpu, address)
     this.update()
     return true
   }
 
   disable(): void {
     this.#address = undefined
+    this.#effects.memory.share(CLOCK, this.#vcpu, undefined)
   }
 
   update(): void {
