@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { StoreClient } from './client.ts'
+import { writeDomain } from './domain.ts'
 import { StoreRing } from './ring.ts'
 import { StoreServer } from './server.ts'
 import { message, TestGuest, TestPage } from './testing.ts'
@@ -418,4 +419,32 @@ describe('a ring that is none', () => {
       { numRuns: 200 },
     )
   })
+})
+
+test("a domain's nodes are those that libxl writes", () => {
+  const ends = { store: { port: 1, frame: 0x104 }, console: { port: 2, frame: 0x105 } }
+  writeDomain(host, { domain: 1, uuid: 'u-1', name: 'guest', vcpus: 2, maximum: 262144, target: 131072, ...ends })
+  const answers = {
+    'memory/target': '131072',
+    'memory/static-max': '262144',
+    'cpu/1/availability': 'online',
+    'control/platform-feature-xs_reset_watches': '1',
+    'store/port': '1',
+    'console/ring-ref': '261',
+    'console/type': 'xenconsoled',
+    name: 'guest',
+    domid: '1',
+    vm: '/vm/u-1',
+  }
+  for (const [path, value] of Object.entries(answers)) expect(guest.ask(T.READ, `${path}\0`)).toBe(value)
+  for (const path of [
+    'data/x',
+    'control/shutdown',
+    'control/feature-suspend',
+    'error/a',
+    'device/suspend/event-channel',
+  ])
+    expect(guest.ask(T.WRITE, `${path}\0x`)).toBe('OK\0')
+  for (const path of ['device/vbd/1', 'memory/target', 'control/x', 'console/port', 'name'])
+    expect(guest.ask(T.WRITE, `${path}\0x`)).toBe('!EACCES')
 })

@@ -1,0 +1,187 @@
+/**
+ * A ring of a block device: takes requests, checks them as xen-blkback does, and answers. What is wrong with a request
+ * is answered on the ring; indices that are no ring's stop the ring until the frontend connects again.
+ */
+import type { BlockDevice, BlockStatus } from '../../../../devices/block/block.ts'
+import { GuestBuffers } from '../../../../paravirt/sharing.ts'
+import type { Signal } from '../../../../paravirt/signals.ts'
+import type { BackRing } from '../ring.ts'
+import type { BlockPages } from './grants.ts'
+import {
+  BlockRequest,
+  encodeResponse,
+  MAX_INDIRECT_SEGMENTS,
+  MAX_SEGMENTS,
+  Operation,
+  type Protocol,
+  type Segment,
+  segmentAt,
+  SEGMENTS_PER_PAGE,
+  Status,
+} from './requests.ts'
+
+const SECTOR = 512
+const SECTORS_PER_PAGE = 8
+/** Bytes moved before the vCPUs get their turn again. */
+const SLICE = 4 << 20
+
+const statuses: Readonly<Record<BlockStatus, number>> = {
+  ok: Status.OKAY,
+  error: Status.ERROR,
+  unsupported: Status.EOPNOTSUPP,
+}
+
+export interface BlockQueueOptions {
+  readonly device: BlockDevice
+  readonly ring: BackRing
+  readonly pages: BlockPages
+  readonly protocol: Protocol
+  readonly canDiscard: boolean
+  /** Have `run` called soon. */
+  readonly schedule: () => void
+  readonly wake: () => void
+}
+
+export class BlockQueue {
+  readonly #options: BlockQueueOptions
+  #signal: Signal | undefined
+  /** A segment's guest memory in the request being done. */
+  #moved = 0
+  #stopped = false
+
+  constructor(options: BlockQueueOptions) {
+    this.#options = options
+  }
+
+  attach(signal: Signal): void {
+    this.#signal = signal
+  }
+
+  close(): void {
+    this.#stopped = true
+    this.#signal?.close()
+    this.#options.pages.release()
+    this.#options.ring.release()
+  }
+
+  /** Do what waits on the ring. */
+  run(): void {
+    const { ring, schedule } = this.#options
+    this.#moved = 0
+    for (;;) {
+      if (this.#stopped) return
+      if (ring.overflown) {
+        this.#stopped = true
+        return
+      }
+      while (ring.waiting > 0) {
+        if (this.#moved >= SLICE) {
+          this.#announce()
+          schedule()
+          return
+        }
+        const request = new BlockRequest(ring.peek(), this.#options.protocol)
+        ring.take()
+        this.#dispatch(request)
+      }
+      this.#announce()
+      ring.listen()
+      if (ring.waiting === 0) return
+    }
+  }
+
+  #announce(): void {
+    if (this.#options.ring.announce()) this.#signal?.raise()
+  }
+
+  #dispatch(request: BlockRequest): void {
+    const { device, pages, canDiscard } = this.#options
+    const indirect = request.operation === Operation.INDIRECT
+    const operation = indirect ? request.indirectOperation : request.operation
+    const respond = (status: number) => this.#respond(request.id, operation, status)
+    switch (request.operation) {
+      case Operation.DISCARD:
+        respond(
+          !device.allows(request.sector, request.discardCount, true)
+            ? Status.ERROR
+            : statuses[canDiscard ? device.discard(request.sector, request.discardCount) : 'unsupported'],
+        )
+        return
+      case Operation.READ:
+      case Operation.WRITE:
+      case Operation.WRITE_BARRIER:
+      case Operation.FLUSH_DISKCACHE:
+      case Operation.INDIRECT:
+        break
+      default:
+        respond(Status.EOPNOTSUPP)
+        return
+    }
+    const reading = operation === Operation.READ
+    const buffers = this.#buffers(request, operation, reading)
+    if (!buffers) {
+      pages.done()
+      respond(Status.ERROR)
+      return
+    }
+    this.#moved += buffers.length + SECTOR
+    if (reading || operation === Operation.WRITE) {
+      const status = reading ? device.read(request.sector, buffers) : device.write(request.sector, buffers)
+      pages.done()
+      respond(statuses[status])
+      return
+    }
+    // What was answered before is safe before these are; both may carry data of their own.
+    const written = buffers.length > 0 ? device.write(request.sector, buffers) : 'ok'
+    pages.done()
+    let now = true
+    device.flush((flushed) => {
+      const status = statuses[written === 'ok' ? flushed : written]
+      if (now) return respond(status)
+      if (this.#stopped) return
+      respond(status)
+      this.#announce()
+      this.#options.wake()
+    })
+    now = false
+  }
+
+  /** The guest's memory for a request that moves data or flushes; undefined if something is wrong with it. */
+  #buffers(request: BlockRequest, operation: number, reading: boolean): GuestBuffers | undefined {
+    const { device, pages } = this.#options
+    const indirect = request.operation === Operation.INDIRECT
+    if (indirect && operation !== Operation.READ && operation !== Operation.WRITE) return undefined
+    const { count } = request
+    const flush = operation === Operation.FLUSH_DISKCACHE || operation === Operation.WRITE_BARRIER
+    if ((count === 0 && !flush) || count > (indirect ? MAX_INDIRECT_SEGMENTS : MAX_SEGMENTS)) return undefined
+    const segments = indirect
+      ? this.#indirectSegments(request, count)
+      : Array.from({ length: count }, (_, i) => request.segment(i))
+    if (!segments?.every(({ first, last }) => first <= last && last < SECTORS_PER_PAGE)) return undefined
+    const sectors = segments.reduce((sum, { first, last }) => sum + last - first + 1, 0)
+    // Without sectors nothing is out of bounds.
+    if (!device.allows(sectors === 0 ? 0n : request.sector, BigInt(sectors), !reading)) return undefined
+    const buffers = new GuestBuffers()
+    for (const { reference, first, last } of segments) {
+      const page = pages.get(reference, reading)
+      if (!page) return undefined
+      buffers.add(page, first * SECTOR, (last - first + 1) * SECTOR)
+    }
+    return buffers
+  }
+
+  #indirectSegments(request: BlockRequest, count: number): Segment[] | undefined {
+    const segments: Segment[] = []
+    for (let at = 0; at < count; at++) {
+      const page = this.#options.pages.get(request.reference(Math.floor(at / SEGMENTS_PER_PAGE)), false)
+      if (!page) return undefined
+      const view = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length)
+      segments.push(segmentAt(view, 8 * (at % SEGMENTS_PER_PAGE)))
+    }
+    return segments
+  }
+
+  #respond(id: bigint, operation: number, status: number): void {
+    this.#options.ring.respond(encodeResponse(this.#options.protocol, id, operation, status))
+  }
+}
