@@ -23,7 +23,7 @@ export interface CoreHost {
   rdpmc?(vcpu: number, index: number): bigint | undefined
   /** [EAX, EBX, ECX, EDX] of a leaf. */
   cpuid(vcpu: number, leaf: number, subleaf: number): readonly [number, number, number, number]
-  /** VMCALL (0) or VMMCALL (1): false for #UD; `again`: the instruction has not ended, it is executed once more. */
+  /** VMCALL (0), VMMCALL (1) or a Xen PV kernel's SYSCALL (2): false for #UD; `again`: the instruction has not ended, it is executed once more. */
   hypercall(vcpu: number, kind: number): boolean | 'again'
   /** Virtual time stamp counter, an integer. */
   tsc(vcpu: number): number
@@ -34,6 +34,16 @@ export interface CoreHost {
   watchedStore?(vcpu: number, address: number, size: number, attribute: number): void
   /** A load from a READS page is about to happen. */
   watchedLoad?(vcpu: number, address: number, size: number): void
+  /** A vCPU of a Xen PV domain did what crashes the domain: a `PvCrash`. */
+  pvCrash?(vcpu: number, reason: number): void
+  /** The frame of a page of the vCPU's LDT, 0 if it cannot hold descriptors. */
+  pvLdt?(vcpu: number, page: number): number
+  /** The core does hypercall `number` itself, which answers `result`. */
+  pvNote?(vcpu: number, number: number, result: number): void
+  /** The guest's kernel loads CR3 with a frame: false for #GP(0). */
+  pvRoot?(vcpu: number, frame: number): boolean
+  /** A store of 1 to 8 bytes by a PV guest's kernel to a page that it may only read: false, the fault is the guest's. */
+  pvStore?(vcpu: number, address: number, size: number, low: number, high: number): boolean
   /** The vector to inject now, or -1 if the interrupt went away. */
   acknowledge(vcpu: number): number
 }
@@ -57,6 +67,20 @@ export interface SystemExports {
   slowStore(p: number, linear: bigint, size: number, value: bigint): number
   probeWrite(p: number, linear: bigint, size: number): number
   physicalOf(p: number, low: number, high: number, write: number): number
+  pvEnter(p: number): void
+  pvEvents(p: number): void
+  pvLoadFpu(p: number): void
+  pvKernelRoot(p: number, root: bigint): void
+  pvUserRoot(p: number, root: bigint): void
+  freshenRoot(p: number, root: bigint): void
+  flushRoots(p: number): void
+  pvSetLdt(p: number): void
+  pvGetDebug(p: number, index: number): bigint
+  pvSetDebug(p: number, index: number, value: bigint): number
+  pvTaskSwitch(p: number, set: number): void
+  setSegmentBase(p: number, which: number, base: bigint): bigint
+  pvStackSwitch(p: number, ss: number, sp: bigint): void
+  hypercallIret(p: number): void
   raise(p: number, vector: number, error: number): void
   raiseNoError(p: number, vector: number): void
   updateMode(p: number): void
@@ -208,6 +232,15 @@ export class Core {
       watchedStore: (p: number, address: number, size: number) =>
         host.watchedStore?.(number(p), address >>> 0, size, memory8[M.PAGE_ATTR + (address >>> 12)] as number),
       watchedLoad: (p: number, address: number, size: number) => host.watchedLoad?.(number(p), address >>> 0, size),
+      pvCrash: (p: number, reason: number) => host.pvCrash?.(number(p), reason),
+      pvLdt: (p: number, page: number) => host.pvLdt?.(number(p), page) ?? 0,
+      pvNote: (p: number, call: number, result: number) => host.pvNote?.(number(p), call, result),
+      pvRoot: (p: number, frame: number) => (host.pvRoot?.(number(p), frame) ? 1 : 0),
+      pvStore: (p: number, address: number, size: number) => {
+        const low = (i32[register(p, S.HOST_LO)] as number) >>> 0
+        const high = (i32[register(p, S.HOST_HI)] as number) >>> 0
+        return host.pvStore?.(number(p), address >>> 0, size, low, high) ? 1 : 0
+      },
       decode: (p: number) => streams.decode(p >>> 0),
       indexTable: (p: number, page: number) => streams.indexTable(p >>> 0, page >>> 0),
       codeWritten: (_p: number, page: number) => streams.codeWritten(page >>> 0),
@@ -329,6 +362,9 @@ export class Core {
     this.#setBudget(p, 0)
     this.#rest = budget
     if (this.translator?.eager) this.#unsampled = 0
+    const pv = field(S.PV) !== 0
+    // A turn begins as a return from the hypervisor.
+    if (pv && field(S.EXC) < 0) this.system.pvEvents(p)
     for (;;) {
       if (field(S.EXC) >= 0) this.system.deliver(p)
       const leave = field(S.LEAVE)
@@ -354,6 +390,11 @@ export class Core {
       if (!shadow) {
         if (field(S.NMI_PENDING) && !field(S.NMI_BLOCKED)) {
           this.system.deliverNmi(p)
+          continue
+        }
+        if (pv && field(S.IRQ_PENDING)) {
+          i32[(p + S.IRQ_PENDING) >> 2] = 0
+          this.system.pvEvents(p)
           continue
         }
         if (field(S.IRQ_PENDING) && flags & FLAG_IF) {

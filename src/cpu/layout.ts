@@ -120,6 +120,7 @@ const state = {
   OPEN_PORTS: 916, // i32, ports that code of any privilege may use while EAX is OPEN_KEY: the first, and their number << 16
   OPEN_KEY: 920, // i32
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
+  PV: 924, // i32, non-zero: the vCPU is one of a 64-bit Xen PV domain; then the fields from PV_TRAPS on mean something
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.
   VEC0: 1024,
@@ -131,6 +132,37 @@ const state = {
   TLB_STATE: 3072, // 256 bytes
   SCRATCH: 3328, // 512 bytes: operands that a procedure takes by address, cross-page copies
   SCRATCH_RECORDS: 3840, // 4 records
+
+  // A vCPU of a Xen PV domain, which runs at CPL 3 always. i32 unless noted; names as in Xen's struct pv_vcpu.
+  PV_TRAPS: 0x1000, // the trap table: 256 x struct trap_info {vector u8, flags u8, cs u16, pad, address u64}
+  PV_KERNEL: 0x2000, // non-zero: guest kernel mode
+  PV_IOPL: 0x2004, // in its place in EFLAGS
+  PV_ASSIST: 0x2008, // bits of vm_assist
+  PV_FLAGS: 0x200c, // VGCF_*
+  PV_SYSCALL32_MASKS: 0x2010, // non-zero: events are masked on entry
+  PV_SYSENTER_MASKS: 0x2014,
+  PV_INFO: 0x2018, // physical address of struct vcpu_info
+  PV_KERNEL_SS: 0x201c,
+  PV_KERNEL_SP: 0x2020, // i64, and so the next ones
+  PV_KERNEL_ROOT: 0x2028, // machine address of the L4 table
+  PV_USER_ROOT: 0x2030, // 0: none
+  PV_EVENT: 0x2038, // callbacks' addresses
+  PV_FAILSAFE: 0x2040,
+  PV_SYSCALL: 0x2048,
+  PV_SYSCALL32: 0x2050,
+  PV_SYSENTER: 0x2058,
+  PV_CR4: 0x2060, // as the guest sees it
+  PV_IOBMP: 0x2068, // linear address of the I/O permission bitmap
+  PV_LDT_BASE: 0x2070,
+  PV_IOBMP_LIMIT: 0x2078, // ports
+  PV_LDT_ENTS: 0x207c,
+  PV_GDT_ENTS: 0x2080,
+  PV_WATCHED: 0x2084, // non-zero: the host is told of the requests that the core does itself
+  PV_GDT_FRAMES: 0x2088, // 14 x frame number, 0: a page of zeros
+  PV_LDT_FRAMES: 0x20c8, // 16 x frame number, 0: not mapped yet
+  PV_SLOT_EPOCHS: 0x2108, // 8: the cell TABLES_EPOCH when each address space was forgotten last
+  PV_COUNTS: 0x2128, // how often the core did what hypercall: see PvHot
+  PV_RESERVED_GDT: 0x2140, // 16 x i64: Xen's own descriptors, from selector 0xe000 on
 } as const
 export const S: { readonly [K in keyof typeof state]: number } = state
 
@@ -153,6 +185,23 @@ export const Mode = {
   D: 2, // CS.D (32-bit default sizes)
   B: 4, // SS.B (32-bit stack); set in 64-bit mode
   FLAT: 8, // ES CS SS DS have base 0 and limit 4 GiB (always set in 64-bit mode)
+} as const
+
+/** Hypercalls that the core carries out itself: their place in PV_COUNTS. */
+export const PvHot = {
+  IRET: 0,
+  SET_SEGMENT_BASE: 1,
+  STACK_SWITCH: 2,
+  FPU_TASKSWITCH: 3,
+} as const
+
+/** Why a PV domain is crashed by what a vCPU did. */
+export const PvCrash = {
+  BAD_STACK: 1, // a frame would lie in the hypervisor's addresses
+  FRAME_FAULT: 2, // pushing a frame faulted
+  NO_HANDLER: 3, // the trap or callback has no address
+  IRET_FRAME: 4, // reading iret's frame faulted
+  NO_USER_TABLE: 5, // iret to user mode without a user page table
 } as const
 
 /** LEAVE bits. */
@@ -228,6 +277,7 @@ export const M = {
   MAX_VCPUS: 32,
   CODE_MARKS: 0x900000, // 8 bytes a page of RAM: one bit for each 64-byte line that was decoded
   PAGE_ATTR: 0xf00000, // 1 byte a page below 3 GiB; see PageAttr
+  TABLES_EPOCH: 0x800c, // u32 cell: changes of present page-table entries, counted by the host (Xen PV)
   WATCH_TABLES: 0x8008, // u32 cell, non-zero: page walks make the frames that they visit WATCHED
   SENSITIVE: 0xfc0000, // executions of sensitive instructions (i64), counted by a counting build
   PROFILE: 0xfd0000, // executions of each handler (i64), counted by a profiling build
@@ -260,6 +310,8 @@ export function asLayout(): string {
     ['TLBC_', Tlb],
     ['M_', M],
     ['PAGE_', PageAttr],
+    ['PV_HOT_', PvHot],
+    ['PV_CRASH_', PvCrash],
     ['', { MAXPHYADDR }],
   ]
   return tables

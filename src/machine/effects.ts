@@ -6,6 +6,7 @@ import type { ConsolePort, Effects, FrameKind, Register } from '../paravirt/effe
 import { registers } from '../paravirt/effects.ts'
 import type { Census } from './census.ts'
 import { enter } from './entry.ts'
+import { pvEffects } from './pv-effects.ts'
 import type { Clock } from './clock.ts'
 import type { Interrupts } from './interrupts.ts'
 import type { Vcpus } from './vcpus.ts'
@@ -230,6 +231,7 @@ export function machineEffects(options: EffectsOptions): Effects {
       report: options.onReport,
     },
     consoles: options.consoles,
+    pv: pvEffects(parts, options.signature),
   }
 }
 

@@ -34,6 +34,8 @@ const SLICE_NS = 4e6
 const MAX_SLICE = 4_000_000
 const MIN_SLICE = 1000
 const CR4_OSXSAVE = 1n << 18n
+/** The core's number for SYSCALL as a hypercall. */
+const SYSCALL = 2
 const SERIAL_PORTS: readonly SerialPort[] = ['com1', 'com2', 'com3', 'com4']
 
 export class Machine {
@@ -109,7 +111,15 @@ export class Machine {
         }
         return platform.cpuid(vcpu, leaf, subleaf, cpuid(model, leaf, subleaf, cpu))
       },
-      hypercall: (vcpu, kind) => platform.hypercall(vcpu, kind === 0 ? 'vmcall' : 'vmmcall'),
+      hypercall: (vcpu, kind) =>
+        kind === SYSCALL
+          ? (platform.pv?.hypercall(vcpu) ?? 'done') === 'done' || 'again'
+          : platform.hypercall(vcpu, kind === 0 ? 'vmcall' : 'vmmcall'),
+      pvCrash: (vcpu, reason) => platform.pv?.crash(vcpu, reason),
+      pvLdt: (vcpu, page) => platform.pv?.ldt(vcpu, page) ?? 0,
+      pvNote: (vcpu, number, result) => platform.pv?.note(vcpu, number, result),
+      pvRoot: (vcpu, frame) => platform.pv?.root(vcpu, frame) ?? false,
+      pvStore: (vcpu, address, size, low, high) => platform.pv?.store(vcpu, address, size, low, high) ?? false,
       tsc: () => clock.now(),
       readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
       writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),

@@ -11,6 +11,7 @@
 
 import type { EntryState } from '../boot/layout.ts'
 import type { Op } from './ops.ts'
+import type { PvEffects } from './pv-effects.ts'
 
 /** General registers, as requests pass values in them. */
 export const registers = [
@@ -208,6 +209,7 @@ export interface Effects {
   readonly time: TimeEffects
   readonly lock: LockEffects
   readonly machine: MachineEffects
+  readonly pv: PvEffects
   /** The first is the one that the user types into. Platforms on a PC leave them to its serial ports. */
   readonly consoles: readonly ConsolePort[]
 }

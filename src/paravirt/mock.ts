@@ -4,6 +4,7 @@
  */
 import type { ConsolePort, Deadline, Effects, EoiAssist, FrameKind, Register } from './effects.ts'
 import { registers } from './effects.ts'
+import { mockPv } from './pv-mock.ts'
 
 const PAGE = 4096
 
@@ -223,6 +224,7 @@ export class Mock {
         report: (lines) => note('report', ...lines),
       },
       consoles,
+      pv: mockPv(note),
     }
   }
 }

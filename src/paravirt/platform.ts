@@ -43,6 +43,22 @@ export interface PlatformDefinition {
 
 export type HypercallInstruction = 'vmcall' | 'vmmcall'
 
+/** What the core asks about vCPUs of a Xen PV domain. */
+export interface PvHooks {
+  /** SYSCALL in kernel mode, for what the core does not do itself; `again`: it is executed once more. */
+  hypercall(vcpu: number): 'done' | 'again'
+  /** A vCPU did what crashes the domain: a `PvCrash` of the core's layout. */
+  crash(vcpu: number, reason: number): void
+  /** The frame of a page of the vCPU's LDT, 0 if it cannot hold descriptors. */
+  ldt(vcpu: number, page: number): number
+  /** The core carries out hypercall `number` itself, which answers `result`; its arguments are in their registers. */
+  note(vcpu: number, number: number, result: number): void
+  /** The kernel loads CR3 with a frame: false for #GP(0). */
+  root(vcpu: number, frame: number): boolean
+  /** The kernel stores 1, 2, 4 or 8 aligned bytes into a page that it may only read: false, the fault is the guest's. */
+  store(vcpu: number, address: number, size: number, low: number, high: number): boolean
+}
+
 /** A platform under a machine. */
 export interface Platform {
   /**
@@ -58,6 +74,7 @@ export interface Platform {
   wrmsr(vcpu: number, index: number, value: bigint): boolean
   /** False: #UD; `again`: not done yet, the instruction is executed once more. */
   hypercall(vcpu: number, instruction: HypercallInstruction): boolean | 'again'
+  readonly pv?: PvHooks
   /** Ports of the platform's own, which code of any privilege may use while EAX is `key`. */
   readonly openPorts?: { readonly first: number; readonly count: number; readonly key: number }
   /** Destinations of the I/O APIC's interrupts have 15 bits. */

@@ -90,6 +90,7 @@ export const procedures: Record<string, Procedure> = {
   verr: { params: ['i32'], result: 'i32' },
   verw: { params: ['i32'], result: 'i32' },
   writeBase: { params: ['i32', 'i64'], result: 'i32' },
+  wbinvd: { params: [], result: 'i32' },
   wrmsr: { params: [], result: 'i32' },
   xgetbv: { params: [], result: 'i32' },
   xrstor: { params: ['i64', 'i32'], result: 'i32' },

@@ -137,7 +137,7 @@ row(
   { f64: true },
 )
 row('invd', '0F 08', '', (s) => s.attempt('needCpl0'))
-row('wbinvd', '0F 09', '', (s) => s.attempt('needCpl0'))
+row('wbinvd', '0F 09', '', (s) => s.attempt('wbinvd'))
 
 row('wrmsr', '0F 30', '', (s) => s.attempt('wrmsr'))
 row('rdtsc', '0F 31', '', (s) => s.attempt('rdtsc'))

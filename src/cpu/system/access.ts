@@ -7,6 +7,8 @@
 import { EFER, MODE, MODE_LONG, PAGE_RAM, SCRATCH } from './layout'
 import { AC, EFER_LMA, GP, SS } from './bits'
 import { raise } from './faults'
+import { isPvKernel } from './pv'
+import { pvMayStore, pvStore } from './pv-store'
 import { codeMarks, hostAddress, pageKind, physCopyIn, physCopyOut, physRead, physWrite } from './physical'
 import { alignmentChecked, currentBank, implicitBank } from './tlb'
 import { translateRead, translateWrite } from './translate'
@@ -75,7 +77,7 @@ function write(p: u32, linear: u64, size: i32, value: u64, bank: u32, mask: u64,
   if (explicit && refuseUnaligned(p, linear, size)) return 1
   const offset = linear & 0xfff
   const first = translateWrite(p, linear, bank)
-  if (first == WALK_FAULT) return 1
+  if (first == WALK_FAULT) return isPvKernel(p) ? pvStore(p, linear, size, value) : 1
   if (offset + size <= 0x1000) {
     physWrite(p, first | offset, size, value)
     return 0
@@ -130,7 +132,8 @@ export function probeWrite(p: u32, linear: u64, size: i32): u32 {
   const bank = currentBank(p)
   const offset = linear & 0xfff
   const first = translateWrite(p, linear, bank)
-  if (first == WALK_FAULT) return PROBE_FAULT
+  // The store itself may be emulated.
+  if (first == WALK_FAULT) return isPvKernel(p) && pvMayStore(p, linear, n) ? 0 : PROBE_FAULT
   if (offset + n > 0x1000)
     return translateWrite(p, (linear + 0x1000 - offset) & mask, bank) == WALK_FAULT ? PROBE_FAULT : 0
   if (pageKind(first >>> 12) != PAGE_RAM || codeMarks(<u32>(first >>> 12)) != 0) return 0

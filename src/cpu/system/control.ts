@@ -4,7 +4,7 @@
  */
 import {
   CPL, CR0, CR2, CR3, CR4, DR0, DR6, DR7, EFER, EXC_ERROR, FPU_TRAP, MAXPHYADDR, MODE, MODE_LONG, RAX, RCX, RDX,
-  SEG_ATTR, SIMD_TRAP, XCR0, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT,
+  PV_CR4, SEG_ATTR, SIMD_TRAP, XCR0, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT,
 } from './layout'
 import {
   CR0_AM, CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_FSGSBASE,
@@ -16,6 +16,8 @@ import { hostReadCr8, hostWriteCr8 } from './host'
 import { isCanonical, slowLoad } from './access'
 import { flushAll, flushNonGlobal, flushPage, flushPcid, resetTlb, setBank, switchAddressSpace } from './tlb'
 import { loadPdptes } from './walk'
+import { isPv, isPvKernel } from './pv'
+import { pvGetDebug, pvReadCr, pvSetDebug, pvWriteCr } from './pv-emulate'
 import { fault, faulted, isProtected, updateMode } from './segments'
 
 const CR0_BITS: u64 = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG
@@ -30,6 +32,11 @@ const DR6_BD: u64 = 1 << 13
 const DR7_FIXED: u64 = 0x400
 const DR7_BITS: u64 = 0xffff23ff
 const DR7_GD: u64 = 1 << 13
+
+/** Xen ignores it where the guest's kernel asks for it. */
+export function wbinvd(p: u32): i32 {
+  return isPvKernel(p) ? 0 : needCpl0(p)
+}
 
 function undefined_(p: u32): i32 {
   raiseNoError(p, UD)
@@ -52,7 +59,7 @@ export function checkUmipProtected(p: u32): i32 {
 }
 
 /** Recompute FPU_TRAP and SIMD_TRAP from CR0 and CR4. */
-function updateTraps(p: u32): void {
+export function updateTraps(p: u32): void {
   const cr0 = load<u64>(p, CR0)
   let fpu: u32 = 0
   let simd: u32 = 0
@@ -78,13 +85,18 @@ export function refreshState(p: u32): void {
 
 /** Control registers are 0, 2, 3, 4 and 8, for CPL 0. */
 function checkCr(p: u32, number: u32): i32 {
-  return number > 8 || ((0x11d >>> number) & 1) == 0 ? undefined_(p) : needCpl0(p)
+  if (number > 8 || ((0x11d >>> number) & 1) == 0) return undefined_(p)
+  return isPvKernel(p) && number != 8 ? 0 : needCpl0(p)
 }
 
 /** MOV from CR0, CR2, CR3, CR4, CR8 to the register slot at offset `slot`. */
 export function movFromCr(p: u32, number: u32, slot: u32): i32 {
   if (checkCr(p, number)) return 1
   let value: u64
+  if (isPv(p)) {
+    store<u64>(p + slot, pvReadCr(p, number))
+    return 0
+  }
   switch (number) {
     case 0: value = load<u64>(p, CR0); break
     case 2: value = load<u64>(p, CR2); break
@@ -98,6 +110,7 @@ export function movFromCr(p: u32, number: u32, slot: u32): i32 {
 
 export function movToCr(p: u32, number: u32, value: u64): i32 {
   if (checkCr(p, number)) return 1
+  if (isPv(p)) return pvWriteCr(p, number, value)
   switch (number) {
     case 0: return writeCr0(p, value)
     case 2: {
@@ -187,7 +200,7 @@ export function lmsw(p: u32, value: u32): i32 {
 }
 
 export function clts(p: u32): i32 {
-  if (needCpl0(p)) return 1
+  if (!isPvKernel(p) && needCpl0(p)) return 1
   store<u64>(p, load<u64>(p, CR0) & ~CR0_TS, CR0)
   updateTraps(p)
   return 0
@@ -206,6 +219,7 @@ function debugRegister(p: u32, number: u32): u32 {
     }
     number += 2
   }
+  if (isPvKernel(p)) return number
   if (needCpl0(p)) return 8
   if (load<u64>(p, DR7) & DR7_GD) {
     store<u64>(p, load<u64>(p, DR6) | DR6_BD, DR6)
@@ -220,6 +234,10 @@ function debugRegister(p: u32, number: u32): u32 {
 export function movFromDr(p: u32, number: u32, slot: u32): i32 {
   const n = debugRegister(p, number)
   if (n > 7) return 1
+  if (isPv(p)) {
+    store<u64>(p + slot, pvGetDebug(p, n))
+    return 0
+  }
   store<u64>(p + slot, n < 4 ? load<u64>(p + (n << 3), DR0) : n == 6 ? load<u64>(p, DR6) : load<u64>(p, DR7))
   return 0
 }
@@ -227,6 +245,7 @@ export function movFromDr(p: u32, number: u32, slot: u32): i32 {
 export function movToDr(p: u32, number: u32, value: u64): i32 {
   const n = debugRegister(p, number)
   if (n > 7) return 1
+  if (isPv(p)) return pvSetDebug(p, n, value) != 0 ? fault(p, GP, 0) : 0
   if (n < 4) {
     store<u64>(p + (n << 3), value, DR0)
     return 0
@@ -299,8 +318,8 @@ export function xgetbv(p: u32): i32 {
 
 /** XSETBV: x87 always, SSE if wanted. */
 export function xsetbv(p: u32): i32 {
-  if ((load<u64>(p, CR4) & CR4_OSXSAVE) == 0) return undefined_(p)
-  if (needCpl0(p)) return 1
+  if (((isPv(p) ? load<u64>(p, PV_CR4) : load<u64>(p, CR4)) & CR4_OSXSAVE) == 0) return undefined_(p)
+  if (!isPvKernel(p) && needCpl0(p)) return 1
   const value = <u64>load<u32>(p, RAX) | (<u64>load<u32>(p, RDX) << 32)
   if (load<u32>(p, RCX) != 0 || (value & 1) == 0 || (value & ~(<u64>3)) != 0) return fault(p, GP, 0)
   store<u64>(p, value, XCR0)

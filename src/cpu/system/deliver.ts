@@ -14,6 +14,8 @@ import {
 import { raiseNoError } from './faults'
 import { isCanonical, sysLoad } from './access'
 import { readEflags } from './flags'
+import { isPv } from './pv'
+import { pvDeliver, pvEvents, pvInt1, pvSoftInterrupt } from './pv-frame'
 import { setBank } from './tlb'
 import {
   attrIn, attrOf, baseOf, checkStack, dplOf, fault, faulted, inSegment, isCode, isConforming, isLongActive, isNull,
@@ -36,6 +38,7 @@ const NO_ERROR: i64 = -1
  * Vol. 3A table 6-5), and one during that delivery shuts the processor down.
  */
 export function deliver(p: u32): void {
+  if (isPv(p)) return pvDeliver(p)
   let vector = load<i32>(p, EXC)
   for (;;) {
     const hasError = load<i32>(p, EXC_HAS_ERROR) != 0
@@ -85,6 +88,7 @@ export function deliverInterrupt(p: u32, vector: i32): void {
 
 /** The waiting non-maskable interrupt; IRET ends the blocking of the next. */
 export function deliverNmi(p: u32): void {
+  if (isPv(p)) return pvEvents(p)
   store<u32>(p, 0, NMI_PENDING)
   store<u32>(p, 1, NMI_BLOCKED)
   deliverInterrupt(p, NMI)
@@ -111,6 +115,7 @@ export function raiseStep(p: u32): void {
 
 /** INT n, INT3, INTO: the gate's DPL counts. */
 export function softInterrupt(p: u32, vector: i32, next: u64): i32 {
+  if (isPv(p)) return pvSoftInterrupt(p, vector, next)
   if (enter(p, vector, next, 0, NO_ERROR, true)) return 1
   store<u32>(p, 1, TF_AFTER)
   return 0
@@ -118,6 +123,7 @@ export function softInterrupt(p: u32, vector: i32, next: u64): i32 {
 
 /** INT1: like an event from outside, its gate's DPL does not count (SDM Vol. 2, INT n). */
 export function int1(p: u32, next: u64): i32 {
+  if (isPv(p)) return pvInt1(p, next)
   if (enter(p, DB, next, 0, NO_ERROR, false)) return 1
   store<u32>(p, 1, TF_AFTER)
   return 0

@@ -12,6 +12,7 @@ import {
   FLAG_SF, FLAG_TF, FLAG_VM, FLAG_ZF, GP, UD,
 } from './bits'
 import { raise, raiseNoError } from './faults'
+import { ioplPermits, isPv } from './pv'
 import { setBank } from './tlb'
 
 // @ts-ignore: decorator
@@ -144,7 +145,9 @@ export function sti(p: u32): i32 {
   return 0
 }
 
+/** Xen PV: without effect where the virtual IOPL permits it. */
 function refuse(p: u32): i32 {
+  if (isPv(p) && ioplPermits(p)) return 0
   raise(p, GP, 0)
   return 1
 }

@@ -31,7 +31,7 @@ export declare function hostRdpmc(p: u32, index: u32): i32
 /** CPUID: reads and writes RAX, RBX, RCX, RDX in the state block. */
 @external("host", "cpuid")
 export declare function hostCpuid(p: u32): void
-/** VMCALL, VMMCALL (kind 0, 1): 0 means #UD, 2 that the instruction is done again. */
+/** VMCALL, VMMCALL, Xen PV's SYSCALL (kind 0, 1, 2): 0 means #UD, 2 that the instruction is done again. */
 @external("host", "hypercall")
 export declare function hostHypercall(p: u32, kind: i32): i32
 /** Virtual time stamp counter before TSC_OFFSET: an integer. */
@@ -54,3 +54,18 @@ export declare function hostIndexTable(p: u32, page: u32): u32
 /** Marked lines of a physical page are about to change: drop what was decoded from it, in every mode. */
 @external("host", "codeWritten")
 export declare function hostCodeWritten(p: u32, page: u32): void
+/** A vCPU of a Xen PV domain did what crashes the domain: PV_CRASH_*. */
+@external("host", "pvCrash")
+export declare function hostPvCrash(p: u32, reason: u32): void
+/** Frame number of page `page` of the vCPU's LDT, 0 if it cannot hold descriptors. */
+@external("host", "pvLdt")
+export declare function hostPvLdt(p: u32, page: u32): u32
+/** The core has carried out, or is about to (iret), hypercall `number`; its arguments are in their registers. */
+@external("host", "pvNote")
+export declare function hostPvNote(p: u32, number: u32, result: i32): void
+/** The guest's kernel loads CR3 with the table in frame `mfn`: 0 means #GP(0). */
+@external("host", "pvRoot")
+export declare function hostPvRoot(p: u32, mfn: f64): i32
+/** A store of HOST_HI:HOST_LO to where the guest's kernel may only read: 0 means that it faults. */
+@external("host", "pvStore")
+export declare function hostPvStore(p: u32, pa: u32, size: i32): i32

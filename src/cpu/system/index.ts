@@ -7,7 +7,7 @@ export { fetchCheck, lookup } from './fetch'
 export { segLinear } from './linear'
 export { beforeWrite, physCopyIn, physCopyOut, physFill, physRead, physWrite } from './physical'
 export {
-  dropExec, flushAll, flushExec, flushNonGlobal, flushPage, flushPcid, notifyMarked, resetTlb, setBank,
+  dropExec, flushAll, flushExec, flushNonGlobal, flushPage, flushPcid, flushRoots, freshenRoot, notifyMarked, resetTlb, setBank,
   switchAddressSpace,
 } from './tlb'
 export { loadPdptes } from './walk'
@@ -31,7 +31,7 @@ export { farReturn, iret } from './returns'
 export { farCall, farJump } from './far'
 export { swapgs, syscall, sysenter, sysexit, sysret } from './syscall'
 export {
-  checkUmip, checkUmipProtected, clts, invlpg, invpcid, lgdt, lidt, lmsw, movFromCr, movFromDr, movToCr, movToDr, needCpl0,
+  checkUmip, checkUmipProtected, clts, wbinvd, invlpg, invpcid, lgdt, lidt, lmsw, movFromCr, movFromDr, movToCr, movToDr, needCpl0,
   refreshState, xgetbv, xsetbv,
 } from './control'
 export { rdmsr, wrmsr } from './msr'
@@ -62,6 +62,12 @@ export {
   fxLoadX87, fxStoreX87, x87EnvStored, x87LoadEnv, x87LoadStack, x87StoreEnv, x87StoreStack,
 } from './x87-image'
 export { fxrstor, fxsave } from './fxsave'
+export { pvKernelRoot, pvUserRoot } from './pv'
+export { setSegmentBase, pvStackSwitch, pvTaskSwitch } from './pv-call'
+export { pvGetDebug, pvSetCr4, pvSetDebug } from './pv-emulate'
+export { pvEnter, pvLoadFpu, pvSetLdt } from './pv-enter'
+export { pvEvents } from './pv-frame'
+export { hypercallIret } from './pv-iret'
 export { checkXsave, xrstor, xsave } from './xsave'
 export { x87Arctangent } from './x87-arctangent'
 export { x87Logarithm, x87Power } from './x87-logarithm'

@@ -8,6 +8,8 @@ import {
 import { sysLoad } from './access'
 import { CR0_PE, FLAG_IOPL, FLAG_VM, GP, SEG_TR } from './bits'
 import { raise } from './faults'
+import { isPv } from './pv'
+import { pvCheckIo } from './pv-emulate'
 
 /** In a 32- or 64-bit TSS, offset of the bitmap's offset. */
 const MAP_BASE: u64 = 0x66
@@ -15,6 +17,7 @@ const MAP_BASE: u64 = 0x66
 /** Check an access of 1, 2 or 4 bytes to `port`: 0, or 1 with #GP(0) or the fault of reading the TSS raised. */
 export function checkIo(p: u32, port: i32, size: i32): i32 {
   if ((load<u64>(p, CR0) & CR0_PE) == 0) return 0
+  if (isPv(p)) return pvCheckIo(p, port, size)
   const flags = load<u32>(p, SYSFLAGS)
   if ((flags & FLAG_VM) == 0 && load<u32>(p, CPL) <= (flags & FLAG_IOPL) >>> 12) return 0
   const open = load<u32>(p, OPEN_PORTS)

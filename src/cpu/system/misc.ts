@@ -8,10 +8,11 @@ import { hostRandom, hostRdpmc } from './host'
 import { isCanonical } from './access'
 import { setFlags } from './flags'
 import { readTsc } from './msr'
+import { isPvKernel } from './pv'
 import { fault, is64Bit } from './segments'
 
 export function rdtsc(p: u32): i32 {
-  if (load<u32>(p, CPL) != 0 && (load<u64>(p, CR4) & CR4_TSD) != 0) return fault(p, GP, 0)
+  if (load<u32>(p, CPL) != 0 && (load<u64>(p, CR4) & CR4_TSD) != 0 && !isPvKernel(p)) return fault(p, GP, 0)
   const tsc = readTsc(p)
   store<u64>(p, tsc & 0xffffffff, RAX)
   store<u64>(p, tsc >>> 32, RDX)

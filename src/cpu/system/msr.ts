@@ -6,6 +6,7 @@ import {
 import { CR0_PG, EFER_AIBRSE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, GP, SEG_FS, SEG_GS } from './bits'
 import { hostRdmsr, hostTsc, hostWrmsr } from './host'
 import { isCanonical } from './access'
+import { isPvKernel } from './pv'
 import { flushAll } from './tlb'
 import { fault } from './segments'
 
@@ -53,17 +54,28 @@ function cell(index: u32): u32 {
 
 /** RDMSR: MSR ECX to EDX:EAX. */
 export function rdmsr(p: u32): i32 {
-  if (load<u32>(p, CPL) != 0) return fault(p, GP, 0)
+  if (load<u32>(p, CPL) != 0) {
+    if (!isPvKernel(p)) return fault(p, GP, 0)
+    if (!pvHolds(load<u32>(p, RCX))) return readHost(p, load<u32>(p, RCX))
+  }
   const index = load<u32>(p, RCX)
   const offset = cell(index)
   if (offset != 0) setResult(p, load<u64>(p + offset))
   else if (index == MSR_TSC) setResult(p, readTsc(p))
-  else {
-    if (hostRdmsr(p, index) == 0) return fault(p, GP, 0)
-    store<u64>(p, <u64>load<u32>(p, HOST_LO), RAX)
-    store<u64>(p, <u64>load<u32>(p, HOST_HI), RDX)
-  }
+  else return readHost(p, index)
   return 0
+}
+
+function readHost(p: u32, index: u32): i32 {
+  if (hostRdmsr(p, index) == 0) return fault(p, GP, 0)
+  store<u64>(p, <u64>load<u32>(p, HOST_LO), RAX)
+  store<u64>(p, <u64>load<u32>(p, HOST_HI), RDX)
+  return 0
+}
+
+/** Those that Xen reads and writes for a PV guest as the processor has them. */
+function pvHolds(index: u32): bool {
+  return index == MSR_FS_BASE || index == MSR_GS_BASE || index == MSR_KERNEL_GS_BASE || index == MSR_TSC_AUX
 }
 
 function setResult(p: u32, value: u64): void {
@@ -73,21 +85,26 @@ function setResult(p: u32, value: u64): void {
 
 /** WRMSR: EDX:EAX to MSR ECX. */
 export function wrmsr(p: u32): i32 {
-  if (load<u32>(p, CPL) != 0) return fault(p, GP, 0)
   const index = load<u32>(p, RCX)
   const value = <u64>load<u32>(p, RAX) | (<u64>load<u32>(p, RDX) << 32)
+  if (load<u32>(p, CPL) != 0) {
+    if (!isPvKernel(p)) return fault(p, GP, 0)
+    if (!pvHolds(index)) return writeHost(p, index, value)
+  }
   if (index == MSR_EFER) return writeEfer(p, value)
   const offset = cell(index)
   if (offset != 0) {
     if (!acceptable(index, value)) return fault(p, GP, 0)
     store<u64>(p + offset, index == MSR_SYSENTER_CS ? value & 0xffffffff : value)
   } else if (index == MSR_TSC) store<u64>(p, value - <u64>hostTsc(p), TSC_OFFSET)
-  else {
-    store<u32>(p, <u32>value, HOST_LO)
-    store<u32>(p, <u32>(value >>> 32), HOST_HI)
-    if (hostWrmsr(p, index) == 0) return fault(p, GP, 0)
-  }
+  else return writeHost(p, index, value)
   return 0
+}
+
+function writeHost(p: u32, index: u32, value: u64): i32 {
+  store<u32>(p, <u32>value, HOST_LO)
+  store<u32>(p, <u32>(value >>> 32), HOST_HI)
+  return hostWrmsr(p, index) == 0 ? fault(p, GP, 0) : 0
 }
 
 function acceptable(index: u32, value: u64): bool {

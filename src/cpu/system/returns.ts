@@ -8,6 +8,7 @@ import {
 } from './layout'
 import { FLAG_NT, FLAG_VM, GP, NP, SEG_CS, SEG_SS } from './bits'
 import { isCanonical, sysLoad } from './access'
+import { isPv } from './pv'
 import { changeableFlags, needEvent, writeEflags } from './flags'
 import {
   attrOf, checkStack, dplOf, dropInnerSegments, fault, faulted, is64Bit, isCode, isConforming, isLongActive, isNull,
@@ -17,7 +18,7 @@ import { ALL, currentMask, maskOf, merged, readStack } from './stack'
 
 /** IRET, IRETD, IRETQ: operand `size` 2, 4, 8. NMIs are unblocked even if it faults (SDM Vol. 3A 6.7.1). */
 export function iret(p: u32, size: u32): i32 {
-  if (load<u32>(p, NMI_BLOCKED) != 0) {
+  if (load<u32>(p, NMI_BLOCKED) != 0 && !isPv(p)) {
     store<u32>(p, 0, NMI_BLOCKED)
     if (load<u32>(p, NMI_PENDING) != 0) needEvent(p)
   }
@@ -57,7 +58,7 @@ function returnReal(p: u32, size: u32, release: u32, withFlags: bool): i32 {
 }
 
 /** The code segment of a return: non-conforming of the RPL's level or conforming of a level not above it. */
-function checkReturnCode(p: u32, selector: u32, attr: u32): i32 {
+export function checkReturnCode(p: u32, selector: u32, attr: u32): i32 {
   const error = selector & 0xfffc
   const rpl = selector & 3
   const dpl = dplOf(attr)

@@ -12,6 +12,8 @@ import {
 import { CR0_PE, EFER_LMA, GP, NP, SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_LDTR, SEG_SS, SS } from './bits'
 import { raise } from './faults'
 import { sysLoad, sysStore } from './access'
+import { isPv } from './pv'
+import { pvDescriptor, pvSetType } from './pv-descriptors'
 import { flushExec, setBank } from './tlb'
 
 /** Whether an exception waits to be delivered: how to ask after a call that returns a value. */
@@ -130,19 +132,25 @@ export function descriptorAddress(p: u32, selector: u32): u64 {
   return wrap(p, (selector & 4 ? load<u64>(p, LDTR_BASE) : load<u64>(p, GDTR_BASE)) + (selector & 0xfff8))
 }
 
+/** The descriptor of a selector in its table; a fault is seen by EXC. */
+export function loadDescriptor(p: u32, selector: u32): u64 {
+  return isPv(p) ? pvDescriptor(p, selector) : sysLoad(p, descriptorAddress(p, selector), 8)
+}
+
 /** The descriptor of a selector that is not null; outside its table: `vector` with the selector, `ext` as EXT bit. */
 export function readDescriptor(p: u32, selector: u32, vector: i32, ext: u32): u64 {
   if (!inTable(p, selector, 8)) {
     raise(p, vector, (selector & 0xfffc) | ext)
     return 0
   }
-  return sysLoad(p, descriptorAddress(p, selector), 8)
+  return loadDescriptor(p, selector)
 }
 
 /** Set the accessed bit of a code or data descriptor in its table. */
 export function markAccessed(p: u32, selector: u32, descriptor: u64): i32 {
   const type = <u32>(descriptor >>> 40) & 0xff
   if (type & 1) return 0
+  if (isPv(p)) return pvSetType(p, selector, type | 1)
   return sysStore(p, descriptorAddress(p, selector) + 5, 1, type | 1)
 }
 

@@ -12,6 +12,8 @@ import { raiseNoError } from './faults'
 import { isCanonical } from './access'
 import { raiseStep } from './deliver'
 import { readEflags, writeEflags } from './flags'
+import { isPv } from './pv'
+import { pvSyscall, pvSysenter } from './pv-call'
 import { fault, isLongActive, isProtected, setCpl, setSegmentParts, updateMode } from './segments'
 
 const CODE: u32 = 0xb | ATTR_S | ATTR_P | ATTR_G // execute, read, accessed
@@ -45,6 +47,7 @@ function notHere(p: u32): bool {
 
 export function syscall(p: u32, next: u64): i32 {
   if (notHere(p)) return missing(p)
+  if (isPv(p)) return pvSyscall(p, next)
   if (!isLongActive(p)) return syscallLegacy(p, next)
   const handler = load<u32>(p, MODE) & MODE_LONG ? LSTAR : CSTAR
   store<u64>(p, next, RCX)
@@ -99,6 +102,7 @@ export function sysret(p: u32, size: u32): i32 {
 
 export function sysenter(p: u32): i32 {
   if (isAmd(p) && isLongActive(p)) return missing(p)
+  if (isPv(p)) return pvSysenter(p)
   const cs = <u32>load<u64>(p, SYSENTER_CS) & 0xfffc
   if (!isProtected(p) || cs == 0) return fault(p, GP, 0)
   const long = isLongActive(p)

@@ -8,7 +8,7 @@ import { isCanonical, sysLoad, sysStore } from './access'
 import { getFlags, setFlags } from './flags'
 import {
   attrOf, baseOf, descriptorAddress, dplOf, fault, faulted, inTable, isCode, isConforming, isLongActive,
-  isNull, isProtected, isWritableData, limitOf,
+  isNull, isProtected, isWritableData, limitOf, loadDescriptor,
 } from './segments'
 
 /**
@@ -104,7 +104,7 @@ const LSL_LONG_TYPES: u32 = (1 << 2) | (1 << 9) | (1 << 11)
 function visible(p: u32, selector: u32, types: u32): u64 {
   selector &= 0xffff
   if (isNull(selector) || !inTable(p, selector, 8)) return 0
-  const descriptor = sysLoad(p, descriptorAddress(p, selector), 8)
+  const descriptor = loadDescriptor(p, selector)
   if (faulted(p)) return 0
   const attr = attrOf(descriptor)
   if ((attr & ATTR_S) == 0) {

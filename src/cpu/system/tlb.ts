@@ -11,7 +11,8 @@
  * What is flushed is at least what SDM Vol. 3A 4.10.4 demands; a TLB may always forget more.
  */
 import {
-  CODE_EPOCH, CPL, CR0, CR3, CR4, GEN, LEAVE, LEAVE_CODE, MODE, M_VCPU, M_VCPUS, M_VCPU_STRIDE, SYSFLAGS,
+  CODE_EPOCH, CPL, CR0, CR3, CR4, GEN, LEAVE, LEAVE_CODE, MODE, M_TABLES_EPOCH, M_VCPU, M_VCPUS, M_VCPU_STRIDE, PV,
+  PV_KERNEL_ROOT, PV_SLOT_EPOCHS, PV_USER_ROOT, SYSFLAGS,
   TLBC_AREA, TLBC_BANK, TLBC_EMPTY, TLBC_ENTRIES, TLBC_ENTRY, TLBC_LARGE_1G, TLBC_LARGE, TLBC_PART, TLBC_SUPERVISOR,
   TLBC_SUPERVISOR_AC, TLBC_USER, TLB_EXEC, TLB_READ, TLB_STATE, TLB_WRITE,
 } from './layout'
@@ -24,7 +25,7 @@ const SHARED: u32 = TLB_STATE + 8 // a bank each: generation of global pages
 const LATEST: u32 = TLB_STATE + 20 // a bank each: last generation handed out
 const EXEC_MODE: u32 = TLB_STATE + 32 // a bank each: MODE that its execute part is for
 const CURRENT_BANK: u32 = TLB_STATE + 44
-const SLOTS: u32 = TLB_STATE + 48 // PCID + 1 (0: free), CLOCK when last used, a bank each: private generation or 0
+const SLOTS: u32 = TLB_STATE + 48 // number of the address space + 1 (0: free), CLOCK when last used, a bank each: private generation or 0
 const SLOT_SIZE: u32 = 20
 const SLOT_COUNT: u32 = 8
 export const PDPTES: u32 = TLB_STATE + 208 // 4 x u64: PAE's page-directory-pointer registers
@@ -259,6 +260,7 @@ export function noteLarge1G(p: u32, linear: u64): void {
 // @ts-ignore: decorator
 @inline
 function contextId(p: u32, cr3: u64): u32 {
+  if (load<u32>(p, PV) != 0) return <u32>(cr3 >>> 12)
   return load<u64>(p, CR4) & CR4_PCIDE ? <u32>cr3 & 0xfff : 0
 }
 
@@ -291,6 +293,42 @@ export function switchAddressSpace(p: u32, cr3: u64, keep: bool): void {
   store<u32>(address, clock, 4)
   store<u32>(p, found, SLOT)
   remapped(p)
+}
+
+/**
+ * Xen PV: an address space is one top-level table. A switch between them forgets nothing; the host counts changes of
+ * present entries in TABLES_EPOCH, so that a table that becomes the vCPU's own again is forgotten if there were any
+ * since, as it would have been by the processor's load of CR3.
+ */
+export function freshenRoot(p: u32, root: u64): void {
+  const id = <u32>(root >>> 12) + 1
+  const epoch = load<u32>(M_TABLES_EPOCH)
+  for (let slot: u32 = 0; slot < SLOT_COUNT; slot++) {
+    const address = slotAddress(p, slot)
+    if (load<u32>(address) != id) continue
+    const cell = p + (slot << 2)
+    if (load<u32>(cell, PV_SLOT_EPOCHS) == epoch) return
+    store<u32>(cell, epoch, PV_SLOT_EPOCHS)
+    forget(address)
+    remapped(p)
+    return
+  }
+}
+
+/** Xen PV: forget what the vCPU's two tables map: MMUEXT_TLB_FLUSH_LOCAL. */
+export function flushRoots(p: u32): void {
+  forgetRoot(p, load<u64>(p, PV_KERNEL_ROOT))
+  forgetRoot(p, load<u64>(p, PV_USER_ROOT))
+  remapped(p)
+}
+
+function forgetRoot(p: u32, root: u64): void {
+  const id = <u32>(root >>> 12) + 1
+  for (let slot: u32 = 0; slot < SLOT_COUNT; slot++) {
+    if (load<u32>(slotAddress(p, slot)) != id) continue
+    store<u32>(p + (slot << 2), load<u32>(M_TABLES_EPOCH), PV_SLOT_EPOCHS)
+    forget(slotAddress(p, slot))
+  }
 }
 
 /** A page of RAM got its first code mark: no vCPU may store to it unseen any more. */

@@ -1,0 +1,144 @@
+/** The effects on vCPUs of Xen PV domains for real: fields of the core's state blocks. */
+import type { Core } from '../cpu/core.ts'
+import { M, PvHot, S } from '../cpu/layout.ts'
+import type { PvEffects, PvWide, PvWord } from '../paravirt/pv-effects.ts'
+import type { Vcpus } from './vcpus.ts'
+
+const words: Readonly<Record<PvWord, number>> = {
+  kernel: S.PV_KERNEL,
+  iopl: S.PV_IOPL,
+  assist: S.PV_ASSIST,
+  flags: S.PV_FLAGS,
+  syscall32Masks: S.PV_SYSCALL32_MASKS,
+  sysenterMasks: S.PV_SYSENTER_MASKS,
+  info: S.PV_INFO,
+  kernelSs: S.PV_KERNEL_SS,
+  iobmpLimit: S.PV_IOBMP_LIMIT,
+}
+const wides: Readonly<Record<PvWide, number>> = {
+  kernelSp: S.PV_KERNEL_SP,
+  event: S.PV_EVENT,
+  failsafe: S.PV_FAILSAFE,
+  syscall: S.PV_SYSCALL,
+  syscall32: S.PV_SYSCALL32,
+  sysenter: S.PV_SYSENTER,
+  iobmp: S.PV_IOBMP,
+}
+/** Numbers of the hypercalls that the core does. */
+const hot: Readonly<Record<keyof typeof PvHot, number>> = {
+  IRET: 23,
+  SET_SEGMENT_BASE: 25,
+  STACK_SWITCH: 3,
+  FPU_TASKSWITCH: 5,
+}
+const GDT_FRAMES = 14
+const PAGE = 4096n
+const CR0_TS = 8n
+/** ES CS SS DS FS GS. */
+const selectors = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'] as const
+const FCW = 0x37f
+const MXCSR = 0x1f80
+const LEGACY_IMAGE = 512
+
+export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: number): PvEffects {
+  const state = (vcpu: number) => parts().core.vcpus[vcpu] as number
+  const word = (vcpu: number, offset: number) => parts().core.i32[(state(vcpu) + offset) >> 2] as number
+  const setWord = (vcpu: number, offset: number, value: number) => {
+    parts().core.i32[(state(vcpu) + offset) >> 2] = value | 0
+  }
+  const wide = (vcpu: number, offset: number) => parts().core.u64[(state(vcpu) + offset) >> 3] as bigint
+  const setWide = (vcpu: number, offset: number, value: bigint) => {
+    parts().core.u64[(state(vcpu) + offset) >> 3] = BigInt.asUintN(64, value)
+  }
+  const trapAt = (vcpu: number, vector: number) => state(vcpu) + S.PV_TRAPS + 16 * vector
+  return {
+    word: (vcpu, field) => word(vcpu, words[field]),
+    setWord: (vcpu, field, value) => setWord(vcpu, words[field], value),
+    wide: (vcpu, field) => wide(vcpu, wides[field]),
+    setWide: (vcpu, field, value) => setWide(vcpu, wides[field], value),
+    trap: (vcpu, vector) => {
+      const { u8, u64 } = parts().core
+      const at = trapAt(vcpu, vector)
+      const cs = (u8[at + 2] as number) | ((u8[at + 3] as number) << 8)
+      return { flags: u8[at + 1] as number, cs, address: u64[(at + 8) >> 3] as bigint }
+    },
+    setTrap: (vcpu, vector, { flags, cs, address }) => {
+      const { i32, u64 } = parts().core
+      const at = trapAt(vcpu, vector)
+      i32[at >> 2] = vector | ((flags & 0xff) << 8) | (cs << 16)
+      u64[(at + 8) >> 3] = BigInt.asUintN(64, address)
+    },
+    setRoots: (vcpu, kernel, user) => {
+      const { system } = parts().core
+      const root = BigInt(kernel) * PAGE
+      if (wide(vcpu, S.PV_KERNEL_ROOT) !== root || word(vcpu, S.PV) === 0) system.pvKernelRoot(state(vcpu), root)
+      else system.freshenRoot(state(vcpu), root)
+      system.pvUserRoot(state(vcpu), BigInt(user) * PAGE)
+    },
+    tablesChanged: () => {
+      const { i32 } = parts().core
+      i32[M.TABLES_EPOCH >> 2] = ((i32[M.TABLES_EPOCH >> 2] as number) + 1) | 0
+    },
+    flush: (vcpu) => parts().core.system.flushRoots(state(vcpu)),
+    setGdt: (vcpu, frames, entries) => {
+      for (let i = 0; i < GDT_FRAMES; i++) setWord(vcpu, S.PV_GDT_FRAMES + 4 * i, frames[i] ?? 0)
+      setWord(vcpu, S.PV_GDT_ENTS, entries)
+    },
+    setLdt: (vcpu, base, entries) => {
+      setWide(vcpu, S.PV_LDT_BASE, base)
+      setWord(vcpu, S.PV_LDT_ENTS, entries)
+      parts().core.system.pvSetLdt(state(vcpu))
+    },
+    mapLdt: (vcpu, page, frame) => setWord(vcpu, S.PV_LDT_FRAMES + 4 * page, frame),
+    debugRegister: (vcpu, index) => BigInt.asUintN(64, parts().core.system.pvGetDebug(state(vcpu), index)),
+    setDebugRegister: (vcpu, index, value) => parts().core.system.pvSetDebug(state(vcpu), index, value),
+    setTaskSwitched: (vcpu, set) => parts().core.system.pvTaskSwitch(state(vcpu), set ? 1 : 0),
+    cr4: (vcpu) => wide(vcpu, S.PV_CR4),
+    setSegmentBase: (vcpu, which, base) => Number(parts().core.system.setSegmentBase(state(vcpu), which, base)),
+    stackSwitch: (vcpu, ss, sp) => parts().core.system.pvStackSwitch(state(vcpu), ss, sp),
+    iret: (vcpu) => parts().core.system.hypercallIret(state(vcpu)),
+    nmi: (vcpu) => {
+      setWord(vcpu, S.NMI_PENDING, 1)
+      parts().vcpus.pull(vcpu)
+    },
+    kick: (vcpu) => parts().vcpus.pull(vcpu),
+    begin: (vcpu, context) => {
+      const { core, vcpus } = parts()
+      const p = state(vcpu)
+      const roots = [wide(vcpu, S.PV_KERNEL_ROOT), wide(vcpu, S.PV_USER_ROOT)] as const
+      core.system.resetVcpu(p, signature)
+      setWide(vcpu, S.PV_KERNEL_ROOT, roots[0])
+      setWide(vcpu, S.PV_USER_ROOT, roots[1])
+      setWide(vcpu, S.RDX, 0n)
+      context.registers.forEach((value, i) => setWide(vcpu, S.RAX + 8 * i, value))
+      setWide(vcpu, S.RIP, context.rip)
+      core.system.setFlags(p, context.rflags)
+      setWord(vcpu, S.SYSFLAGS, context.rflags & ~0x8d5)
+      selectors.forEach((name, i) => setWord(vcpu, S.SEG_SELECTOR + 4 * i, context[name]))
+      const inKernel = word(vcpu, S.PV_KERNEL) !== 0
+      setWide(vcpu, S.SEG_BASE + 32, context.fsBase)
+      setWide(vcpu, S.SEG_BASE + 40, inKernel ? context.gsBaseKernel : context.gsBaseUser)
+      setWide(vcpu, S.KERNEL_GS_BASE, inKernel ? context.gsBaseUser : context.gsBaseKernel)
+      setWide(vcpu, S.CR0, context.taskSwitched ? CR0_TS : 0n)
+      setWide(vcpu, S.PV_CR4, context.cr4)
+      setWide(vcpu, S.XCR0, 1n)
+      setWord(vcpu, S.FCW, FCW)
+      setWord(vcpu, S.FTW, 0)
+      setWord(vcpu, S.MXCSR, MXCSR)
+      if (context.fpu) {
+        core.u8.set(context.fpu.subarray(0, LEGACY_IMAGE), p + S.SCRATCH)
+        core.system.pvLoadFpu(p)
+      }
+      core.system.pvEnter(p)
+      vcpus.start(vcpu)
+    },
+    resume: (vcpu) => parts().vcpus.start(vcpu),
+    counts: (vcpu) => {
+      const names = Object.keys(PvHot) as (keyof typeof PvHot)[]
+      return new Map(names.map((name) => [hot[name], word(vcpu, S.PV_COUNTS + 4 * PvHot[name]) >>> 0]))
+    },
+    watch: (on) => {
+      for (let vcpu = 0; vcpu < parts().core.vcpus.length; vcpu++) setWord(vcpu, S.PV_WATCHED, on ? 1 : 0)
+    },
+  }
+}
