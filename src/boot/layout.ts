@@ -36,10 +36,14 @@ export interface EntryState {
   cr3: number
   cr4: number
   efer: number
+  cr2?: number
   gdtr: { base: number; limit: number }
+  idtr?: { base: number; limit: number }
+  ldtr?: SegmentRegister
   cs: SegmentRegister
-  /** DS, ES, SS, FS and GS. */
+  /** DS, ES, SS, FS and GS, but those in `segments`. */
   data: SegmentRegister
+  segments?: Readonly<Partial<Record<'es' | 'ss' | 'ds' | 'fs' | 'gs', SegmentRegister>>>
   tr: SegmentRegister
   /** More general registers. */
   others?: Readonly<Partial<Record<'rcx' | 'rdx' | 'rsp' | 'rbp' | 'rdi', bigint>>>

@@ -55,6 +55,8 @@ export interface SystemExports {
   resetVcpu(p: number, signature: number): void
   initVcpu(p: number, signature: number): void
   startVcpu(p: number, vector: number): void
+  /** Non-zero: a fault waits in EXC. */
+  iret(p: number, size: number): number
   refreshState(p: number): void
   endStep(p: number, flags: number): void
   setBank(p: number): void
@@ -113,6 +115,8 @@ export class Core {
   readonly translator: Translator | undefined
   readonly #interpreter: InterpreterExports
   readonly #host: CoreHost
+  /** What is to be done at the next instruction boundary. */
+  #boundary: (() => void) | undefined
   /** What the running slice has beyond BUDGET, which ends at the next sample. */
   #rest = 0
   /** Instructions until the next sample that are not in BUDGET yet. */
@@ -329,6 +333,12 @@ export class Core {
     this.i32[at] = (this.i32[at] as number) | why
   }
 
+  /** Do this when the vCPU that runs has stored its state at the next instruction boundary, then go on from there. */
+  atBoundary(vcpu: number, callback: () => void): void {
+    this.#boundary = callback
+    this.kick(vcpu)
+  }
+
   /** Make the running slice of a vCPU end at the next instruction boundary with `exit`. */
   stop(vcpu: number, exit: number): void {
     const p = this.vcpus[vcpu] as number
@@ -366,6 +376,11 @@ export class Core {
     // A turn begins as a return from the hypervisor.
     if (pv && field(S.EXC) < 0) this.system.pvEvents(p)
     for (;;) {
+      if (this.#boundary) {
+        const callback = this.#boundary
+        this.#boundary = undefined
+        callback()
+      }
       if (field(S.EXC) >= 0) this.system.deliver(p)
       const leave = field(S.LEAVE)
       i32[(p + S.LEAVE) >> 2] = 0

@@ -7,6 +7,7 @@ import { registers } from '../paravirt/effects.ts'
 import type { Census } from './census.ts'
 import { enter } from './entry.ts'
 import { pvEffects } from './pv-effects.ts'
+import { readXapic, writeXapic } from '../devices/lapic/registers.ts'
 import type { Clock } from './clock.ts'
 import type { Interrupts } from './interrupts.ts'
 import type { Vcpus } from './vcpus.ts'
@@ -32,6 +33,8 @@ export interface EffectsOptions {
 }
 
 const CR0_PE = 1n
+const CS = 1
+const SS = 2
 const PAGE = 4096
 const PAGE_MASK = 4095n
 
@@ -95,6 +98,16 @@ export function machineEffects(options: EffectsOptions): Effects {
       },
       general: (vcpu) => (general[vcpu] ??= new Uint32Array(parts().core.memory.buffer, state(vcpu) + S.RAX, 32)),
       low: (vcpu, name) => word(vcpu, slot(name)) >>> 0,
+      iret: (vcpu, rip, rsp, done) => {
+        const { core } = parts()
+        core.atBoundary(vcpu, () => {
+          const p = state(vcpu)
+          const selector = (index: number) => word(vcpu, S.SEG_SELECTOR + 4 * index)
+          core.u64[(p + S.RIP) >> 3] = rip
+          core.u64[(p + S.RSP) >> 3] = rsp
+          if (core.system.iret(p, 4) === 0) done(selector(CS), selector(SS))
+        })
+      },
       xmm: (vcpu, index) => {
         const at = state(vcpu) + S.VEC0 + 16 * index
         return parts().core.u8.slice(at, at + 16)
@@ -179,6 +192,13 @@ export function machineEffects(options: EffectsOptions): Effects {
         return true
       },
       enabled: (vcpu) => parts().interrupts.lapics[vcpu].accepts(FIXED),
+      isa: (irq) => {
+        const { interrupts } = parts()
+        interrupts.setIsaIrq(irq, true)
+        interrupts.setIsaIrq(irq, false)
+      },
+      apic: (vcpu, offset) => readXapic(parts().interrupts.lapics[vcpu], offset, 4),
+      setApic: (vcpu, offset, value) => writeXapic(parts().interrupts.lapics[vcpu], offset, 4, value),
       nmi: (vcpu) => parts().interrupts.lapics[vcpu].deliver(NMI, 0, false),
       assist: (vcpu, assist) => parts().interrupts.lapics[vcpu].setAssist(assist),
       eoi: (vcpu) => parts().interrupts.lapics[vcpu].endOfInterrupt(),

@@ -3,8 +3,10 @@ import type { EntryState, SegmentRegister } from '../boot/layout.ts'
 import type { Core } from '../cpu/core.ts'
 import { S } from '../cpu/layout.ts'
 
+const dataSegments = { 0: 'es', 2: 'ss', 3: 'ds', 4: 'fs', 5: 'gs' } as const
 const ES_TO_GS = 6
 const CS = 1
+const LDTR = 6
 const TR = 7
 
 const others = { rcx: S.RCX, rdx: S.RDX, rsp: S.RSP, rbp: S.RBP, rdi: S.RDI } as const
@@ -25,6 +27,7 @@ export function enter(core: Core, vcpu: number, entry: EntryState): void {
     if (index < ES_TO_GS) wide(S.SEG_BASE + 8 * index, base)
     if (index < 4) wide(S.DESC_BASE + 8 * index, base)
     if (index === TR) wide(S.TR_BASE, base)
+    if (index === LDTR) wide(S.LDTR_BASE, base)
   }
   wide(S.RDX, 0)
   wide(S.RAX, entry.rax)
@@ -33,12 +36,19 @@ export function enter(core: Core, vcpu: number, entry: EntryState): void {
   for (const [name, value] of Object.entries(entry.others ?? {})) wide(others[name as keyof typeof others], value)
   wide(S.RIP, entry.rip)
   wide(S.CR0, entry.cr0)
+  wide(S.CR2, entry.cr2 ?? 0)
   wide(S.CR3, entry.cr3)
   wide(S.CR4, entry.cr4)
   wide(S.EFER, entry.efer)
   wide(S.GDTR_BASE, entry.gdtr.base)
   word(S.GDTR_LIMIT, entry.gdtr.limit)
-  for (let i = 0; i < ES_TO_GS; i++) segment(i, i === CS ? entry.cs : entry.data)
+  if (entry.idtr) {
+    wide(S.IDTR_BASE, entry.idtr.base)
+    word(S.IDTR_LIMIT, entry.idtr.limit)
+  }
+  segment(CS, entry.cs)
+  for (const [index, name] of Object.entries(dataSegments)) segment(Number(index), entry.segments?.[name] ?? entry.data)
+  if (entry.ldtr) segment(LDTR, entry.ldtr)
   segment(TR, entry.tr)
   core.system.refreshState(p)
   core.system.updateMode(p)

@@ -155,7 +155,14 @@ export class Machine {
     }))
     platform = definition.create({
       effects: machineEffects({
-        parts: () => ({ core, clock, interrupts: pc.interrupts, vcpus: state.vcpus }),
+        parts: () => ({
+          core,
+          clock,
+          get interrupts() {
+            return pc.interrupts
+          },
+          vcpus: state.vcpus,
+        }),
         census,
         cpus: count,
         consoles,

@@ -16,6 +16,7 @@ export interface TurnWatcher {
   enter?(vcpu: number): void
   leave?(vcpu: number, halted: boolean): void
   init?(vcpu: number): void
+  start?(vcpu: number): boolean
 }
 
 export interface VcpusOptions {
@@ -243,7 +244,7 @@ export class Vcpus {
         this.interrupt()
       },
       sipi: (vector) => {
-        if (!this.#waiting[vcpu]) return
+        if (!this.#waiting[vcpu] || this.#options.watcher.start?.(vcpu)) return
         core.system.startVcpu(p, vector)
         this.#waiting[vcpu] = false
         this.#ready[vcpu] = this.#options.now()

@@ -51,6 +51,11 @@ export interface CpuEffects {
   general(vcpu: number): Uint32Array
   /** The low half of a register, unsigned. */
   low(vcpu: number, name: Register): number
+  /**
+   * Leave the request that is being made by an IRET of 32-bit operands, as if it stood at `rip` with its frame at
+   * `rsp`: a fault is the guest's there. If it went well, `done` gets CS and SS. The request must answer `again`.
+   */
+  iret(vcpu: number, rip: bigint, rsp: bigint, done: (cs: number, ss: number) => void): void
   /** A copy of XMM0 to XMM15. */
   xmm(vcpu: number, index: number): Uint8Array
   /** Current privilege level. */
@@ -135,6 +140,11 @@ export interface IrqEffects {
   /** The local APIC takes interrupts: it is enabled, by software too. */
   enabled(vcpu: number): boolean
   nmi(vcpu: number): void
+  /** An edge on an ISA interrupt line. */
+  isa(irq: number): void
+  /** A register of the local APIC by its offset in the xAPIC page. */
+  apic(vcpu: number, offset: number): number
+  setApic(vcpu: number, offset: number, value: number): void
   /** How a vCPU leaves out EOIs; undefined: not at all. */
   assist(vcpu: number, assist: EoiAssist | undefined): void
   eoi(vcpu: number): void

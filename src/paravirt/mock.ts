@@ -2,6 +2,7 @@
  * Effects without a machine, so that every request can be tested without guest code: registers that a test sets, RAM
  * that it reads, time that it advances, and a list of what the platform did.
  */
+import type { EntryState } from '../boot/layout.ts'
 import type { ConsolePort, Deadline, Effects, EoiAssist, FrameKind, Register } from './effects.ts'
 import { registers } from './effects.ts'
 import { mockPv } from './pv-mock.ts'
@@ -24,6 +25,11 @@ export class MockVcpu {
   line: (() => number) | undefined
   assist: EoiAssist | undefined
   onEoi: (() => void) | undefined
+  /** With what it was entered last. */
+  entered: EntryState | undefined
+  /** How the last IRET tells that it went well. */
+  iret: ((cs: number, ss: number) => void) | undefined
+  readonly apic = new Map<number, number>()
 }
 
 export class Mock {
@@ -94,6 +100,7 @@ export class Mock {
         count: this.vcpus.length,
         enter: (vcpu, state) => {
           note('enter', vcpu, hex(state.rip))
+          this.#vcpu(vcpu).entered = state
           this.#vcpu(vcpu).running = true
         },
         park: (vcpu) => {
@@ -110,6 +117,10 @@ export class Mock {
           return new Uint32Array(BigUint64Array.from(values).buffer)
         },
         low: (vcpu, name) => Number(BigInt.asUintN(32, this.#vcpu(vcpu).registers.get(name) as bigint)),
+        iret: (vcpu, rip, rsp, done) => {
+          note('iret', vcpu, hex(rip), hex(rsp))
+          this.#vcpu(vcpu).iret = done
+        },
         xmm: (vcpu, index) => (this.#vcpu(vcpu).xmm[index] as Uint8Array).slice(),
         privilege: (vcpu) => this.#vcpu(vcpu).privilege,
         protectedMode: (vcpu) => this.#vcpu(vcpu).protectedMode,
@@ -170,6 +181,9 @@ export class Mock {
           return true
         },
         enabled: (vcpu) => this.#vcpu(vcpu).apicEnabled,
+        isa: (irq) => note('isa', irq),
+        apic: (vcpu, offset) => this.#vcpu(vcpu).apic.get(offset) ?? 0,
+        setApic: (vcpu, offset, value) => void this.#vcpu(vcpu).apic.set(offset, value),
         nmi: (vcpu) => note('nmi', vcpu),
         assist: (vcpu, assist) => {
           this.#vcpu(vcpu).assist = assist

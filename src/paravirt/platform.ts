@@ -89,6 +89,8 @@ export interface Platform {
   enter?(vcpu: number): void
   /** A vCPU's turn has ended; `halted`: it waits for an interrupt. */
   leave?(vcpu: number, halted: boolean): void
+  /** A start-up message has come; true: the platform has entered the vCPU where it shall begin. */
+  start?(vcpu: number): boolean
   /** INIT has put a vCPU into its reset state. */
   init?(vcpu: number): void
 }

@@ -3,10 +3,11 @@ import type { PlatformDefinition } from '../paravirt/platform.ts'
 import { hyperv } from './hyperv/index.ts'
 import { kvm } from './kvm/index.ts'
 import { native } from './native/index.ts'
+import { vmi } from './vmi/index.ts'
 import { vmware } from './vmware/index.ts'
 import { xenPvh } from './xen/index.ts'
 
-export const definitions = { native, kvm, vmware, hyperv, 'xen-pvh': xenPvh } as const satisfies Readonly<
+export const definitions = { native, kvm, vmware, hyperv, vmi, 'xen-pvh': xenPvh } as const satisfies Readonly<
   Record<string, PlatformDefinition>
 >
 export type PlatformName = keyof typeof definitions
