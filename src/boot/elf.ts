@@ -3,6 +3,7 @@
  * (a kernel's `p_vaddr` is its own business, and 0 for the per-CPU segment). See elf(5).
  */
 import { BootError } from './error.ts'
+import { legacyNotes, NoteType, noteNumber, readNotes, writeNotes, type XenNote } from './xen-notes.ts'
 
 /** A piece of physical memory: `bytes`, followed by zeros up to `size`. */
 export interface Segment {
@@ -18,13 +19,16 @@ export interface Elf {
   entry: number
   /** Physical address of the PVH entry point, from the note XEN_ELFNOTE_PHYS32_ENTRY. */
   pvh: number | undefined
+  /** What it tells Xen, and its entry as its header has it: a virtual address, if its notes name none. */
+  notes: readonly XenNote[]
+  headerEntry: bigint
 }
 
 const EM_386 = 3
 const EM_X86_64 = 62
 const PT_LOAD = 1
 const PT_NOTE = 4
-const XEN_ELFNOTE_PHYS32_ENTRY = 18
+const SHT_NOTE = 7
 
 /** What e_machine of the kernels that people have says, for the message. */
 const machines: Readonly<Record<number, string>> = {
@@ -69,75 +73,88 @@ export function parseElf(bytes: Uint8Array, name: string): Elf {
   if (phentsize < (bits === 64 ? 56 : 32) || phnum === 0) fail('ELF file without program headers')
   if (phoff + phentsize * phnum > bytes.length) fail('truncated: ELF program headers lie outside the file')
 
+  const notes = notesOf(bytes, view, bits)
+  // Physical addresses of Xen's kernels may count from their virtual base.
+  const base = noteNumber(notes, NoteType.PADDR_OFFSET) ?? 0n
+  const physical = (address: bigint) => Number(BigInt.asUintN(bits, address - base))
   const segments: Segment[] = []
-  const virtual: { from: number; to: number; delta: number }[] = []
-  let pvh: number | undefined
+  const virtual: { from: bigint; to: bigint; address: number }[] = []
   for (let i = 0; i < phnum; i++) {
     const at = phoff + i * phentsize
     const kind = u32(at)
     if (kind !== PT_LOAD && kind !== PT_NOTE) continue
-    const [offset, vaddr, paddr, filesz, memsz] =
-      bits === 64
-        ? [word(at + 8), word(at + 16), word(at + 24), word(at + 32), word(at + 40)]
-        : [u32(at + 4), u32(at + 8), u32(at + 12), u32(at + 16), u32(at + 20)]
+    const paddr = physical(bits === 64 ? view.getBigUint64(at + 24, true) : BigInt(u32(at + 12)))
+    const vaddr = bits === 64 ? view.getBigUint64(at + 16, true) : BigInt(u32(at + 8))
+    const [offset, filesz, memsz] =
+      bits === 64 ? [word(at + 8), word(at + 32), word(at + 40)] : [u32(at + 4), u32(at + 16), u32(at + 20)]
     if (offset + filesz > bytes.length)
       fail(`truncated: ELF segment ${i} ends at byte ${offset + filesz} of ${bytes.length}`)
+    if (kind === PT_NOTE) continue
     const content = bytes.subarray(offset, offset + filesz)
-    if (kind === PT_NOTE) {
-      pvh ??= pvhNote(content)
-      continue
-    }
     if (memsz < filesz) fail(`ELF segment ${i} is larger in the file than in memory`)
     if (memsz === 0) continue
     if (paddr + memsz > 2 ** 32) fail(`ELF segment ${i} is loaded at 0x${paddr.toString(16)}, above 4 GiB`)
     segments.push({ address: paddr, bytes: content, size: memsz })
-    virtual.push({ from: vaddr, to: vaddr + memsz, delta: paddr - vaddr })
+    virtual.push({ from: vaddr, to: vaddr + BigInt(memsz), address: paddr })
   }
   if (segments.length === 0) fail('ELF file with nothing to load')
   segments.sort((a, b) => a.address - b.address)
   for (let i = 1; i < segments.length; i++)
     if (segments[i - 1]!.address + segments[i - 1]!.size > segments[i]!.address) fail('ELF segments overlap')
 
+  const entryNote = noteNumber(notes, NoteType.PHYS32_ENTRY)
+  const pvh = entryNote === undefined ? undefined : Number(BigInt.asUintN(32, entryNote))
+  const headerEntry = bits === 64 ? view.getBigUint64(24, true) : BigInt(u32(24))
   const loaded = (address: number) => segments.some((s) => address >= s.address && address < s.address + s.bytes.length)
   let entry = word(24)
   if (!loaded(entry)) {
     // Some kernels give the entry's virtual address.
-    const mapping = virtual.find(({ from, to }) => entry >= from && entry < to)
-    entry += mapping?.delta ?? 0
+    const mapping = virtual.find(({ from, to }) => headerEntry >= from && headerEntry < to)
+    if (mapping) entry = mapping.address + Number(headerEntry - mapping.from)
     if (!loaded(entry)) fail(`ELF entry point 0x${entry.toString(16)} lies outside what is loaded`)
   }
   if (pvh !== undefined && !loaded(pvh)) fail(`PVH entry point 0x${pvh.toString(16)} lies outside what is loaded`)
-  return { bits, segments, entry, pvh }
+  return { bits, segments, entry, pvh, notes, headerEntry }
 }
 
-/** The PVH entry in a note segment: notes are {namesz, descsz, type, name, desc}, each padded to 4 bytes. */
-function pvhNote(notes: Uint8Array): number | undefined {
-  const view = new DataView(notes.buffer, notes.byteOffset, notes.byteLength)
-  for (let at = 0; at + 12 <= notes.length; ) {
-    const namesz = view.getUint32(at, true)
-    const descsz = view.getUint32(at + 4, true)
-    const type = view.getUint32(at + 8, true)
-    const desc = at + 12 + ((namesz + 3) & ~3)
-    const next = desc + ((descsz + 3) & ~3)
-    if (desc < at || next < desc || desc + descsz > notes.length) return undefined
-    const xen = namesz === 4 && view.getUint32(at + 12, false) === 0x58656e00
-    if (xen && type === XEN_ELFNOTE_PHYS32_ENTRY && descsz >= 4) return view.getUint32(desc, true)
-    at = next
+/** Notes in segments; without any, those in sections; without them, what `__xen_guest` stands for (libelf's order). */
+function notesOf(bytes: Uint8Array, view: DataView, bits: 32 | 64): XenNote[] {
+  const word = (at: number) => (bits === 64 ? Number(view.getBigUint64(at, true)) : view.getUint32(at, true))
+  const part = (offset: number, size: number) => bytes.subarray(Math.min(offset, bytes.length), offset + size)
+  const [phoff, shoff] = bits === 64 ? [word(32), word(40)] : [word(28), word(32)]
+  const counts = bits === 64 ? 54 : 42
+  const u16 = (at: number) => view.getUint16(at, true)
+  const headers = (from: number, size: number, count: number, least: number) =>
+    Array.from({ length: count }, (_, i) => from + i * size).filter(
+      (at) => size >= least && from > 0 && at + size <= bytes.length,
+    )
+  const notes: XenNote[] = []
+  for (const at of headers(phoff, u16(counts), u16(counts + 2), bits === 64 ? 56 : 32)) {
+    const [offset, size] = bits === 64 ? [word(at + 8), word(at + 32)] : [word(at + 4), word(at + 16)]
+    if (view.getUint32(at, true) === PT_NOTE && offset !== 0) notes.push(...readNotes(part(offset, size)))
   }
-  return undefined
+  if (notes.length > 0) return notes
+  const sections = headers(shoff, u16(counts + 4), u16(counts + 6), bits === 64 ? 64 : 40).map((at) => {
+    const [offset, size] = bits === 64 ? [word(at + 24), word(at + 32)] : [word(at + 16), word(at + 20)]
+    return { name: view.getUint32(at, true), type: view.getUint32(at + 4, true), content: part(offset, size) }
+  })
+  for (const { type, content } of sections) if (type === SHT_NOTE) notes.push(...readNotes(content))
+  if (notes.length > 0) return notes
+  const names = sections[u16(counts + 8)]?.content ?? new Uint8Array(0)
+  const named = sections.find(({ name }) => text(names, name) === '__xen_guest')
+  return named ? legacyNotes(named.content) : []
+}
+
+function text(bytes: Uint8Array, at: number): string {
+  const end = bytes.indexOf(0, at)
+  return new TextDecoder('latin1').decode(bytes.subarray(Math.min(at, bytes.length), end < 0 ? at : end))
 }
 
 /** A minimal ELF file of the same segments, without the zeros at their ends: what the cache keeps. */
-export function writeElf({ bits, segments, entry, pvh }: Elf): Uint8Array {
+export function writeElf({ bits, segments, entry, notes }: Elf): Uint8Array {
   const trimmed = segments.map(({ address, bytes, size }) => ({ address, size, bytes: withoutTrailingZeros(bytes) }))
-  // A word of the kernel's own size, as Linux writes it and QEMU reads it.
-  const note = new Uint8Array(pvh === undefined ? 0 : 16 + bits / 8)
-  if (pvh !== undefined) {
-    const view = new DataView(note.buffer)
-    for (const [i, value] of [4, bits / 8, XEN_ELFNOTE_PHYS32_ENTRY].entries()) view.setUint32(i * 4, value, true)
-    view.setUint32(12, 0x58656e00, false)
-    view.setUint32(16, pvh, true)
-  }
+  // The segments' addresses are what the offset leads to.
+  const note = writeNotes(notes.filter(({ type }) => type !== NoteType.PADDR_OFFSET))
   const ehsize = bits === 64 ? 64 : 52
   const phentsize = bits === 64 ? 56 : 32
   const headers = ehsize + phentsize * (trimmed.length + 1)

@@ -48,7 +48,7 @@ function readKernelFile(path: string): Uint8Array {
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 async function unpackKernel(compression: Compression, payload: Uint8Array, name: string): Promise<Elf> {
-  const cached = `kernels/${createHash('sha256').update(payload).digest('hex').slice(0, 32)}.elf`
+  const cached = `kernels/${createHash('sha256').update(payload).digest('hex').slice(0, 32)}-notes.elf`
   try {
     const known = readCached(cached)
     if (known) return parseElf(known, name)

@@ -63,6 +63,8 @@ export function machineEffects(options: EffectsOptions): Effects {
   }
   const general: (Uint32Array | undefined)[] = []
   let view: DataView | undefined
+  let words: Int32Array | undefined
+  let cached: Core | undefined
   const physical = () => (view ??= new DataView(parts().core.memory.buffer, M.RAM, frames * PAGE))
   const changing = (address: number, length: number) => {
     parts().core.changing(address, length)
@@ -153,6 +155,17 @@ export function machineEffects(options: EffectsOptions): Effects {
       store16: (address, value) => changing(address, 2).setUint16(address, value, true),
       store32: (address, value) => changing(address, 4).setUint32(address, value, true),
       store64: (address, value) => changing(address, 8).setBigUint64(address, value, true),
+      get words() {
+        return (words ??= new Int32Array(parts().core.memory.buffer, M.RAM, (frames * PAGE) / 4))
+      },
+      storePair: (index, low, high) => {
+        const core = (cached ??= parts().core)
+        const marks = (M.CODE_MARKS >> 2) + 2 * (index >>> 10)
+        if ((core.i32[marks] as number) | (core.i32[marks + 1] as number)) core.changing(index * 4, 8)
+        const at = (M.RAM >> 2) + index
+        core.i32[at] = low
+        core.i32[at + 1] = high
+      },
       place: (address, bytes) => parts().core.writeRam(address, bytes),
       kind,
       setKind: (frame, to) => {

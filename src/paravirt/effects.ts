@@ -102,6 +102,9 @@ export interface MemoryEffects {
   store16(address: number, value: number): void
   store32(address: number, value: number): void
   store64(address: number, value: bigint): void
+  /** The same frames as 32-bit words, and a store of two of them (at an even index): page tables, by the thousand. */
+  readonly words: Int32Array
+  storePair(index: number, low: number, high: number): void
   /** Copy bytes into memory: `write` without its check. */
   place(address: number, bytes: Uint8Array): void
   kind(frame: number): FrameKind

@@ -91,6 +91,7 @@ export class Mock {
       return this.#kinds.slice(Math.floor(Number(address) / PAGE), last + 1).every((kind) => kind !== 'none')
     }
     const view = new DataView(this.ram.buffer)
+    const words = new Int32Array(this.ram.buffer)
     const consoles: ConsolePort[] = Array.from({ length: 4 }, (_, i) => ({
       output: (bytes) => note('console', i, JSON.stringify(String.fromCharCode(...bytes))),
       onInput: undefined,
@@ -134,6 +135,11 @@ export class Mock {
         store16: (address, value) => view.setUint16(address, value, true),
         store32: (address, value) => view.setUint32(address, value, true),
         store64: (address, value) => view.setBigUint64(address, value, true),
+        words,
+        storePair: (index, low, high) => {
+          words[index] = low
+          words[index + 1] = high
+        },
         place: (address, bytes) => this.ram.set(bytes, address),
         kind: (frame) => this.#kinds[frame] ?? 'none',
         setKind: (frame, kind) => void (this.#kinds[frame] = kind),

@@ -2,6 +2,7 @@
 import { crc32 } from 'node:zlib'
 import type { Elf } from '../../src/boot/elf.ts'
 import { writeElf } from '../../src/boot/elf.ts'
+import { NoteType, type XenNote } from '../../src/boot/xen-notes.ts'
 
 export const bytesOf = (length: number, seed = 1): Uint8Array => {
   const bytes = new Uint8Array(length)
@@ -10,7 +11,15 @@ export const bytesOf = (length: number, seed = 1): Uint8Array => {
   return bytes
 }
 
+/** A note with a word of 64 bits. */
+export function wordNote(type: number, value: bigint): XenNote {
+  const desc = new Uint8Array(8)
+  new DataView(desc.buffer).setBigUint64(0, value, true)
+  return { type, desc }
+}
+
 export function elfImage(change: Partial<Elf> = {}): Uint8Array {
+  const { pvh } = { pvh: 0x1000850, ...change }
   return writeElf({
     bits: 64,
     segments: [
@@ -18,8 +27,10 @@ export function elfImage(change: Partial<Elf> = {}): Uint8Array {
       { address: 0x1200000, bytes: bytesOf(0x1234, 7), size: 0x8000 },
     ],
     entry: 0x1000000,
-    pvh: 0x1000850,
+    headerEntry: 0x1000000n,
+    notes: pvh === undefined ? [] : [wordNote(NoteType.PHYS32_ENTRY, BigInt(pvh))],
     ...change,
+    pvh,
   })
 }
 

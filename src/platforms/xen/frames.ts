@@ -46,15 +46,26 @@ export class Frames {
   /** The lowest frame that was ever taken; free ones above it. */
   #lowest: number
   readonly #free: number[] = []
+  /** No frame below this one is Xen's. */
+  #floor: number
+  /** Told of each page that is shared from now on: PV lets its guest map it. */
+  onShare: ((frame: number) => void) | undefined
 
   constructor(memory: MemoryEffects) {
     this.#memory = memory
     this.#lowest = memory.frames
+    this.#floor = memory.pages
+  }
+
+  /** Xen takes at most `count` frames more: returns the end of what it never will. */
+  reserve(count: number): number {
+    this.#floor = this.#lowest - count
+    return this.#floor
   }
 
   /** A zeroed frame; undefined: there are no more. */
   allocate(): number | undefined {
-    const frame = this.#free.pop() ?? (this.#lowest > this.#memory.pages ? --this.#lowest : undefined)
+    const frame = this.#free.pop() ?? (this.#lowest > this.#floor ? --this.#lowest : undefined)
     if (frame !== undefined) this.#memory.place(frame * PAGE, empty)
     return frame
   }
@@ -62,7 +73,7 @@ export class Frames {
   /** `count` zeroed frames one after another; returns the first. */
   allocateRun(count: number): number {
     this.#lowest -= count
-    if (this.#lowest < this.#memory.pages) throw new RangeError('Xen has no frames left')
+    if (this.#lowest < this.#floor) throw new RangeError('Xen has no frames left')
     for (let i = 0; i < count; i++) this.#memory.place((this.#lowest + i) * PAGE, empty)
     return this.#lowest
   }
@@ -79,6 +90,7 @@ export class Frames {
   sharedPage(): SharedPage {
     const home = this.allocate()
     if (home === undefined) throw new RangeError('Xen has no frames left')
+    this.onShare?.(home)
     return new SharedPage(this.#memory, home)
   }
 }

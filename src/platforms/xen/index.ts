@@ -11,12 +11,11 @@ import type {
   PlatformDefinition,
   PlatformOptions,
 } from '../../paravirt/platform.ts'
-import type { Declaration } from '../../paravirt/requests.ts'
 import { NativePlatform } from '../native/index.ts'
 import { Domain } from './domain.ts'
 import { features } from './features.ts'
 import { Hypercalls } from './hypercalls/dispatch.ts'
-import { hypercalls } from './hypercalls/index.ts'
+import { hypercalls, requestsOf } from './hypercalls/index.ts'
 import { leaves } from './leaves.ts'
 import { PvhKind } from './pvh/kind.ts'
 
@@ -69,7 +68,7 @@ export const xenPvh: PlatformDefinition = {
   name: 'xen-pvh',
   title: 'Xen, PVH',
   features,
-  requests: [...leaves, ...hypercalls.flatMap((call): readonly Declaration[] => call.commands ?? [call])],
+  requests: [...leaves, ...requestsOf('pvh')],
   board: 'bare',
   console: 'hvc0',
   frames: (memory) => memory / 4096,

@@ -1,6 +1,14 @@
 /** All hypercalls that Xen has for its guests, by who declares them. */
-import type { Hypercall } from './declare.ts'
+import type { Declaration } from '../../../paravirt/requests.ts'
+import type { Command, Hypercall } from './declare.ts'
 import { eventChannelOp } from '../events/commands.ts'
+import { mmuHypercalls } from '../mm/hypercalls.ts'
 
-/** xen-cpu adds pv/hypercalls.ts, xen-mmu mm/hypercalls.ts: lists of `Hypercall` with `guest: 'pv'`. */
-export const hypercalls: readonly Hypercall[] = [eventChannelOp]
+/** xen-cpu adds pv/hypercalls.ts: a list of `Hypercall` with `guest: 'pv'`. */
+export const hypercalls: readonly Hypercall[] = [eventChannelOp, ...mmuHypercalls]
+
+/** What a guest of this kind can ask: calls without commands, and commands. */
+export const requestsOf = (kind: 'pvh' | 'pv'): Declaration[] =>
+  hypercalls
+    .flatMap((call): (Hypercall | Command)[] => [...(call.commands ?? [call])])
+    .filter(({ guest }) => guest === undefined || guest === kind)

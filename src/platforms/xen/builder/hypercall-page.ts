@@ -1,0 +1,23 @@
+/**
+ * The page of hypercalls that older PV kernels ask for (xen/arch/x86/pv/hypercall.c): 32 bytes for each number, the
+ * rest breakpoints. The one for iret is jumped to and does not return.
+ */
+const STUBS = 128
+const STUB = 32
+const IRET = 23
+
+/** push rcx, push r11 ... mov eax, number; syscall ... pop r11, pop rcx, ret */
+const number = (n: number) => [0xb8, n, 0, 0, 0]
+const SYSCALL = [0x0f, 0x05]
+
+export function hypercallPage(): Uint8Array {
+  const page = new Uint8Array(4096).fill(0xcc)
+  for (let n = 0; n < STUBS; n++) {
+    const code =
+      n === IRET
+        ? [0x51, 0x41, 0x53, 0x50, ...number(n), ...SYSCALL]
+        : [0x51, 0x41, 0x53, ...number(n), ...SYSCALL, 0x41, 0x5b, 0x59, 0xc3]
+    page.set(code, n * STUB)
+  }
+  return page
+}

@@ -1,0 +1,242 @@
+/**
+ * Page types: what a frame may be used as, counted, so that it is never a page table and writable at once. A frame
+ * becomes a table by validation, which takes a reference and a type for whatever its entries name, level by level, and
+ * ceases to be one when its last use goes. Everything here answers 0 or a negative errno, as xen/arch/x86/mm.c of Xen
+ * 4.17 does; what Xen leaves for a continuation is done at once.
+ */
+import { Errno } from '../errno.ts'
+import { safeDescriptor } from './descriptors.ts'
+import {
+  ACCESSED,
+  ENTRIES,
+  FIRST_XEN_SLOT,
+  FRAME_HIGH,
+  GLOBAL,
+  GUEST_KERNEL,
+  LAST_XEN_SLOT,
+  PRESENT,
+  REFUSED,
+  REFUSED_L1,
+  RW,
+  TABLE_SHIFT,
+  USER,
+} from './entries.ts'
+import { type FrameTable, Owner, TYPE, Type, VALIDATED } from './frame-table.ts'
+import { fillXenSlots } from './xen-slots.ts'
+
+const { EBUSY, EINVAL, EPERM } = Errno
+const MOST_LINEAR = 0x7fff
+const UNMAPPED = 0xfffff
+
+/** Take a use as `type` of a frame to which there is a reference (`_get_page_type`). */
+export function getType(f: FrameTable, frame: number, type: number): number {
+  const { types, typeRefs } = f
+  const old = types[frame]
+  if (typeRefs[frame] !== 0) {
+    // A table that is being validated is asked for by its own entries only, and then as something else.
+    if ((old & TYPE) !== type) return EINVAL
+    typeRefs[frame]++
+    return 0
+  }
+  typeRefs[frame] = 1
+  if ((old & TYPE) === type) {
+    if (old & VALIDATED) return 0
+  } else {
+    types[frame] = (old & ~(TYPE | VALIDATED)) | type
+    // No vCPU may be left with a translation by which it could write to what becomes a table.
+    if ((old & TYPE) === Type.WRITABLE) f.tlbs.flushSince(f.stamps[frame])
+  }
+  if (type !== Type.WRITABLE && type !== Type.SHARED) {
+    f.linear[frame] = 0
+    const answer = validate(f, frame, type)
+    if (answer < 0) {
+      types[frame] &= ~(TYPE | VALIDATED)
+      typeRefs[frame] = 0
+      f.stamps[frame] = f.tlbs.now
+      return answer
+    }
+  }
+  types[frame] |= VALIDATED
+  return 0
+}
+
+/** Drop a use of a frame; `table` is the one whose entry it was (`_put_page_type`). */
+export function putType(f: FrameTable, frame: number, table = -1): void {
+  const { types, typeRefs } = f
+  const type = types[frame] & TYPE
+  // An entry that names a table of its own level.
+  const linear = table >= 0 && (types[table] & TYPE) === type
+  if (typeRefs[frame] === 1) {
+    if (type >= Type.L1 && type <= Type.L4) {
+      types[frame] &= ~VALIDATED
+      demote(f, frame, type, ENTRIES)
+    }
+    f.stamps[frame] = f.tlbs.now
+  }
+  if (linear) {
+    f.linear[frame]++
+    f.linear[table]--
+  }
+  typeRefs[frame]--
+}
+
+/** Drop a use and the reference that went with it. */
+export function putPageAndType(f: FrameTable, frame: number): void {
+  putType(f, frame)
+  f.put(frame)
+}
+
+/** Take a reference to a frame of the domain's and a use as `type`: -EINVAL if it is none. */
+export function getPageAndType(f: FrameTable, frame: number, type: number): number {
+  if (!f.get(frame)) return EINVAL
+  const answer = getType(f, frame, type)
+  if (answer < 0) f.put(frame)
+  return answer
+}
+
+function validate(f: FrameTable, frame: number, type: number): number {
+  f.work += ENTRIES
+  if (type === Type.L1) return promoteL1(f, frame)
+  return type === Type.SEG_DESC ? validateDescriptors(f, frame) : promote(f, frame, type)
+}
+
+function promoteL1(f: FrameTable, frame: number): number {
+  const { words } = f
+  const start = frame << TABLE_SHIFT
+  for (let at = start; at < start + 2 * ENTRIES; at += 2) {
+    const low = words[at]
+    if ((low & PRESENT) === 0) continue
+    const high = words[at + 1]
+    const answer = getL1(f, low, high, false)
+    if (answer < 0) {
+      for (at -= 2; at >= start; at -= 2) putL1(f, words[at], words[at + 1])
+      return answer
+    }
+    const to = adjustedLow(low, high)
+    if (to !== low) f.ram.put(at, to, adjustedHigh(low, high))
+  }
+  return 0
+}
+
+/** Tables above L1. Entries before one that is refused keep what Xen added to them. */
+function promote(f: FrameTable, frame: number, level: number): number {
+  const { words } = f
+  const start = frame << TABLE_SHIFT
+  const add = level === 4 ? USER | ACCESSED : USER
+  for (let slot = 0; slot < ENTRIES; slot++) {
+    if (level === 4 && isXenSlot(slot)) continue
+    const at = start + 2 * slot
+    const low = words[at]
+    if ((low & PRESENT) === 0) continue
+    const high = words[at + 1]
+    const answer = getTable(f, level, low, high, frame)
+    if (answer < 0) {
+      demote(f, frame, level, slot)
+      return answer
+    }
+    if ((low & add) !== add) f.ram.put(at, low | add, high)
+  }
+  if (level === 4) fillXenSlots(f, frame)
+  return 0
+}
+
+/** Let go of what the first `count` entries name. */
+function demote(f: FrameTable, frame: number, level: number, count: number): void {
+  const { words } = f
+  f.work += ENTRIES
+  const start = frame << TABLE_SHIFT
+  for (let slot = count - 1; slot >= 0; slot--) {
+    const at = start + 2 * slot
+    if (level === 1) putL1(f, words[at], words[at + 1])
+    else if (level !== 4 || !isXenSlot(slot)) putTable(f, words[at], frame)
+  }
+}
+
+function validateDescriptors(f: FrameTable, frame: number): number {
+  const { words } = f
+  const start = frame << TABLE_SHIFT
+  for (let at = start; at < start + 2 * ENTRIES; at += 2) {
+    const safe = safeDescriptor(words[at], words[at + 1])
+    if (!safe) return EINVAL
+    if (safe[0] !== words[at] || safe[1] !== words[at + 1]) f.ram.put(at, safe[0], safe[1])
+  }
+  return 0
+}
+
+export function isXenSlot(slot: number): boolean {
+  return slot >= FIRST_XEN_SLOT && slot <= LAST_XEN_SLOT
+}
+
+/**
+ * Take what a present L1 entry needs (`get_page_from_l1e`); `io`: its frame is to be DOMID_IO's. It may be nobody's
+ * memory: that is refused differently.
+ */
+export function getL1(f: FrameTable, low: number, high: number, io: boolean): number {
+  if (low & REFUSED_L1) return EINVAL
+  const frame = low >>> 12
+  if (high & FRAME_HIGH || frame >= f.count || f.owner[frame] === Owner.IO)
+    return (high & FRAME_HIGH) === FRAME_HIGH && frame === UNMAPPED ? EINVAL : EPERM
+  if (io || f.owner[frame] !== Owner.DOMAIN || f.refs[frame] === 0) return EBUSY
+  if (low & RW) {
+    // The common case of `getType` in place: one of the many writable mappings of memory.
+    if (f.typeRefs[frame] !== 0 && (f.types[frame] & TYPE) === Type.WRITABLE) f.typeRefs[frame]++
+    else if (getType(f, frame, Type.WRITABLE) < 0) return EBUSY
+  }
+  f.refs[frame]++
+  return 0
+}
+
+/** Let go of what an L1 entry named. */
+export function putL1(f: FrameTable, low: number, high: number): void {
+  if ((low & PRESENT) === 0) return
+  const frame = low >>> 12
+  if (high & FRAME_HIGH || frame >= f.count || f.owner[frame] === Owner.IO) return
+  if (low & RW) putType(f, frame)
+  f.put(frame)
+}
+
+/** Take what a present entry of table `table`, above L1, needs. */
+export function getTable(f: FrameTable, level: number, low: number, high: number, table: number): number {
+  if (low & REFUSED) return EINVAL
+  const frame = low >>> 12
+  if (high & FRAME_HIGH || !f.get(frame)) return EINVAL
+  const answer = getType(f, frame, level - 1)
+  if (answer === 0) return 0
+  f.put(frame)
+  return answer === EINVAL && getLinear(f, level, low, frame, table) ? 0 : answer
+}
+
+/** Let go of what an entry of `table`, above L1, named. */
+export function putTable(f: FrameTable, low: number, table: number): void {
+  const frame = low >>> 12
+  if ((low & PRESENT) === 0 || frame === table) return
+  putType(f, frame, table)
+  f.put(frame)
+}
+
+/**
+ * A table may name one of its own level, read-only and already valid, so that its entries appear as memory (linear
+ * page tables). Naming itself counts as nothing; a chain of two is refused.
+ */
+function getLinear(f: FrameTable, level: number, low: number, frame: number, table: number): boolean {
+  if (low & RW) return false
+  if (frame === table) return true
+  const { linear } = f
+  if (linear[table] < 0 || linear[table] === MOST_LINEAR) return false
+  if (linear[frame] > 0 || linear[frame] === ~MOST_LINEAR) return false
+  if ((f.types[frame] & (TYPE | VALIDATED)) !== (level | VALIDATED)) return false
+  f.get(frame)
+  linear[table]++
+  linear[frame]--
+  f.typeRefs[frame]++
+  return true
+}
+
+/** How Xen stores a present L1 entry: USER always; what had it is GLOBAL, what had not is marked. */
+export function adjustedLow(low: number, high: number): number {
+  return low & USER && (high & GUEST_KERNEL) === 0 ? low | GLOBAL : low | USER
+}
+
+export function adjustedHigh(low: number, high: number): number {
+  return low & USER ? high : high | GUEST_KERNEL
+}

@@ -1,0 +1,68 @@
+/**
+ * A new value for one entry of a table in use: checked, references taken for what it names and dropped for what the
+ * old one named (xen/arch/x86/mm.c, `mod_l1_entry` to `mod_l4_entry`). 0 or a negative errno.
+ */
+import { Errno } from '../errno.ts'
+import { ACCESSED, DIRTY, FRAME_HIGH, PRESENT, REFUSED, REFUSED_L1, SUBSTANCE, TABLE_SHIFT, USER } from './entries.ts'
+import type { FrameTable } from './frame-table.ts'
+import { adjustedHigh, adjustedLow, getL1, getTable, isXenSlot, putL1, putTable } from './types.ts'
+
+const { EINVAL } = Errno
+
+/** The entry is at word `at`. `keep`: accessed and dirty stay set. `io`: see `getL1`. */
+export function updateL1(f: FrameTable, at: number, low: number, high: number, keep: boolean, io: boolean): number {
+  const oldLow = f.words[at]
+  const oldHigh = f.words[at + 1]
+  if (low & PRESENT) {
+    if (low & REFUSED_L1) return EINVAL
+    const toHigh = adjustedHigh(low, high)
+    const toLow = adjustedLow(low, high)
+    if (!sameMapping(oldLow, oldHigh, low, high)) {
+      const answer = getL1(f, low, high, io)
+      if (answer < 0) return answer
+      write(f, at, toLow, toHigh, keep ? oldLow : 0)
+      putL1(f, oldLow, oldHigh)
+    } else write(f, at, toLow, toHigh, keep ? oldLow : 0)
+    return 0
+  }
+  write(f, at, low, high, keep ? oldLow : 0)
+  putL1(f, oldLow, oldHigh)
+  return 0
+}
+
+/** The entry is at word `at` of a table of `level` 2 to 4. */
+export function updateTable(
+  f: FrameTable,
+  level: number,
+  at: number,
+  low: number,
+  high: number,
+  keep: boolean,
+): number {
+  const table = at >>> TABLE_SHIFT
+  if (level === 4 && isXenSlot((at >>> 1) & 511)) return EINVAL
+  const oldLow = f.words[at]
+  const oldHigh = f.words[at + 1]
+  if (low & PRESENT) {
+    if (low & REFUSED) return EINVAL
+    const toLow = low | (level === 4 ? USER | ACCESSED : USER)
+    if (sameMapping(oldLow, oldHigh, low, high)) {
+      write(f, at, toLow, high, keep ? oldLow : 0)
+      return 0
+    }
+    const answer = getTable(f, level, low, high, table)
+    if (answer < 0) return answer
+    write(f, at, toLow, high, keep ? oldLow : 0)
+  } else write(f, at, low, high, keep ? oldLow : 0)
+  putTable(f, oldLow, table)
+  return 0
+}
+
+/** It names the same frame with the same rights: nothing to take or to drop. */
+function sameMapping(oldLow: number, oldHigh: number, low: number, high: number): boolean {
+  return ((oldLow ^ low) & SUBSTANCE) === 0 && ((oldHigh ^ high) & FRAME_HIGH) === 0
+}
+
+function write(f: FrameTable, at: number, low: number, high: number, kept: number): void {
+  f.ram.put(at, low | (kept & (ACCESSED | DIRTY)), high)
+}
