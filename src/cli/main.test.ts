@@ -118,6 +118,32 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
   })
 })
 
+describe('matrix: wrong usage ends a bisection, a kernel that cannot be had is skipped', () => {
+  test.each<[string, string[], number, string]>([
+    ['unknown option', ['--tpa'], 128, "unknown option '--tpa' (Did you mean --tap?)"],
+    ['unknown platform', ['--platforms', 'native,kmv'], 128, "unknown platform 'kmv'; did you mean kvm?"],
+    ['two forms', ['--tap', '--json'], 128, '--tap and --json both write to stdout; choose one'],
+    [
+      'a part of nothing',
+      ['--shard', '3/2'],
+      128,
+      "--shard '3/2' is not a part of a whole; write 1/4 to 4/4 for four parts",
+    ],
+    ['no jobs', ['--jobs', '0'], 128, "--jobs '0' is not a number from 1 to 64"],
+    ['nothing to merge', ['--merge'], 128, '--merge needs the files that --json wrote'],
+    ['a missing part', ['--merge', './none'], 128, '--merge ./none: no such file'],
+    ['no expectations', ['--expect', './text'], 128, expect.stringMatching(/^--expect \.\/text: .*JSON/)],
+    ['nowhere to write', ['--html', './none/page.html'], 128, expect.stringMatching(/^\.\/none\/page\.html: ENOENT/)],
+    ['missing kernel', ['./none'], 125, './none: no such file'],
+    ['one kernel of two is none', ['./text', './none'], 125, expect.stringMatching(/^\.\/text: not a Linux kernel/)],
+    ['no package', ['linux-image-amd64'], 125, expect.stringMatching(/^linux-image-amd64: .* no apt/)],
+  ])('%s', (_, args, code, line) => {
+    const result = paravirt(['matrix', ...args])
+    const message: unknown = result.stderr.replace(/^paravirt: (.*)\n$/s, '$1')
+    expect({ code: result.code, stdout: result.stdout, message }).toEqual({ code, stdout: '', message: line })
+  })
+})
+
 describe('help', () => {
   test('--help and --version succeed on stdout', () => {
     expect(paravirt(['run', '--help'])).toMatchObject({ code: 0, stderr: '' })

@@ -2,8 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { InputError } from '../errors.ts'
+import { MatrixExit } from '../matrix/verdict.ts'
 import { ExitCode } from './exit-codes.ts'
 import { explain } from './explain.ts'
+import { matrix } from './matrix.ts'
+import type { MatrixOptions } from './matrix.ts'
 import { run } from './run.ts'
 import type { RunOptions } from './run.ts'
 
@@ -44,6 +47,27 @@ function commandLine(finish: (code: number) => void): Command {
     .option('--hot-wasm <FOLDER>', 'with --hot: write the WebAssembly text of these regions there')
     .action(async (kernel: string | undefined, options: RunOptions) => finish(await run(kernel, options)))
   program
+    .command('matrix')
+    .description('boot the same kernel on every platform and compare')
+    .argument('[KERNEL...]', "as for run, several make rows; default: Debian's cloud kernel")
+    .option('--platforms <LIST>', 'only these, as native,kvm; what the first does the others are compared with')
+    .option('--memory <SIZE>', 'memory of each guest', '512M')
+    .option('--cpus <N>', 'virtual processors of each guest', '1')
+    .option('--append <TEXT>', "added to the kernel's command line")
+    .option('--initrd <FILE>', 'initramfs; the boot is good when it powers off; default: busybox and --exec')
+    .option('--exec <COMMAND>', 'shell command in user space; the boot is good if it succeeds')
+    .option('--until <TEXT>', 'the boot is good, and ends, when the console shows this')
+    .option('--timeout <SECONDS>', 'of the host, for each boot; what takes longer hangs', '180')
+    .option('--jobs <N>', 'boots at once; default: as many as there are processors and memory for')
+    .option('--expect <FILE>', 'assertions about the boots, in JSON (docs/matrix.md)')
+    .option('--shard <I/N>', 'only part I of N, for several machines')
+    .option('--merge', 'boot nothing; the arguments are files that --json wrote on each of them')
+    .option('--tap', 'write TAP instead of the table')
+    .option('--json', 'write everything as JSON instead of the table')
+    .option('--junit <FILE>', 'also write JUnit XML')
+    .option('--html <FILE>', 'also write one page with table, timelines and consoles')
+    .action(async (kernels: string[], options: MatrixOptions) => finish(await matrix(kernels, options)))
+  program
     .command('explain')
     .description('what a request is, by name or number, or all that a platform can be asked')
     .argument('<NAME>', 'MSR_KVM_SYSTEM_TIME_NEW, 0x40000020, kvm, ...')
@@ -64,7 +88,7 @@ async function main(args: readonly string[]): Promise<number> {
       if (error.exitCode === 0) return ExitCode.OK
       // Without any word commander has printed the help instead.
       if (error.code !== 'commander.help') complain(error.message.replace(/^error: /, ''))
-      return ExitCode.USAGE
+      return args[0] === 'matrix' ? MatrixExit.USAGE : ExitCode.USAGE
     }
     if (error instanceof InputError) {
       complain(error.message)

@@ -7,6 +7,7 @@ import { unknownName } from './nearest.ts'
 const MIB = 1 << 20
 /** No kernel that we know gets anywhere with less; what a given kernel needs is checked when it is laid out. */
 const MINIMUM_MIB = 16
+const MOST_JOBS = 64
 
 /** `512M`, `2G`, `1.5G`; a bare number means MiB, as in QEMU. Returns bytes. */
 export function parseMemory(text: string, hostBytes = hostMemory()): number {
@@ -42,6 +43,13 @@ export function parseCpus(text: string): number {
   const count = /^\d+$/.test(text.trim()) ? Number(text) : 0
   if (count < 1 || count > M.MAX_VCPUS)
     throw new InputError(`--cpus '${text}' is not a number from 1 to ${M.MAX_VCPUS}`)
+  return count
+}
+
+/** How many boots at once. */
+export function parseJobs(text: string): number {
+  const count = /^\d+$/.test(text.trim()) ? Number(text) : 0
+  if (count < 1 || count > MOST_JOBS) throw new InputError(`--jobs '${text}' is not a number from 1 to ${MOST_JOBS}`)
   return count
 }
 
