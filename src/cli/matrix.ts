@@ -1,6 +1,6 @@
 /** `paravirt matrix`: the same kernel on every platform, told as a table or for machines. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { checkInitrd } from '../boot/initrd.ts'
+import { existsSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { loadKernel } from '../boot/kernel.ts'
 import { InputError } from '../errors.ts'
 import { readExpectations } from '../matrix/expectations.ts'
@@ -16,9 +16,9 @@ import { exitCode, MatrixExit } from '../matrix/verdict.ts'
 import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
 import { definitions, platforms, type PlatformName } from '../platforms/index.ts'
 import { signalExitCode } from './exit-codes.ts'
+import { readInitrd } from './guest.ts'
 import { lineProgress, liveProgress } from './matrix-progress.ts'
 import { parseCpus, parseJobs, parseMemory, parseName, parseTimeout } from './options.ts'
-import { constants } from 'node:os'
 
 export interface MatrixOptions {
   readonly platforms?: string
@@ -79,7 +79,7 @@ async function booted(names: readonly string[], options: MatrixOptions): Promise
       '--exec needs the default initramfs; leave out --initrd, or say with --until what ends the boot',
     )
   for (const file of [options.junit, options.html]) if (file !== undefined) checkWritable(file)
-  if (initrd !== undefined) await checkInitrd(readInitrd(initrd), `--initrd ${initrd}`, memory)
+  if (initrd !== undefined) await readInitrd(initrd, memory)
   const kernels = [...new Set(names.length > 0 ? names : [DEFAULT_KERNEL])]
   const paths = new Map<string, string>()
   for (const name of kernels) paths.set(name, await kernelPath(name))
@@ -152,15 +152,6 @@ async function kernelPath(name: string): Promise<string> {
 
 function parsePlatforms(text: string): PlatformName[] {
   return [...new Set(text.split(',').map((word) => parseName('platform', word.trim(), platforms)))]
-}
-
-function readInitrd(path: string): Uint8Array {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new InputError(`--initrd ${path}: ${code === 'ENOENT' ? 'no such file' : message}`)
-  }
 }
 
 /** Before minutes of work, not after. */

@@ -2,19 +2,16 @@
  * `paravirt run`: kernel, initramfs, command line, machine, console, and what its end means. Everything that can be
  * refused is refused before anything is started.
  */
-import { existsSync, readFileSync } from 'node:fs'
-import { checkInitrd } from '../boot/initrd.ts'
+import { existsSync } from 'node:fs'
 import { loadKernel } from '../boot/kernel.ts'
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
-import { buildInitramfs } from '../initramfs/build.ts'
-
 import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
-import { busyboxFile, DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
+import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
 import { cpuModels } from '../cpu/models.ts'
 import { definitions, platforms } from '../platforms/index.ts'
-import { kernelCommandLine } from './command-line.ts'
+import { guestPlan, readInitrd } from './guest.ts'
 import { hotLines, parseHot, prepareFolder } from './hot.ts'
 import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
@@ -67,15 +64,10 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
 
   const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
   const kernel = await findKernel(kernelName ?? DEFAULT_KERNEL)
-  const linux = kernel.entries.multiboot === undefined
-  if (!linux && exec !== undefined) throw new InputError(`--exec: ${kernel.name} is no Linux`)
-  const boot = {
-    kernel,
-    initrd: given ?? (linux ? await defaultInitramfs(kernel, exec) : undefined),
-    cmdline: linux
-      ? kernelCommandLine({ append, quiet: exec !== undefined, window: windowSize() })
-      : [kernel.name, append].filter(Boolean).join(' '),
-  }
+  if (kernel.entries.multiboot !== undefined && exec !== undefined)
+    throw new InputError(`--exec: ${kernel.name} is no Linux`)
+  const quiet = exec !== undefined
+  const boot = await guestPlan({ kernel, platform, initrd: given, exec, append, quiet, window: windowSize() })
   const trace = traced && openTrace(traced, options.traceFile)
   let machine: Machine | undefined
   const testDevices = options.qemuTestDevices === true
@@ -114,25 +106,6 @@ function report(lines: readonly string[]): void {
 /** A file, or where there is none a Debian package of this name. */
 async function findKernel(name: string): Promise<Kernel> {
   return loadKernel(!existsSync(name) && isKernelPackage(name) ? await kernelFile(name) : name, name)
-}
-
-async function defaultInitramfs({ bits }: Kernel, exec: string | undefined): Promise<Uint8Array> {
-  const busybox = readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386'))
-  return buildInitramfs({ busybox, exec })
-}
-
-async function readInitrd(path: string, memory: number): Promise<Uint8Array> {
-  let bytes: Uint8Array
-  try {
-    bytes = readFileSync(path)
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new InputError(
-      `--initrd ${path}: ${code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder' : message}`,
-    )
-  }
-  await checkInitrd(bytes, `--initrd ${path}`, memory)
-  return bytes
 }
 
 function windowSize(): { rows: number; columns: number } | undefined {

@@ -2,15 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { loadKernel } from '../boot/kernel.ts'
 import type { Kernel } from '../boot/entries.ts'
-import { kernelCommandLine } from '../cli/command-line.ts'
 import { execSinks } from '../cli/exec.ts'
+import { guestPlan } from '../cli/guest.ts'
 import { PanicWatcher } from '../cli/panic.ts'
 import { cpuModels } from '../cpu/models.ts'
 import { InputError } from '../errors.ts'
-import { buildInitramfs } from '../initramfs/build.ts'
 import { Machine } from '../machine/machine.ts'
 import type { ExitReason } from '../machine/types.ts'
-import { busyboxFile } from '../packages/debian.ts'
 import { ConsoleLines } from './console-lines.ts'
 import { inspectEnd } from './end.ts'
 import { parseRawLog } from '../symbols/printk.ts'
@@ -82,17 +80,18 @@ async function boot(
     stderr: (bytes) => (output += decoder.decode(bytes, { stream: true })),
     ended: (exitCode) => end({ kind: 'command', exitCode }),
   })
-  const linux = kernel.entries.multiboot === undefined
   machine = await Machine.create({
     memory: plan.memory,
     cpus: plan.cpus,
     platform: plan.platform,
     cpu: cpuModels[0],
-    boot: {
+    boot: await guestPlan({
       kernel,
-      initrd: initrd !== undefined ? readFileSync(initrd) : linux ? await defaultInitramfs(kernel, exec) : undefined,
-      cmdline: linux ? kernelCommandLine({ append }) : [kernel.name, append].filter(Boolean).join(' '),
-    },
+      platform: plan.platform,
+      initrd: initrd === undefined ? undefined : readFileSync(initrd),
+      exec: loggedScript(exec),
+      append,
+    }),
     serial: {
       com1(bytes) {
         panic.see(bytes)
@@ -126,11 +125,8 @@ async function boot(
 }
 
 /** The log comes after the command's output, for kernels whose memory does not show it. */
-async function defaultInitramfs({ bits }: Kernel, exec = ':'): Promise<Uint8Array> {
-  const busybox = readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386'))
-  const script = `(\n${exec}\n)\ncode=$?\nprintf '\\036paravirt-log\\n'\ndmesg -r\nexit $code`
-  return buildInitramfs({ busybox, exec: script })
-}
+const loggedScript = (exec = ':'): string =>
+  `(\n${exec}\n)\ncode=$?\nprintf '\\036paravirt-log\\n'\ndmesg -r\nexit $code`
 
 /** The console's lines as the log, without levels. */
 function unlevelled(lines: ConsoleLines): Cell['messages'] {
@@ -166,6 +162,8 @@ function outcomeOf({ reason, stop, panic, reached, plan }: Ended): { outcome: Ou
       return reason.code === 0 ? { outcome: 'ok' } : { outcome: 'command-failed', detail: `exit code ${reason.code}` }
     case 'triple-fault':
       return { outcome: 'triple-fault', detail: reason.detail }
+    case 'crash':
+      return { outcome: 'crash', detail: reason.detail }
     case 'halted':
       return { outcome: 'halted', detail: 'HLT with interrupts off, and nothing that could end it' }
     case 'reset':

@@ -7,7 +7,7 @@ import { z } from 'zod'
 export const REPORT_VERSION = 1
 
 /**
- * How a boot ended. `cannot-enter`: this kernel has no way in on this platform, which is nobody's fault. `host-error`:
+ * How a boot ended. `crash`: the hypervisor stopped the guest. `cannot-enter`: this kernel has no way in on this platform, which is nobody's fault. `host-error`:
  * paravirt failed, so that nothing is known of the kernel.
  */
 export const outcomes = [
@@ -15,6 +15,7 @@ export const outcomes = [
   'panic',
   'hang',
   'triple-fault',
+  'crash',
   'halted',
   'reset',
   'power-off',
