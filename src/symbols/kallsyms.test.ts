@@ -94,7 +94,7 @@ function image({ bits, addressesLast, addresses, markerSize, seqs }: Layout) {
   out.push(...new Uint8Array(100))
   const bytes = Uint8Array.from(out)
   const segments = [{ address: LOADED, bytes, size: 1 << 20 }]
-  return { bits, segments, entry: LOADED, pvh: undefined }
+  return { bits, segments }
 }
 
 const layouts: Record<string, Layout> = {

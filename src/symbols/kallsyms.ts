@@ -30,7 +30,7 @@ const TYPES = /^[a-zA-Z?]$/
 const GAP = 64
 
 /** Undefined: the kernel carries no symbols, or none that can be read. */
-export function decodeKallsyms({ segments, bits }: Elf): SymbolTable | undefined {
+export function decodeKallsyms({ segments, bits }: Pick<Elf, 'segments' | 'bits'>): SymbolTable | undefined {
   for (const segment of segments) {
     const found = new Decoder(segment, bits).decode()
     if (found) return found
