@@ -43,7 +43,7 @@ export class FrontendError extends Error {
   }
 }
 
-export const Errno = { ENOMEM: 12, EINVAL: 22, EIO: 5, ENOENT: 2, ENOSYS: 38 } as const
+export const Errno = { EIO: 5, EINVAL: 22, ENOSYS: 38, EOPNOTSUPP: 95 } as const
 
 /** What a device does at the moments of its life. */
 export interface BackendDevice {
@@ -95,6 +95,7 @@ export class Backend {
   readonly #device: BackendDevice
   readonly #frontend: Frontend
   readonly #name: string
+  readonly #kind: 'vbd' | 'vif'
   #state: number = XenbusState.INITIALISING
   #stop: () => void = () => {}
 
@@ -102,6 +103,7 @@ export class Backend {
     const place = { domain: parts.domain, kind, id }
     this.#parts = parts
     this.#device = device
+    this.#kind = kind
     this.#name = `backend/${kind}/${parts.domain}/${id}`
     this.path = backendOf(place)
     this.#frontend = new Frontend(parts.store, frontendOf(place))
@@ -147,8 +149,10 @@ export class Backend {
       case XenbusState.INITIALISING:
         if (this.#state === XenbusState.CLOSED) this.switch(XenbusState.INIT_WAIT)
         break
+      // A network card's frontend has nothing to wait for: it goes to CONNECTED at once.
       case XenbusState.INITIALISED:
       case XenbusState.CONNECTED:
+        if (this.#kind === 'vif' && state === XenbusState.INITIALISED) break
         if (this.#state === XenbusState.CONNECTED) break
         this.#device.disconnect()
         try {
@@ -160,6 +164,7 @@ export class Backend {
         }
         break
       case XenbusState.CLOSING:
+        if (this.#kind === 'vif') this.#device.disconnect()
         this.switch(XenbusState.CLOSING)
         break
       // A frontend that has gone altogether has no state.

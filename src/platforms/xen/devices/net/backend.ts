@@ -1,0 +1,161 @@
+/** A network card of the guest: the backend as Linux's xen-netback is one, over `devices/net`. */
+import type { NetworkPort } from '../../../../backends/network/port.ts'
+import { NetDevice } from '../../../../devices/net/net.ts'
+import type { Signal } from '../../../../paravirt/signals.ts'
+import { addDevice } from '../../store/domain.ts'
+import { BackRing } from '../ring.ts'
+import { Backend, type BackendParts, Errno, type Frontend, FrontendError, mapRing, XenbusState } from '../xenbus.ts'
+import { Receiver } from './receive.ts'
+import { RX_ENTRY, TX_ENTRY } from './requests.ts'
+import { Transmitter } from './transmit.ts'
+
+const MTU = 1500
+
+export interface NetBackendOptions {
+  readonly port: NetworkPort
+  /** 0: the first card. */
+  readonly index: number
+  /** As `00:16:3e:00:00:01`. */
+  readonly mac: string
+  /** At most so many queues. */
+  readonly queues: number
+}
+
+interface Queue {
+  readonly transmitter: Transmitter
+  readonly receiver: Receiver
+  readonly close: () => void
+}
+
+export class NetBackend {
+  readonly #parts: BackendParts
+  readonly #device: NetDevice
+  readonly #backend: Backend
+  readonly #maxQueues: number
+  readonly #receive: { set(at: number): void }
+  #queues: Queue[] = []
+
+  constructor(parts: BackendParts, { port, index, mac, queues }: NetBackendOptions) {
+    this.#parts = parts
+    this.#maxQueues = queues
+    this.#device = new NetDevice(port)
+    this.#receive = parts.deadline(() => this.#deliver())
+    addDevice(parts.store, {
+      domain: parts.domain,
+      kind: 'vif',
+      id: index,
+      frontend: { 'backend-id': 0, state: 1, handle: index, mac, trusted: 1 },
+      fixed: { mtu: MTU },
+      backend: {
+        'frontend-id': parts.domain,
+        online: 1,
+        state: 1,
+        script: '/etc/xen/scripts/vif-bridge',
+        mac,
+        bridge: 'xenbr0',
+        handle: index,
+        type: 'vif',
+        'hotplug-status': 'connected',
+      },
+    })
+    this.#backend = new Backend(parts, 'vif', index, {
+      connect: (frontend) => this.#connect(frontend),
+      disconnect: () => this.#disconnect(),
+    })
+    this.#backend.start({
+      'feature-sg': 1,
+      'feature-gso-tcpv4': 1,
+      'feature-gso-tcpv6': 1,
+      'feature-ipv6-csum-offload': 1,
+      'feature-rx-copy': 1,
+      'feature-rx-flip': 0,
+      'feature-multicast-control': 1,
+      'feature-split-event-channels': 1,
+      'multi-queue-max-queues': queues,
+    })
+  }
+
+  close(): void {
+    this.#backend.stop()
+  }
+
+  #connect(frontend: Frontend): void {
+    const count = frontend.number('multi-queue-num-queues') ?? 1
+    if (count === 0 || count > this.#maxQueues)
+      throw new FrontendError(
+        Errno.EINVAL,
+        `guest requested ${count} queues, but valid range is 1 - ${this.#maxQueues}.`,
+      )
+    if (!frontend.flag('request-rx-copy'))
+      throw new FrontendError(Errno.EOPNOTSUPP, `reading ${frontend.path}/request-rx-copy`)
+    for (let i = 0; i < count; i++) this.#queues.push(this.#connectQueue(count === 1 ? frontend : frontend.queue(i)))
+    this.#device.filtersGroups = frontend.flag('request-multicast-control')
+    this.#device.start(() => {
+      this.#receive.set(this.#parts.now())
+      this.#parts.wake()
+    })
+    this.#backend.switch(XenbusState.CONNECTED)
+  }
+
+  #connectQueue(folder: Frontend): Queue {
+    const { sharing, signals, now, deadline } = this.#parts
+    const references = [folder.required('tx-ring-ref'), folder.required('rx-ring-ref')]
+    const split = [folder.number('event-channel-tx'), folder.number('event-channel-rx')]
+    const ports = split.includes(undefined) ? [folder.required('event-channel')] : (split as number[])
+    const pages = mapRing(sharing, references, ports[0] as number)
+    const tx = new BackRing(pages.slice(0, 1), TX_ENTRY)
+    const rx = new BackRing(pages.slice(1), RX_ENTRY)
+    let closed = false
+    const later = deadline(() => {
+      transmitter.run()
+      // That may have found out that the guest is broken.
+      if (!closed) receiver.run()
+    })
+    const schedule = () => later.set(now())
+    const open: Signal[] = []
+    const close = () => {
+      closed = true
+      later.set(Infinity)
+      for (const signal of open) signal.close()
+      for (const page of pages) page.release()
+    }
+    for (const port of ports) {
+      const signal = signals.connect(port, schedule)
+      if (!signal) {
+        close()
+        throw new FrontendError(
+          Errno.EINVAL,
+          `mapping shared-frames ${references.join('/')} port tx ${ports[0]} rx ${ports.at(-1)}`,
+        )
+      }
+      open.push(signal)
+    }
+    const common = { device: this.#device, sharing }
+    const transmitter: Transmitter = new Transmitter({
+      ...common,
+      ring: tx,
+      notify: () => open[0]?.raise(),
+      schedule,
+      fatal: (why) => this.#fatal(why),
+    })
+    const receiver: Receiver = new Receiver({ ...common, ring: rx, notify: () => open.at(-1)?.raise() })
+    schedule()
+    return { transmitter, receiver, close }
+  }
+
+  /** Frames that arrive go to the first queue, as netback's default hash of one flow would. */
+  #deliver(): void {
+    this.#queues[0]?.receiver.run()
+  }
+
+  #fatal(why: string): void {
+    this.#parts.report(`vif${this.#parts.domain}: ${why}; the device is disabled`)
+    this.#disconnect()
+  }
+
+  #disconnect(): void {
+    this.#receive.set(Infinity)
+    this.#device.stop()
+    for (const queue of this.#queues.splice(0)) queue.close()
+  }
+}
