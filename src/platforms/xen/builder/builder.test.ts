@@ -182,10 +182,8 @@ describe('a domain', () => {
     const { memory } = mock.effects
     const frames = new Frames(memory)
     const kind = { mayAccess: () => true }
-    const cpu = { setRoots: () => {}, setLdt: () => {}, mapLdt: () => {} }
-    const tlb = { flush: () => {}, flushPage: () => {} }
     const guest = new GuestMemory(mock.effects, () => kind)
-    const mm = createMm({ effects: mock.effects, xen: frames, guest, cpu, tlb })
+    const mm = createMm({ effects: mock.effects, xen: frames, guest })
     const domain = buildPv(memory, mm, {
       image: image(notes),
       initrd,

@@ -8,8 +8,8 @@ import type { Frames } from '../frames.ts'
 import type { GuestMemory } from '../guest-memory.ts'
 import { ACCESSED, NX, PAGE, PRESENT, PSE, USER } from './entries.ts'
 import { FrameTable, m2pFrames, Owner } from './frame-table.ts'
-import { Mm, type MmCpu } from './mm.ts'
-import { Tlbs, type TlbEffects } from './tlbs.ts'
+import { Mm } from './mm.ts'
+import { Tlbs } from './tlbs.ts'
 
 /** The first MiB is no memory to guests. */
 const IO_FRAMES = 256
@@ -32,12 +32,10 @@ export interface MmParts {
   /** Xen's own frames, none of which is taken yet below `lowest`. */
   readonly xen: Frames
   readonly guest: GuestMemory
-  readonly cpu: MmCpu
-  readonly tlb: TlbEffects
 }
 
-export function createMm({ effects, xen, guest, cpu, tlb }: MmParts): Mm {
-  const { memory } = effects
+export function createMm({ effects, xen, guest }: MmParts): Mm {
+  const { memory, pv, mmu } = effects
   const { frames } = memory
   for (let frame = 0; frame < frames; frame++) memory.setKind(frame, 'ram')
   const length = m2pFrames(frames)
@@ -45,10 +43,14 @@ export function createMm({ effects, xen, guest, cpu, tlb }: MmParts): Mm {
   const m2p = xen.allocateRun(xen.lowest - first)
   const [l3, l2, perDomain, own, directMap] = [0, 1, 2, 3, 4].map(() => xen.allocateRun(1)) as Five
   const heapEnd = xen.reserve(XEN_FRAMES)
-  const words = memory.words
+  const tlbs = new Tlbs(effects.cpu.count, {
+    flush: pv.flush,
+    flushPage: (vcpu, low, high) => mmu.flush(vcpu, [wide(low, high)]),
+    tablesChanged: pv.tablesChanged,
+  })
   const table = new FrameTable({
-    ram: { words, put: memory.storePair },
-    tlbs: new Tlbs(effects.cpu.count, tlb),
+    ram: { words: memory.words, put: memory.storePair },
+    tlbs,
     frames,
     m2p,
     xen: { m2p: l3, perDomain, xen: own, directMap },
@@ -62,5 +64,12 @@ export function createMm({ effects, xen, guest, cpu, tlb }: MmParts): Mm {
     table.refs[frame] = 1
   }
   for (let frame = IO_FRAMES; frame < heapEnd; frame++) table.addToHeap(frame)
+  const cpu = {
+    setRoots: pv.setRoots,
+    setLdt: (vcpu: number, low: number, high: number, entries: number) => pv.setLdt(vcpu, wide(low, high), entries),
+    mapLdt: pv.mapLdt,
+  }
   return new Mm({ frames: table, memory, guest, cpu })
 }
+
+const wide = (low: number, high: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)

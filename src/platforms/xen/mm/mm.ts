@@ -17,7 +17,7 @@ import { hideM2p, showM2p } from './xen-slots.ts'
 
 /** The processor's side: what changes when roots or LDTs do. */
 export interface MmCpu {
-  /** Run on these L4 tables from now on, in kernel and in user mode (0: none). A flush follows where one must. */
+  /** Run on these L4 tables from now on, in kernel and in user mode (0: none); see `Tlbs.loaded`. */
   setRoots(vcpu: number, kernel: number, user: number): void
   /** The LDT is elsewhere, or has another size; none of its pages is mapped yet. */
   setLdt(vcpu: number, low: number, high: number, entries: number): void
@@ -82,9 +82,8 @@ export class Mm {
       this.dropLdt(vcpu)
       if (!this.frames.strictM2p) showM2p(this.frames, root)
       this.kernelRoots[vcpu] = root
-      this.#cpu.setRoots(vcpu, root, this.userRoots[vcpu])
     }
-    this.tlbs.flush(vcpu)
+    this.#load(vcpu)
     if (old !== root && old !== 0) putPageAndType(this.frames, old)
     return 0
   }
@@ -99,9 +98,14 @@ export class Mm {
       if (this.frames.strictM2p) hideM2p(this.frames, root)
     }
     this.userRoots[vcpu] = root
-    this.#cpu.setRoots(vcpu, this.kernelRoots[vcpu], root)
+    this.#load(vcpu)
     if (old !== 0) putPageAndType(this.frames, old)
     return 0
+  }
+
+  #load(vcpu: number): void {
+    this.#cpu.setRoots(vcpu, this.kernelRoots[vcpu], this.userRoots[vcpu])
+    this.tlbs.loaded(vcpu)
   }
 
   /** Word index of the L1 entry of a linear address in the tables that the vCPU's kernel runs on, or -1. */

@@ -40,6 +40,7 @@ export class TestFrames {
       },
       tlbs: new Tlbs(vcpus, {
         flush: (vcpu) => this.log.push(`flush ${vcpu}`),
+        tablesChanged: () => {},
         flushPage: (vcpu, low, high) => this.log.push(`page ${vcpu} ${hex(low, high)}`),
       }),
       frames,

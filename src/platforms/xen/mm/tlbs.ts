@@ -9,6 +9,8 @@ export interface TlbEffects {
   flush(vcpu: number): void
   /** Forget the page at a linear address. */
   flushPage(vcpu: number, low: number, high: number): void
+  /** What translations through tables that are not a vCPU's own now say may be wrong from here on. */
+  tablesChanged(): void
 }
 
 export class Tlbs {
@@ -40,5 +42,15 @@ export class Tlbs {
 
   flushPage(vcpu: number, low: number, high: number): void {
     this.#effects.flushPage(vcpu, low, high)
+  }
+
+  /** An entry that was present has changed. */
+  changed(): void {
+    this.#effects.tablesChanged()
+  }
+
+  /** A vCPU's roots were loaded: it knows nothing through them that has changed since. */
+  loaded(vcpu: number): void {
+    this.#flushed[vcpu] = ++this.now
   }
 }

@@ -136,7 +136,11 @@ function promote(f: FrameTable, frame: number, level: number): number {
     }
     if ((low & add) !== add) f.ram.put(at, low | add, high)
   }
-  if (level === 4) fillXenSlots(f, frame)
+  if (level === 4) {
+    fillXenSlots(f, frame)
+    // Nobody takes it for the root that this frame may have been before.
+    f.tlbs.changed()
+  }
   return 0
 }
 

@@ -13,20 +13,19 @@ const { EINVAL } = Errno
 export function updateL1(f: FrameTable, at: number, low: number, high: number, keep: boolean, io: boolean): number {
   const oldLow = f.words[at]
   const oldHigh = f.words[at + 1]
-  if (low & PRESENT) {
-    if (low & REFUSED_L1) return EINVAL
-    const toHigh = adjustedHigh(low, high)
-    const toLow = adjustedLow(low, high)
-    if (!sameMapping(oldLow, oldHigh, low, high)) {
-      const answer = getL1(f, low, high, io)
-      if (answer < 0) return answer
-      write(f, at, toLow, toHigh, keep ? oldLow : 0)
-      putL1(f, oldLow, oldHigh)
-    } else write(f, at, toLow, toHigh, keep ? oldLow : 0)
+  if ((low & PRESENT) === 0) {
+    write(f, at, low, high, oldLow, keep)
+    putL1(f, oldLow, oldHigh)
     return 0
   }
-  write(f, at, low, high, keep ? oldLow : 0)
-  putL1(f, oldLow, oldHigh)
+  if (low & REFUSED_L1) return EINVAL
+  const same = sameMapping(oldLow, oldHigh, low, high)
+  if (!same) {
+    const answer = getL1(f, low, high, io)
+    if (answer < 0) return answer
+  }
+  write(f, at, adjustedLow(low, high), adjustedHigh(low, high), oldLow, keep)
+  if (!same) putL1(f, oldLow, oldHigh)
   return 0
 }
 
@@ -46,14 +45,14 @@ export function updateTable(
   if (low & PRESENT) {
     if (low & REFUSED) return EINVAL
     const toLow = low | (level === 4 ? USER | ACCESSED : USER)
-    if (sameMapping(oldLow, oldHigh, low, high)) {
-      write(f, at, toLow, high, keep ? oldLow : 0)
-      return 0
+    const same = sameMapping(oldLow, oldHigh, low, high)
+    if (!same) {
+      const answer = getTable(f, level, low, high, table)
+      if (answer < 0) return answer
     }
-    const answer = getTable(f, level, low, high, table)
-    if (answer < 0) return answer
-    write(f, at, toLow, high, keep ? oldLow : 0)
-  } else write(f, at, low, high, keep ? oldLow : 0)
+    write(f, at, toLow, high, oldLow, keep)
+    if (same) return 0
+  } else write(f, at, low, high, oldLow, keep)
   putTable(f, oldLow, table)
   return 0
 }
@@ -63,6 +62,7 @@ function sameMapping(oldLow: number, oldHigh: number, low: number, high: number)
   return ((oldLow ^ low) & SUBSTANCE) === 0 && ((oldHigh ^ high) & FRAME_HIGH) === 0
 }
 
-function write(f: FrameTable, at: number, low: number, high: number, kept: number): void {
-  f.ram.put(at, low | (kept & (ACCESSED | DIRTY)), high)
+function write(f: FrameTable, at: number, low: number, high: number, oldLow: number, keep: boolean): void {
+  f.ram.put(at, keep ? low | (oldLow & (ACCESSED | DIRTY)) : low, high)
+  if (oldLow & PRESENT) f.tlbs.changed()
 }

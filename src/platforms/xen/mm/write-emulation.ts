@@ -38,6 +38,7 @@ export function emulateStore({ frames }: Mm, address: number, size: number, low:
     if (getL1(frames, toLow, toHigh, false) < 0) return false
     frames.ram.put(at, adjustedLow(toLow, toHigh), adjustedHigh(toLow, toHigh))
   } else frames.ram.put(at, toLow, toHigh)
+  if (oldLow & PRESENT) frames.tlbs.changed()
   putL1(frames, oldLow, oldHigh)
   return true
 }
