@@ -63,6 +63,7 @@ export interface SystemExports {
   fetchCheck(p: number, linear: bigint): bigint
   notifyMarked(page: number): void
   dropExec(p: number): void
+  reindexExec(p: number): void
   flushAll(p: number): void
   flushPage(p: number, linear: bigint): void
   slowLoad(p: number, linear: bigint, size: number): bigint

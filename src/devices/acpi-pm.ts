@@ -4,6 +4,7 @@
  */
 import type { PortDevice } from '../machine/bus.ts'
 import type { Clock } from '../machine/clock.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 export const PM1_EVENT = 0x600
 export const PM1_CONTROL = 0x604
@@ -26,7 +27,7 @@ export interface AcpiPmOptions {
   readonly onPowerOff: () => void
 }
 
-export class AcpiPm implements PortDevice {
+export class AcpiPm implements PortDevice, Stateful {
   readonly #options: AcpiPmOptions
   #status = 0
   #enable = 0
@@ -38,6 +39,13 @@ export class AcpiPm implements PortDevice {
   constructor(options: AcpiPmOptions) {
     this.#options = options
     this.#timer = options.clock.schedule(Infinity, () => this.#update())
+  }
+
+  transfer(state: Transfer): void {
+    this.#status = state.field('status', this.#status)
+    this.#enable = state.field('enable', this.#enable)
+    this.#control = state.field('control', this.#control)
+    this.#half = state.field('half', this.#half)
   }
 
   pressPowerButton(): void {

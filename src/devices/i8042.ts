@@ -4,6 +4,7 @@
  * 0xfe with the time-out bit.
  */
 import type { PortDevice } from '../machine/bus.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 const STATUS_OBF = 1
 const STATUS_SYSTEM = 4
@@ -32,7 +33,7 @@ export interface I8042Options {
   readonly onReset: (reason: string) => void
 }
 
-export class I8042 implements PortDevice {
+export class I8042 implements PortDevice, Stateful {
   readonly #options: I8042Options
   readonly #ram = new Uint8Array(32)
   /** Bytes for port 0x60, each with its status bits above it. */
@@ -47,6 +48,15 @@ export class I8042 implements PortDevice {
     this.#options = options
     // As firmware leaves it that found no mouse.
     this.#ram[0] = CONFIG_TRANSLATE | CONFIG_AUX_OFF | CONFIG_SYSTEM | CONFIG_KEYBOARD_IRQ
+  }
+
+  transfer(state: Transfer): void {
+    state.array('ram', this.#ram)
+    state.list('output', this.#output)
+    this.#lastOutput = state.field('lastOutput', this.#lastOutput)
+    this.#command = state.field('command', this.#command)
+    this.#lastWasCommand = state.field('lastWasCommand', this.#lastWasCommand)
+    this.#outputPort = state.field('outputPort', this.#outputPort)
   }
 
   read(port: number): number {

@@ -3,6 +3,7 @@
  * A pin's line is given as asserted or not; polarity is between the guest and its tables.
  */
 import type { MmioDevice } from '../machine/bus.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 const IOAPIC_PINS = 24
 const VERSION = 0x20 | ((IOAPIC_PINS - 1) << 16)
@@ -27,7 +28,7 @@ export interface IoApicOptions {
   readonly afterWrite: () => void
 }
 
-export class IoApic implements MmioDevice {
+export class IoApic implements MmioDevice, Stateful {
   readonly #options: IoApicOptions
   #select = 0
   #id = 0
@@ -37,6 +38,14 @@ export class IoApic implements MmioDevice {
 
   constructor(options: IoApicOptions) {
     this.#options = options
+  }
+
+  transfer(state: Transfer): void {
+    this.#select = state.field('select', this.#select)
+    this.#id = state.field('id', this.#id)
+    state.array('low', this.#low)
+    state.array('high', this.#high)
+    state.array('line', this.#line)
   }
 
   masked(pin: number): boolean {

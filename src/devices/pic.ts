@@ -4,6 +4,7 @@
  * mode, the only one that a PC can use.
  */
 import type { PortDevice } from '../machine/bus.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 /** Interrupt requests that are edge-triggered whatever ELCR says: timer, keyboard, cascade; RTC, FPU. */
 const ELCR_FIXED = [0x07, 0x21]
@@ -11,7 +12,7 @@ const ELCR_FIXED = [0x07, 0x21]
 const CASCADE = 2
 
 /** One 8259A. */
-class Chip {
+class Chip implements Stateful {
   /** Latched or held requests. */
   irr = 0
   isr = 0
@@ -38,6 +39,23 @@ class Chip {
   constructor(master: boolean) {
     this.#master = master
     this.#elcrFixed = ELCR_FIXED[master ? 0 : 1]
+  }
+
+  transfer(state: Transfer): void {
+    this.irr = state.field('irr', this.irr)
+    this.isr = state.field('isr', this.isr)
+    this.imr = state.field('imr', this.imr)
+    this.line = state.field('line', this.line)
+    this.elcr = state.field('elcr', this.elcr)
+    this.#icw1 = state.field('icw1', this.#icw1)
+    this.#vector = state.field('vector', this.#vector)
+    this.#icw4 = state.field('icw4', this.#icw4)
+    this.#expect = state.field('expect', this.#expect)
+    this.#lowest = state.field('lowest', this.#lowest)
+    this.#rotateInAeoi = state.field('rotateInAeoi', this.#rotateInAeoi)
+    this.#specialMask = state.field('specialMask', this.#specialMask)
+    this.#readIsr = state.field('readIsr', this.#readIsr)
+    this.#poll = state.field('poll', this.#poll)
   }
 
   #level(): number {
@@ -200,7 +218,7 @@ export interface PicOptions {
   readonly afterWrite: () => void
 }
 
-export class PicPair implements PortDevice {
+export class PicPair implements PortDevice, Stateful {
   readonly #options: PicOptions
   readonly #master = new Chip(true)
   readonly #slave = new Chip(false)
@@ -208,6 +226,12 @@ export class PicPair implements PortDevice {
 
   constructor(options: PicOptions) {
     this.#options = options
+  }
+
+  transfer(state: Transfer): void {
+    state.part('master', this.#master)
+    state.part('slave', this.#slave)
+    this.#intr = state.field('intr', this.#intr)
   }
 
   masked(irq: number): boolean {

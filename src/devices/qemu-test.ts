@@ -4,6 +4,7 @@
  * says what machine this is. See QEMU's docs/specs/fw_cfg.rst and hw/misc/pc-testdev.c.
  */
 import type { Mmio, MmioDevice, PortDevice, Ports } from '../machine/bus.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 export interface QemuTestOptions {
   readonly ports: Ports
@@ -25,8 +26,8 @@ const MEMORY = 0xff000000
 const MEMORY_SIZE = 0x10000
 const FW_CFG = 0x510
 
-/** Put them all into a PC. */
-export function addQemuTestDevices({ ports, mmio, cpus, memory, setIsaIrq, onExit }: QemuTestOptions): void {
+/** Put them all into a PC; returns their state. */
+export function addQemuTestDevices({ ports, mmio, cpus, memory, setIsaIrq, onExit }: QemuTestOptions): Stateful {
   ports.register(EXIT, EXIT + 3, { read: () => 0, write: (_, __, value) => onExit(((value << 1) | 1) & 0xff) }, 4)
 
   const data = new Memory(4)
@@ -44,17 +45,29 @@ export function addQemuTestDevices({ ports, mmio, cpus, memory, setIsaIrq, onExi
     write: (port, _, value) => setIsaIrq(port - IRQ_LINES, value !== 0),
   }
   ports.register(IRQ_LINES, IRQ_LINES + ISA_IRQS - 1, lines)
-  mmio.register(MEMORY, MEMORY_SIZE, new Memory(MEMORY_SIZE))
+  const memoryDevice = new Memory(MEMORY_SIZE)
+  mmio.register(MEMORY, MEMORY_SIZE, memoryDevice)
 
   const firmware = new FirmwareConfig(cpus, memory)
   ports.register(FW_CFG, FW_CFG + 1, firmware, 2)
+  return {
+    transfer: (state) => {
+      state.part('data', data)
+      state.part('memory', memoryDevice)
+      state.part('firmware', firmware)
+    },
+  }
 }
 
-class Memory implements MmioDevice {
+class Memory implements MmioDevice, Stateful {
   readonly #view: DataView
 
   constructor(size: number) {
     this.#view = new DataView(new ArrayBuffer(size))
+  }
+
+  transfer(state: Transfer): void {
+    state.array('bytes', new Uint8Array(this.#view.buffer))
   }
 
   read(offset: number, size: number): number {
@@ -70,9 +83,9 @@ class Memory implements MmioDevice {
 }
 
 /** Items are selected by a word to the first port and read byte by byte from the second; past their end are zeros. */
-class FirmwareConfig implements PortDevice {
+class FirmwareConfig implements PortDevice, Stateful {
   readonly #items: ReadonlyMap<number, Uint8Array>
-  #selected: Uint8Array | undefined
+  #selected: number | undefined
   #at = 0
 
   constructor(cpus: number, memory: number) {
@@ -87,13 +100,18 @@ class FirmwareConfig implements PortDevice {
     ])
   }
 
+  transfer(state: Transfer): void {
+    this.#selected = state.field('selected', this.#selected)
+    this.#at = state.field('at', this.#at)
+  }
+
   read(port: number): number {
-    return port === FW_CFG ? 0 : (this.#selected?.[this.#at++] ?? 0)
+    return port === FW_CFG ? 0 : (this.#items.get(this.#selected ?? -1)?.[this.#at++] ?? 0)
   }
 
   write(port: number, size: number, value: number): void {
     if (port !== FW_CFG || size !== 2) return
-    this.#selected = this.#items.get(value)
+    this.#selected = value
     this.#at = 0
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { PortDevice } from '../machine/bus.ts'
 import type { Clock, Timer } from '../machine/clock.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 const SECONDS = 0
 const SECONDS_ALARM = 1
@@ -48,7 +49,7 @@ export interface RtcOptions {
   readonly setIrq: (level: boolean) => void
 }
 
-export class Rtc implements PortDevice {
+export class Rtc implements PortDevice, Stateful {
   readonly #clock: Clock
   readonly #setIrq: (level: boolean) => void
   readonly #timer: Timer
@@ -72,6 +73,13 @@ export class Rtc implements PortDevice {
     // 1 January 1970 was a Thursday, day 5 here.
     this.#ram[WEEKDAY] = this.#encode(((Math.floor(seconds / DAY_SECONDS) + 4) % 7) + 1)
     this.#setTime(seconds)
+  }
+
+  transfer(state: Transfer): void {
+    state.array('ram', this.#ram)
+    this.#index = state.field('index', this.#index)
+    this.#second = state.field('second', this.#second)
+    this.#seen = state.field('seen', this.#seen)
   }
 
   read(port: number): number {

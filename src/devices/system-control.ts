@@ -3,6 +3,7 @@
  * fast reset, A20), 0x80 (POST code), 0xf0 and 0xf1 (FPU: clear IRQ 13), 0xcf9 (reset control).
  */
 import type { PortDevice } from '../machine/bus.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 import type { Pit } from './pit/pit.ts'
 
 export interface SystemControlOptions {
@@ -14,7 +15,7 @@ export interface SystemControlOptions {
 const FAST_RESET = 1
 const RESET_CPU = 4
 
-export class SystemControl implements PortDevice {
+export class SystemControl implements PortDevice, Stateful {
   readonly #options: SystemControlOptions
   #portB = 0
   /** A20 is a latch here: the processor has no A20M# pin, as none has since 2013. */
@@ -24,6 +25,13 @@ export class SystemControl implements PortDevice {
 
   constructor(options: SystemControlOptions) {
     this.#options = options
+  }
+
+  transfer(state: Transfer): void {
+    this.#portB = state.field('portB', this.#portB)
+    this.#portA = state.field('portA', this.#portA)
+    this.#post = state.field('post', this.#post)
+    this.#resetControl = state.field('resetControl', this.#resetControl)
   }
 
   /** The processor's FERR#, for kernels that take x87 errors as IRQ 13. */

@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../machine/clock.ts'
 import type { PortDevice } from '../machine/bus.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 const IER_RDA = 1
 const IER_THRE = 2
@@ -49,7 +50,7 @@ export interface UartOptions {
   readonly onTransmit: (byte: number) => void
 }
 
-export class Uart implements PortDevice {
+export class Uart implements PortDevice, Stateful {
   readonly #clock: Clock
   readonly #setIrq: (level: boolean) => void
   readonly #onTransmit: (byte: number) => void
@@ -146,6 +147,26 @@ export class Uart implements PortDevice {
         this.#scratch = value
         break
     }
+  }
+
+  transfer(state: Transfer): void {
+    this.#ier = state.field('ier', this.#ier)
+    this.#fcr = state.field('fcr', this.#fcr)
+    this.#lcr = state.field('lcr', this.#lcr)
+    this.#mcr = state.field('mcr', this.#mcr)
+    this.#lsr = state.field('lsr', this.#lsr)
+    this.#msr = state.field('msr', this.#msr)
+    this.#scratch = state.field('scratch', this.#scratch)
+    this.#divisor = state.field('divisor', this.#divisor)
+    this.#thrEmptyPending = state.field('thrEmptyPending', this.#thrEmptyPending)
+    this.#timeoutPending = state.field('timeoutPending', this.#timeoutPending)
+    this.#irq = state.field('irq', this.#irq)
+    state.array('fifo', this.#fifo)
+    this.#fifoHead = state.field('fifoHead', this.#fifoHead)
+    this.#fifoCount = state.field('fifoCount', this.#fifoCount)
+    state.list('queue', this.#queue)
+    this.#queueHead = state.field('queueHead', this.#queueHead)
+    this.#lineFree = state.field('lineFree', this.#lineFree)
   }
 
   #transmit(byte: number): void {

@@ -5,6 +5,9 @@
  * number of executed guest instructions (`CountedClock`, deterministic).
  */
 
+import { SnapshotError } from '../snapshot/error.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
+
 /** A callback with a deadline. Made once by its owner and rescheduled as needed, so that arming allocates nothing. */
 export interface Timer {
   readonly callback: () => void
@@ -16,18 +19,24 @@ export interface Timer {
   index: number
 }
 
-export abstract class Clock {
+export abstract class Clock implements Stateful {
   /** Called when the next deadline became earlier: whoever planned to run until the old one must look again. */
   onEarlier: (() => void) | undefined
   readonly #heap: Timer[] = []
+  /** All timers, in the order in which they were made. */
+  readonly #timers: Timer[] = []
   #order = 0
 
   /** Nanoseconds since power-on. */
   abstract now(): number
 
-  /** A new timer; `at` may be Infinity. */
+  /**
+   * A new timer; `at` may be Infinity. Timers live as long as the clock and are made by the constructors of their
+   * owners: snapshots know them by their order.
+   */
   schedule(at: number, callback: () => void): Timer {
     const timer: Timer = { callback, at: Infinity, order: 0, index: -1 }
+    this.#timers.push(timer)
     this.reschedule(timer, at)
     return timer
   }
@@ -67,6 +76,24 @@ export abstract class Clock {
       timer.at = Infinity
       timer.callback()
     }
+  }
+
+  /** Deadlines are the clock's to save, not the timers' owners'. */
+  transfer(state: Transfer): void {
+    this.#order = state.field('order', this.#order)
+    const deadlines = this.#timers.flatMap(({ at, order }) => [at, order])
+    const known = deadlines.length
+    state.list('timers', deadlines)
+    if (!state.loading) return
+    if (deadlines.length !== known)
+      throw new SnapshotError(`clock has ${deadlines.length / 2} timers, not ${known / 2}`)
+    this.#heap.length = 0
+    for (const [i, timer] of this.#timers.entries()) {
+      timer.at = deadlines[2 * i]
+      timer.order = deadlines[2 * i + 1]
+      timer.index = timer.at === Infinity ? -1 : this.#heap.push(timer) - 1
+    }
+    for (let index = this.#heap.length - 1; index >= 0; index--) this.#down(index)
   }
 
   #remove(timer: Timer): void {
@@ -127,6 +154,13 @@ export class RealClock extends Clock {
     return this.#pausedAt ?? Math.floor((performance.now() - this.#origin) * 1e6)
   }
 
+  override transfer(state: Transfer): void {
+    super.transfer(state)
+    // It stands still until the machine runs.
+    const now = state.field('now', this.now())
+    if (state.loading) this.#pausedAt = now
+  }
+
   pause(): void {
     this.#pausedAt = this.now()
   }
@@ -152,6 +186,11 @@ export class CountedClock extends Clock {
 
   override now(): number {
     return this.#skipped + Math.floor(this.#instructions() * this.#nsPerInstruction)
+  }
+
+  override transfer(state: Transfer): void {
+    super.transfer(state)
+    this.#skipped = state.field('skipped', this.#skipped)
   }
 
   /** An idle machine executes nothing: jump to a later moment. */

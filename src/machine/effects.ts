@@ -6,15 +6,23 @@ import type { ConsolePort, Effects, FrameKind, Register } from '../paravirt/effe
 import { registers } from '../paravirt/effects.ts'
 import type { Census } from './census.ts'
 import { enter } from './entry.ts'
+import type { Stateful } from '../snapshot/stateful.ts'
 import { pvEffects } from './pv-effects.ts'
 import { readXapic, writeXapic } from '../devices/lapic/registers.ts'
 import type { Clock } from './clock.ts'
 import type { Interrupts } from './interrupts.ts'
 import type { Vcpus } from './vcpus.ts'
 
+export interface EffectsParts {
+  core: Core
+  clock: Clock
+  interrupts: Interrupts
+  vcpus: Vcpus
+}
+
 export interface EffectsOptions {
   /** The parts, once they exist. */
-  readonly parts: () => { core: Core; clock: Clock; interrupts: Interrupts; vcpus: Vcpus }
+  readonly parts: () => EffectsParts
   /** Who counts what is done to shared memory. */
   readonly census: Census | undefined
   readonly cpus: number
@@ -43,7 +51,7 @@ const attributes = { ram: PageAttr.RAM, rom: PageAttr.ROM, none: PageAttr.MMIO }
   number
 >
 
-export function machineEffects(options: EffectsOptions): Effects {
+export function machineEffects(options: EffectsOptions): Effects & Stateful {
   const { parts, census, cpus, memory, frames, epoch } = options
   const state = (vcpu: number) => parts().core.vcpus[vcpu] as number
   const word = (vcpu: number, offset: number) => parts().core.i32[(state(vcpu) + offset) >> 2] as number
@@ -78,6 +86,7 @@ export function machineEffects(options: EffectsOptions): Effects {
     return false
   }
   return {
+    transfer: (saved) => saved.map('covered', covered),
     cpu: {
       count: cpus,
       enter: (vcpu, entry) => {

@@ -8,6 +8,7 @@ import type { ApicBus, ApicCpu } from '../devices/lapic/lapic.ts'
 import { MSR_APIC_BASE, readApicMsr, readXapic, writeApicMsr, writeXapic } from '../devices/lapic/registers.ts'
 import type { ApicFeatures } from '../devices/lapic/registers.ts'
 import { PicPair } from '../devices/pic.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 import { ones } from './bus.ts'
 import type { Mmio, Ports } from './bus.ts'
 import type { Clock } from './clock.ts'
@@ -36,7 +37,7 @@ export interface LazyTimer {
   sync(): void
 }
 
-export class Interrupts implements ApicBus {
+export class Interrupts implements ApicBus, Stateful {
   readonly lapics: readonly Lapic[]
   readonly ioapic: IoApic
   readonly pic: PicPair
@@ -84,6 +85,13 @@ export class Interrupts implements ApicBus {
     boot.writeSvr(0x1ff)
     boot.writeLvt(Lvt.LINT0, Delivery.EXTINT << 8)
     boot.writeLvt(Lvt.LINT1, Delivery.NMI << 8)
+  }
+
+  transfer(state: Transfer): void {
+    state.parts('lapics', this.lapics)
+    state.part('ioapic', this.ioapic)
+    state.part('pic', this.pic)
+    if (state.loading) this.#moveLapicPages()
   }
 
   // ISA requests

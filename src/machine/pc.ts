@@ -11,6 +11,7 @@ import { Pit } from '../devices/pit/pit.ts'
 import { Rtc } from '../devices/rtc.ts'
 import { SystemControl } from '../devices/system-control.ts'
 import { Uart } from '../devices/uart.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 import { Mmio, Ports } from './bus.ts'
 import type { Clock } from './clock.ts'
 import { Interrupts, SCI_IRQ } from './interrupts.ts'
@@ -48,7 +49,7 @@ export interface PcOptions {
     | undefined
 }
 
-export interface Pc {
+export interface Pc extends Stateful {
   readonly ports: Ports
   readonly mmio: Mmio
   readonly interrupts: Interrupts
@@ -62,14 +63,17 @@ export function createPc(options: PcOptions): Pc {
   const mmio = new Mmio()
   const features = { physicalBits, x2apic }
   const interrupts = new Interrupts({ clock, ports, mmio, cpus, features, extendedIds, bare })
-  const testDevices = () => {
-    if (!options.testDevices) return
+  const addTestDevices = () => {
     const setIsaIrq = (irq: number, level: boolean) => interrupts.setIsaIrq(irq, level)
-    addQemuTestDevices({ ports, mmio, setIsaIrq, ...options.testDevices })
+    return options.testDevices && addQemuTestDevices({ ports, mmio, setIsaIrq, ...options.testDevices })
   }
   if (bare) {
-    testDevices()
-    return { ports, mmio, interrupts, systemControl: undefined, uarts: [] }
+    const testDevices = addTestDevices()
+    const transfer = (state: Transfer) => {
+      if (testDevices) state.part('testDevices', testDevices)
+      state.part('interrupts', interrupts)
+    }
+    return { ports, mmio, interrupts, systemControl: undefined, uarts: [], transfer }
   }
 
   const pit = new Pit(clock, (level) => interrupts.setIsaIrq(0, level))
@@ -111,8 +115,22 @@ export function createPc(options: PcOptions): Pc {
   })
   for (const port of [0x60, 0x64]) ports.register(port, port, keyboard)
 
-  ports.register(0xcf8, 0xcff, new PciHost(systemControl), 4)
+  const pci = new PciHost(systemControl)
+  ports.register(0xcf8, 0xcff, pci, 4)
 
-  testDevices()
-  return { ports, mmio, interrupts, systemControl, uarts }
+  const testDevices = addTestDevices()
+  const transfer = (state: Transfer) => {
+    state.part('pit', pit)
+    state.part('systemControl', systemControl)
+    state.parts('uarts', uarts)
+    state.map('asking', asking)
+    state.part('rtc', rtc)
+    state.part('acpiPm', acpiPm)
+    state.part('keyboard', keyboard)
+    state.part('pci', pci)
+    if (testDevices) state.part('testDevices', testDevices)
+    // Last: what the devices above do to their lines while they are loaded is not what happened.
+    state.part('interrupts', interrupts)
+  }
+  return { ports, mmio, interrupts, systemControl, uarts, transfer }
 }

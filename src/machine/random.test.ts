@@ -1,13 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { hostRandom, repeatedRandom } from './random.ts'
+import { hostRandom, RepeatedRandom } from './random.ts'
 
+const repeatedRandom = () => {
+  const random = new RepeatedRandom()
+  return () => random.next()
+}
 const take = (next: () => number, count: number) => Array.from({ length: count }, next)
 const bitsOf = (words: number[]) =>
   Array.from({ length: 32 }, (_, bit) => words.filter((word) => (word >> bit) & 1).length / words.length)
 
 describe.each([
   ['hostRandom', hostRandom],
-  ['repeatedRandom', repeatedRandom],
+  ['RepeatedRandom', repeatedRandom],
 ])('%s', (_name, make) => {
   const words = take(make(), 10_000)
   test('32-bit words, hardly ever the same', () => {

@@ -14,23 +14,29 @@ export type SerialSinks = { readonly [Port in SerialPort]?: (bytes: Uint8Array) 
 /** What to boot; where the firmware's tables lie is the machine's own business. */
 export type BootPlan = Pick<BootOptions, 'kernel' | 'initrd' | 'cmdline' | 'method'>
 
-export interface MachineOptions {
+/** What is the same for a machine and for one that is restored from its snapshot. */
+export interface Hardware {
   /** Bytes of RAM. */
   readonly memory: number
   readonly cpu: CpuModelName
   readonly platform: PlatformName
   /** Changes to the platform's features: `name` is on, `no-name` off. */
-  readonly features?: readonly string[]
+  readonly features?: readonly string[] | undefined
+  /** vCPUs, which take turns; default 1. */
+  readonly cpus?: number | undefined
+  /** The devices by which test kernels written for QEMU talk to their harness. */
+  readonly testDevices?: boolean | undefined
+  /** Time passes with instructions executed, not with the host's clock. */
+  readonly deterministic?: boolean | undefined
+  /** Unix time at power-on, in milliseconds; default: now, or where time is counted always the same. */
+  readonly epoch?: number | undefined
+}
+
+/** What is the host's business. */
+export interface HostOptions {
   /** The guest's last words, where it can tell them to its hypervisor. */
   readonly onReport?: (lines: readonly string[]) => void
-  /** vCPUs, which take turns; default 1. */
-  readonly cpus?: number
   readonly serial: SerialSinks
-  readonly boot: BootPlan
-  /** The devices by which test kernels written for QEMU talk to their harness. */
-  readonly testDevices?: boolean
-  /** Time passes with instructions executed, not with the host's clock. */
-  readonly deterministic?: boolean
   /** Look at a deterministic machine whenever it has executed another `every` instructions. */
   readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
   /** Count what the guest does without asking its hypervisor; everything is interpreted then. */
@@ -43,6 +49,10 @@ export interface MachineOptions {
   readonly interpreter?: Interpreter
   /** The compiled procedures, where there is neither compiler nor cache (browsers). */
   readonly system?: Uint8Array<ArrayBuffer>
+}
+
+export interface MachineOptions extends Hardware, HostOptions {
+  readonly boot: BootPlan
 }
 
 /** Why a machine stopped. */

@@ -5,6 +5,7 @@
 import type { Core } from '../cpu/core.ts'
 import { Exit, S } from '../cpu/layout.ts'
 import type { ApicCpu } from '../devices/lapic/lapic.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 const FLAG_IF = 0x200
 /** Instructions of a turn when there are several vCPUs; PAUSE ends it earlier. */
@@ -30,7 +31,7 @@ export interface VcpusOptions {
   readonly onBootInit: () => void
 }
 
-export class Vcpus {
+export class Vcpus implements Stateful {
   readonly #core: Core
   readonly #options: VcpusOptions
   /** INIT was received, start-up message not yet. */
@@ -65,6 +66,20 @@ export class Vcpus {
     this.#stolen = core.vcpus.map(() => 0)
     const several = core.vcpus.length > 1 ? 1 : 0
     for (const p of core.vcpus) core.i32[(p + S.PAUSE_EXITS) >> 2] = several
+  }
+
+  /** Between slices. */
+  transfer(state: Transfer): void {
+    state.list('waiting', this.#waiting)
+    state.list('halted', this.#halted)
+    state.list('initPending', this.#initPending)
+    state.list('woken', this.#woken)
+    state.list('blocked', this.#blocked)
+    state.list('ready', this.#ready)
+    state.list('stolen', this.#stolen)
+    this.#last = state.field('last', this.#last)
+    this.#favoured = state.field('favoured', this.#favoured)
+    this.#done = state.field('done', this.#done)
   }
 
   /** Instructions executed by all, exact inside a slice too. */

@@ -46,7 +46,7 @@ function setUp(...features: string[]) {
     ],
     features: new Set(features),
     observer,
-    beneath: { cpuid: (_v, _l, _s, own) => own, rdmsr: () => 99n, wrmsr: () => false },
+    beneath: { cpuid: (_v, _l, _s, own) => own, rdmsr: () => 99n, wrmsr: () => false, transfer: () => {} },
   })
   return { dispatch, observer, events }
 }

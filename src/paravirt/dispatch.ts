@@ -8,6 +8,7 @@ import type { CpuidResult } from '../cpu/models.ts'
 import type { Observer } from './observe.ts'
 import type { Platform } from './platform.ts'
 import { byNumber, type Declaration, type Leaf, type Msr } from './requests.ts'
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 /** CPUID 1 ECX: software runs under a hypervisor. */
 const HYPERVISOR = 0x80000000
@@ -24,10 +25,10 @@ export interface DispatchOptions<Abi> {
   readonly features: ReadonlySet<string>
   readonly observer: Observer
   /** Who answers all else. */
-  readonly beneath: Pick<Platform, 'cpuid' | 'rdmsr' | 'wrmsr'>
+  readonly beneath: Pick<Platform, 'cpuid' | 'rdmsr' | 'wrmsr' | 'transfer'>
 }
 
-export class Dispatch<Abi> {
+export class Dispatch<Abi> implements Stateful {
   readonly #options: DispatchOptions<Abi>
   readonly #msrs: ReadonlyMap<number, Msr<Abi>>
   readonly #leaves: ReadonlyMap<number, Leaf<Abi>>
@@ -36,6 +37,11 @@ export class Dispatch<Abi> {
     this.#options = options
     this.#msrs = byNumber(options.msrs)
     this.#leaves = byNumber(options.leaves)
+  }
+
+  /** The state of who is beneath; the ABI's own is its platform's to hand over. */
+  transfer(state: Transfer): void {
+    state.part('beneath', this.#options.beneath)
   }
 
   /** Leaves between the declared ones are zero, those above the highest what the processor says. */

@@ -4,6 +4,7 @@
  */
 import type { BootOptions } from '../boot/layout.ts'
 import type { CpuModel, CpuidResult } from '../cpu/models.ts'
+import type { Stateful } from '../snapshot/stateful.ts'
 import type { Effects } from './effects.ts'
 import type { Observer } from './observe.ts'
 import type { Declaration } from './requests.ts'
@@ -59,8 +60,8 @@ export interface PvHooks {
   store(vcpu: number, address: number, size: number, low: number, high: number): boolean
 }
 
-/** A platform under a machine. */
-export interface Platform {
+/** A platform under a machine. It is loaded before local APICs, timers, registers and memory are. */
+export interface Platform extends Stateful {
   /**
    * Puts the kernel into memory and the first vCPU (the others wait) into the state in which it begins. Absent: the
    * machine does as firmware would. Throws BootError for what cannot be booted.

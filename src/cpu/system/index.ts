@@ -7,7 +7,8 @@ export { fetchCheck, lookup } from './fetch'
 export { segLinear } from './linear'
 export { beforeWrite, physCopyIn, physCopyOut, physFill, physRead, physWrite } from './physical'
 export {
-  dropExec, flushAll, flushExec, flushNonGlobal, flushPage, flushPcid, flushRoots, freshenRoot, notifyMarked, resetTlb, setBank,
+  dropExec, flushAll, flushExec, flushNonGlobal, flushPage, flushPcid, flushRoots, freshenRoot, notifyMarked,
+  reindexExec, resetTlb, setBank,
   switchAddressSpace,
 } from './tlb'
 export { loadPdptes } from './walk'

@@ -16,6 +16,7 @@ import {
   TLBC_AREA, TLBC_BANK, TLBC_EMPTY, TLBC_ENTRIES, TLBC_ENTRY, TLBC_LARGE_1G, TLBC_LARGE, TLBC_PART, TLBC_SUPERVISOR,
   TLBC_SUPERVISOR_AC, TLBC_USER, TLB_EXEC, TLB_READ, TLB_STATE, TLB_WRITE,
 } from './layout'
+import { hostIndexTable } from './host'
 import { CR0_AM, CR4_PAE, CR4_PCIDE, CR4_SMAP, FLAG_AC } from './bits'
 
 // TLB_STATE, all u32 but the last.
@@ -158,6 +159,31 @@ export function flushExec(p: u32): void {
 export function dropExec(p: u32): void {
   for (let bank: u32 = 0; bank < BANKS; bank++) memory.fill(bankAddress(p, bank) + TLBC_PART * 2, 0, TLBC_PART)
   remapped(p)
+}
+
+/** Whether entries of `bank` with this tag can still be found: their generation belongs to an address space. */
+function alive(p: u32, bank: u32, tag: u64): bool {
+  const generation = <u32>tag & MAX_GENERATION
+  if (generation == load<u32>(p + (bank << 2), SHARED)) return true
+  for (let slot: u32 = 0; slot < SLOT_COUNT; slot++)
+    if (generation == load<u32>(slotAddress(p, slot) + (bank << 2), 8)) return true
+  return false
+}
+
+/** The TLB was loaded from a snapshot: its execute entries need index tables of their own. */
+export function reindexExec(p: u32): void {
+  const mode = load<u32>(p, MODE)
+  for (let bank: u32 = 0; bank < BANKS; bank++) {
+    const part = bankAddress(p, bank) + TLBC_PART * 2
+    store<u32>(p, load<u32>(p + (bank << 2), EXEC_MODE), MODE)
+    for (let entry = part; entry < part + TLBC_PART; entry += TLBC_ENTRY) {
+      const tag = load<u64>(entry)
+      if (tag == 0) continue
+      if (alive(p, bank, tag)) store<u32>(entry, hostIndexTable(p, load<u32>(entry, 12)), 8)
+      else store<u64>(entry, 0)
+    }
+  }
+  store<u32>(p, mode, MODE)
 }
 
 /** A new vCPU or a reset one: empty TLB, address space of the present CR3. */

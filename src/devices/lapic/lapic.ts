@@ -3,6 +3,7 @@
  * interprocessor messages. `registers.ts` gives the guest access to it, as MMIO and as x2APIC MSRs.
  */
 import type { Clock } from '../../machine/clock.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { LapicTimer } from './timer.ts'
 
 export const Delivery = { FIXED: 0, LOWEST: 1, SMI: 2, NMI: 4, INIT: 5, STARTUP: 6, EXTINT: 7 } as const
@@ -57,7 +58,7 @@ export interface Assist {
   withdraw(): boolean
 }
 
-export class Lapic {
+export class Lapic implements Stateful {
   readonly id: number
   readonly timer: LapicTimer
   readonly #cpu: ApicCpu
@@ -105,6 +106,30 @@ export class Lapic {
       () => cpu.tscOffset(),
     )
     this.reset()
+  }
+
+  /** How EOIs are left out and who hears of them is the platform's to say again. */
+  transfer(state: Transfer): void {
+    state.part('timer', this.timer)
+    this.mode = state.field('mode', this.mode)
+    this.base = state.field('base', this.base)
+    state.array('irr', this.irr)
+    state.array('isr', this.isr)
+    state.array('tmr', this.tmr)
+    state.array('lvt', this.lvt)
+    this.tpr = state.field('tpr', this.tpr)
+    this.ldr = state.field('ldr', this.ldr)
+    this.dfr = state.field('dfr', this.dfr)
+    this.svr = state.field('svr', this.svr)
+    this.esr = state.field('esr', this.esr)
+    this.icrLow = state.field('icrLow', this.icrLow)
+    this.icrHigh = state.field('icrHigh', this.icrHigh)
+    this.#errors = state.field('errors', this.#errors)
+    state.list('lint', this.#lint)
+    this.#extIntMessage = state.field('extIntMessage', this.#extIntMessage)
+    this.#pending = state.field('pending', this.#pending)
+    this.#offered = state.field('offered', this.#offered)
+    state.array('autoEoi', this.#autoEoi)
   }
 
   get enabled(): boolean {

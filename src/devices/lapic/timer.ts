@@ -3,6 +3,7 @@
  * the clock when asked for; the clock is armed only for an expiry that is unmasked.
  */
 import type { Clock, Timer } from '../../machine/clock.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 /** The bus clock is 25 MHz, as CPUID leaf 0x15 says. */
 const BUS_NS = 40
@@ -10,7 +11,7 @@ const BUS_NS = 40
 const PERIODIC = 1
 const TSC_DEADLINE = 2
 
-export class LapicTimer {
+export class LapicTimer implements Stateful {
   readonly #clock: Clock
   readonly #timer: Timer
   readonly #fire: () => void
@@ -36,6 +37,18 @@ export class LapicTimer {
     this.#fire = fire
     this.#tscOffset = tscOffset
     this.#timer = clock.schedule(Infinity, () => this.#expire())
+  }
+
+  transfer(state: Transfer): void {
+    this.#mode = state.field('mode', this.#mode)
+    this.#masked = state.field('masked', this.#masked)
+    this.initialCount = state.field('initialCount', this.initialCount)
+    this.#divide = state.field('divide', this.#divide)
+    this.#period = state.field('period', this.#period)
+    this.#count = state.field('count', this.#count)
+    this.#start = state.field('start', this.#start)
+    this.#deadlineLow = state.field('deadlineLow', this.#deadlineLow)
+    this.#deadlineHigh = state.field('deadlineHigh', this.#deadlineHigh)
   }
 
   reset(): void {

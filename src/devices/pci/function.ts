@@ -1,6 +1,8 @@
 /** A PCI function's configuration space (PCI Local Bus Specification 6.1): 256 bytes and which bits software can set. */
 
-export class PciFunction {
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
+
+export class PciFunction implements Stateful {
   readonly #bytes = new Uint8Array(256)
   readonly #writable = new Uint8Array(256)
 
@@ -9,6 +11,11 @@ export class PciFunction {
     this.define(0x02, 2, device)
     this.define(0x08, 1, revision)
     this.define(0x09, 3, classCode)
+  }
+
+  transfer(state: Transfer): void {
+    state.array('bytes', this.#bytes)
+    state.array('writable', this.#writable)
   }
 
   /** Set a register of 1 to 4 bytes and its writable bits. */

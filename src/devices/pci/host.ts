@@ -5,6 +5,7 @@
  */
 import { ones } from '../../machine/bus.ts'
 import type { PortDevice } from '../../machine/bus.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { PciFunction } from './function.ts'
 
 const CONFIG_DATA = 0xcfc
@@ -16,7 +17,7 @@ const CLASS_HOST_BRIDGE = 0x060000
 const INTEL = 0x8086
 const VIRTUAL_HOST_BRIDGE = 0x0d57
 
-export class PciHost implements PortDevice {
+export class PciHost implements PortDevice, Stateful {
   readonly #resetControl: PortDevice
   #address = 0
   /** By bus << 8 | device << 3 | function. */
@@ -25,6 +26,11 @@ export class PciHost implements PortDevice {
   constructor(resetControl: PortDevice) {
     this.#resetControl = resetControl
     this.#functions.set(0, new PciFunction(INTEL, VIRTUAL_HOST_BRIDGE, CLASS_HOST_BRIDGE, 0))
+  }
+
+  transfer(state: Transfer): void {
+    this.#address = state.field('address', this.#address)
+    state.parts('functions', [...this.#functions.values()])
   }
 
   read(port: number, size: number): number {

@@ -3,6 +3,8 @@
  * at which the counter was loaded. A count written at tick t is loaded at t + 1.
  */
 
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
+
 const INTERRUPT = 0
 const ONE_SHOT = 1
 const RATE = 2
@@ -13,7 +15,7 @@ const LSB = 1
 const MSB = 2
 const BOTH = 3
 
-export class PitChannel {
+export class PitChannel implements Stateful {
   #mode = SQUARE
   #access = BOTH
   #bcd = false
@@ -39,6 +41,25 @@ export class PitChannel {
   /** Latched count and status, -1: not latched. */
   #latch = -1
   #statusLatch = -1
+
+  transfer(state: Transfer): void {
+    this.#mode = state.field('mode', this.#mode)
+    this.#access = state.field('access', this.#access)
+    this.#bcd = state.field('bcd', this.#bcd)
+    this.#gate = state.field('gate', this.#gate)
+    this.#count = state.field('count', this.#count)
+    this.#loadTick = state.field('loadTick', this.#loadTick)
+    this.#loaded = state.field('loaded', this.#loaded)
+    this.#heldAt = state.field('heldAt', this.#heldAt)
+    this.#next = state.field('next', this.#next)
+    this.#nextTick = state.field('nextTick', this.#nextTick)
+    this.#outBefore = state.field('outBefore', this.#outBefore)
+    this.#writeMsb = state.field('writeMsb', this.#writeMsb)
+    this.#writtenLsb = state.field('writtenLsb', this.#writtenLsb)
+    this.#readMsb = state.field('readMsb', this.#readMsb)
+    this.#latch = state.field('latch', this.#latch)
+    this.#statusLatch = state.field('statusLatch', this.#statusLatch)
+  }
 
   #modulus(): number {
     return this.#bcd ? 10000 : 0x10000

@@ -4,6 +4,7 @@
  */
 import type { PortDevice } from '../../machine/bus.ts'
 import type { Clock, Timer } from '../../machine/clock.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { PitChannel } from './channel.ts'
 
 /** The input clock is 105/88 MHz (14.31818 MHz / 12). */
@@ -12,7 +13,7 @@ const PER_NS = 88000
 /** Refresh of memory: a request every 15.085 µs. */
 const REFRESH_TICKS = 18
 
-export class Pit implements PortDevice {
+export class Pit implements PortDevice, Stateful {
   readonly #clock: Clock
   readonly #timer: Timer
   readonly #setIrq: (level: boolean) => void
@@ -28,6 +29,13 @@ export class Pit implements PortDevice {
     this.#setIrq = setIrq
     this.#timer = clock.schedule(Infinity, () => this.sync())
     this.#channels[2].setGate(false, 0)
+  }
+
+  transfer(state: Transfer): void {
+    state.parts('channels', this.#channels)
+    this.#observed = state.field('observed', this.#observed)
+    this.#line = state.field('line', this.#line)
+    this.#riseAt = state.field('riseAt', this.#riseAt)
   }
 
   /** Is IRQ 0 unmasked anywhere? Only then edges are worth waking for. */

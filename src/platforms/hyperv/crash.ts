@@ -1,16 +1,21 @@
 /** The guest's last words (TLFS, "Partition Crash Enlightenment"): five parameters, and perhaps a message. */
 import type { Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const NOTIFY = 1n << 63n
 const MESSAGE = 1n << 62n
 const LONGEST_MESSAGE = 4096n
 
-export class Crash {
+export class Crash implements Stateful {
   readonly parameters = [0n, 0n, 0n, 0n, 0n]
   readonly #effects: Pick<Effects, 'machine' | 'memory'>
 
   constructor(effects: Pick<Effects, 'machine' | 'memory'>) {
     this.#effects = effects
+  }
+
+  transfer(state: Transfer): void {
+    state.list('parameters', this.parameters)
   }
 
   /** What can be asked for. */

@@ -3,6 +3,7 @@
  * the Hypercall Interface").
  */
 import type { HypercallInstruction } from '../../paravirt/platform.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 const ENABLE = 1n
@@ -14,7 +15,7 @@ const code: Readonly<Record<HypercallInstruction, readonly number[]>> = {
   vmmcall: [0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x01, 0xd9, 0xc3],
 }
 
-export class HypercallPage {
+export class HypercallPage implements Stateful {
   readonly instruction: HypercallInstruction
   readonly #pages: number
   readonly #overlay: Overlay
@@ -26,6 +27,12 @@ export class HypercallPage {
     this.#pages = overlays.memory.pages
     this.#overlay = new Overlay(overlays, false)
     this.#overlay.store(0, Uint8Array.from(code[instruction]))
+  }
+
+  transfer(state: Transfer): void {
+    state.part('overlay', this.#overlay)
+    this.#osId = state.field('osId', this.#osId)
+    this.#register = state.field('register', this.#register)
   }
 
   get enabled(): boolean {

@@ -2,6 +2,7 @@
 import type { CpuidResult } from '../../cpu/models.ts'
 import { Dispatch } from '../../paravirt/dispatch.ts'
 import type { HypercallInstruction, Platform, PlatformDefinition, PlatformOptions } from '../../paravirt/platform.ts'
+import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
 import { features } from './features.ts'
 import { Hypercalls, hypercalls } from './hypercalls/dispatch.ts'
@@ -23,6 +24,11 @@ export class HypervPlatform implements Platform {
     const beneath = new NativePlatform(options)
     this.#dispatch = new Dispatch({ ...options, abi: this.#partition, msrs, leaves, beneath })
     this.#hypercalls = new Hypercalls(this.#partition, options.observer)
+  }
+
+  transfer(state: Transfer): void {
+    state.part('partition', this.#partition)
+    state.part('dispatch', this.#dispatch)
   }
 
   /** The TSC is shown as invariant when the guest has asked for that. */

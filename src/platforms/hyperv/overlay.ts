@@ -3,6 +3,7 @@
  * under it comes back; when several cover a page, the one that came last is seen.
  */
 import type { Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const PAGE = 4096
 
@@ -12,12 +13,31 @@ interface Covered {
   readonly layers: Overlay[]
 }
 
-export class Overlays {
+export class Overlays implements Stateful {
   readonly memory: Effects['memory']
   readonly #covered = new Map<number, Covered>()
+  /** All that there are, placed or not, in the order in which they were made. */
+  readonly #all: Overlay[] = []
 
   constructor(memory: Effects['memory']) {
     this.memory = memory
+  }
+
+  transfer(state: Transfer): void {
+    const rows = [...this.#covered].map(([page, { ram, layers }]) => ({
+      page,
+      ram,
+      layers: layers.map((layer) => this.#all.indexOf(layer)),
+    }))
+    state.list('covered', rows)
+    if (!state.loading) return
+    this.#covered.clear()
+    for (const { page, ram, layers } of rows)
+      this.#covered.set(page, { ram, layers: layers.map((index) => this.#all[index] as Overlay) })
+  }
+
+  add(overlay: Overlay): void {
+    this.#all.push(overlay)
   }
 
   top(page: number): Overlay | undefined {
@@ -59,7 +79,7 @@ export class Overlays {
 }
 
 /** One page of the hypervisor's: its content stays while it moves. */
-export class Overlay {
+export class Overlay implements Stateful {
   readonly writable: boolean
   content: Uint8Array = new Uint8Array(PAGE)
   readonly #overlays: Overlays
@@ -69,6 +89,12 @@ export class Overlay {
   constructor(overlays: Overlays, writable: boolean) {
     this.#overlays = overlays
     this.writable = writable
+    overlays.add(this)
+  }
+
+  transfer(state: Transfer): void {
+    this.content = state.field('content', this.content)
+    this.#page = state.field('page', this.#page)
   }
 
   /** Cover this page, or (undefined, or outside RAM) none. */

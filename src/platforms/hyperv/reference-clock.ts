@@ -7,6 +7,7 @@
  * The counter is computed by the same rule, so that both always agree.
  */
 import type { Effects, SharedByte } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 const UNITS_PER_SECOND = 10_000_000n
@@ -22,7 +23,7 @@ const PAGE: SharedByte = { name: 'the reference TSC page', loads: 'time.clocksou
 
 const NANOSECONDS = scaleOf(1_000_000_000)
 
-export class ReferenceClock {
+export class ReferenceClock implements Stateful {
   readonly #time: Effects['time']
   readonly #memory: Effects['memory']
   readonly #page: Overlay
@@ -36,6 +37,12 @@ export class ReferenceClock {
     this.#memory = memory
     this.#page = new Overlay(overlays, false)
     this.#scale = scaleOf(time.tscHz)
+  }
+
+  transfer(state: Transfer): void {
+    state.part('page', this.#page)
+    this.#sequence = state.field('sequence', this.#sequence)
+    this.#register = state.field('register', this.#register)
   }
 
   /** Reference time. */

@@ -3,6 +3,7 @@
  * synthetic interrupt source, or (direct mode) interrupts.
  */
 import type { Deadline, Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import type { ReferenceClock } from './reference-clock.ts'
 import type { Synic } from './synic.ts'
 
@@ -29,9 +30,9 @@ export interface TimerParts {
   readonly direct: boolean
 }
 
-export class SyntheticTimer {
+export class SyntheticTimer implements Stateful {
   readonly #parts: TimerParts
-  #deadline: Deadline | undefined
+  readonly #deadline: Deadline
   #config = 0n
   #count = 0n
   /** Reference time of the next expiration. */
@@ -41,6 +42,26 @@ export class SyntheticTimer {
 
   constructor(parts: TimerParts) {
     this.#parts = parts
+    this.#deadline = parts.effects.time.deadline(() => this.#expire())
+    parts.synic.connect(parts.index, {
+      payload: (due) => {
+        const payload = new DataView(new ArrayBuffer(24))
+        payload.setUint32(0, parts.index, true)
+        payload.setBigUint64(8, BigInt.asUintN(64, due), true)
+        payload.setBigUint64(16, parts.clock.now(), true)
+        return new Uint8Array(payload.buffer)
+      },
+      delivered: () => {
+        this.#queued = false
+      },
+    })
+  }
+
+  transfer(state: Transfer): void {
+    this.#config = state.field('config', this.#config)
+    this.#count = state.field('count', this.#count)
+    this.#due = state.field('due', this.#due)
+    this.#queued = state.field('queued', this.#queued)
   }
 
   get config(): bigint {
@@ -88,7 +109,7 @@ export class SyntheticTimer {
   }
 
   #start(): void {
-    if ((this.#config & Config.ENABLED) === 0n || this.#count === 0n) return this.#deadline?.set(Infinity)
+    if ((this.#config & Config.ENABLED) === 0n || this.#count === 0n) return this.#deadline.set(Infinity)
     const now = this.#parts.clock.now()
     this.#due = this.#config & Config.PERIODIC ? now + this.#count : this.#count
     if (this.#due <= now) this.#expire()
@@ -96,9 +117,7 @@ export class SyntheticTimer {
   }
 
   #schedule(at: bigint): void {
-    const { effects, clock } = this.#parts
-    this.#deadline ??= effects.time.deadline(() => this.#expire())
-    this.#deadline.set(clock.when(at))
+    this.#deadline.set(this.#parts.clock.when(at))
   }
 
   #expire(): void {
@@ -107,7 +126,7 @@ export class SyntheticTimer {
       if (!this.#next()) return
     } else {
       this.#config &= ~Config.ENABLED
-      this.#deadline?.set(Infinity)
+      this.#deadline.set(Infinity)
     }
     const { effects, vcpu } = this.#parts
     if (this.#config & Config.DIRECT) effects.irq.post(vcpu, this.#vector())
@@ -131,21 +150,9 @@ export class SyntheticTimer {
 
   #send(due: bigint): void {
     if (this.#queued) return
-    const { clock, synic, index } = this.#parts
+    const { synic, index } = this.#parts
     this.#queued = true
-    const taken = synic.post(this.#source(), {
-      type: EXPIRED,
-      payload: () => {
-        const payload = new DataView(new ArrayBuffer(24))
-        payload.setUint32(0, index, true)
-        payload.setBigUint64(8, BigInt.asUintN(64, due), true)
-        payload.setBigUint64(16, clock.now(), true)
-        return new Uint8Array(payload.buffer)
-      },
-      delivered: () => {
-        this.#queued = false
-      },
-    })
+    const taken = synic.post(this.#source(), { type: EXPIRED, sender: index, note: due })
     if (!taken) this.#queued = false
   }
 }

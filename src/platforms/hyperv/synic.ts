@@ -3,6 +3,7 @@
  * a slot of the message page and a queue of messages that wait for the slot, and 256 bytes of the event flags page.
  */
 import type { Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 export const SOURCES = 16
@@ -15,19 +16,26 @@ const SLOT = 256
 const FLAGS = 5
 const PENDING = 1
 
-/** HV_MESSAGE: a type and a payload, made when it is put into its slot. */
-export interface Message {
+/** HV_MESSAGE on its way: its type, the number of who sends it, and what that one has to remember of it. */
+export type Message = {
   readonly type: number
-  readonly payload: () => Uint8Array
-  /** It is in its slot. */
-  readonly delivered: () => void
+  readonly sender: number
+  readonly note: bigint
 }
 
-export class Synic {
+export interface Sender {
+  /** Made when the message is put into its slot. */
+  payload(note: bigint): Uint8Array
+  /** It is in its slot. */
+  delivered(): void
+}
+
+export class Synic implements Stateful {
   readonly #vcpu: number
   readonly #irq: Effects['irq']
   readonly #pages: { readonly siefp: Overlay; readonly simp: Overlay }
   readonly #registers = { siefp: 0n, simp: 0n }
+  readonly #senders = new Map<number, Sender>()
   #sints = resetSints()
   #queues: Message[][] = emptyQueues()
   control = 0n
@@ -36,6 +44,22 @@ export class Synic {
     this.#vcpu = vcpu
     this.#irq = irq
     this.#pages = { siefp: new Overlay(overlays, true), simp: new Overlay(overlays, true) }
+  }
+
+  transfer(state: Transfer): void {
+    for (const which of ['siefp', 'simp'] as const) {
+      state.part(`${which}Page`, this.#pages[which])
+      this.#registers[which] = state.field(which, this.#registers[which])
+    }
+    state.list('sints', this.#sints)
+    state.list('queues', this.#queues)
+    this.control = state.field('control', this.control)
+    if (state.loading) this.#watch()
+  }
+
+  /** Give a sender of messages its number. */
+  connect(number: number, sender: Sender): void {
+    this.#senders.set(number, sender)
   }
 
   /** The vCPU is reset. */
@@ -93,14 +117,15 @@ export class Synic {
     const occupied = [0, 1, 2, 3].some((i) => simp.byte(at + i) !== 0)
     if (occupied) return simp.store(at + FLAGS, Uint8Array.of(simp.byte(at + FLAGS) | PENDING))
     const message = queue.shift() as Message
-    const payload = message.payload()
+    const sender = this.#senders.get(message.sender) as Sender
+    const payload = sender.payload(message.note)
     const slot = new DataView(new ArrayBuffer(16 + payload.length))
     slot.setUint32(0, message.type, true)
     slot.setUint8(4, payload.length)
     slot.setUint8(FLAGS, queue.length > 0 ? PENDING : 0)
     new Uint8Array(slot.buffer).set(payload, 16)
     simp.store(at, new Uint8Array(slot.buffer))
-    message.delivered()
+    sender.delivered()
     this.#interrupt(index)
   }
 

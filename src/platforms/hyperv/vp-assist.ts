@@ -3,6 +3,7 @@
  * it delivers an interrupt whose EOI nobody needs to see, and the guest clears it instead of the EOI.
  */
 import type { Effects, SharedByte } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Overlay, type Overlays } from './overlay.ts'
 
 const ENABLE = 1n
@@ -10,7 +11,7 @@ const NO_EOI_REQUIRED = 1
 /** Guests exchange the field for 0 at each end of an interrupt. */
 const FIELD: SharedByte = { name: 'VP assist pages', stores: 'apic.eoi' }
 
-export class VpAssist {
+export class VpAssist implements Stateful {
   readonly #vcpu: number
   readonly #irq: Effects['irq']
   readonly #memory: Effects['memory']
@@ -25,6 +26,12 @@ export class VpAssist {
     this.#memory = memory
     this.#page = new Overlay(overlays, true)
     this.#assists = assists
+  }
+
+  transfer(state: Transfer): void {
+    state.part('page', this.#page)
+    this.#register = state.field('register', this.#register)
+    if (state.loading) this.#offer()
   }
 
   reset(): void {
@@ -45,7 +52,12 @@ export class VpAssist {
     this.#register = value
     this.#page.place(enabled ? Number(page) : undefined)
     this.#memory.share(FIELD, this.#vcpu, enabled ? page << 12n : undefined)
-    if (!enabled || !this.#assists) return true
+    this.#offer()
+    return true
+  }
+
+  #offer(): void {
+    if ((this.#register & ENABLE) === 0n || !this.#assists) return
     this.#irq.assist(this.#vcpu, {
       offer: () => {
         this.#page.store(0, Uint8Array.of(this.#page.byte(0) | NO_EOI_REQUIRED))
@@ -58,6 +70,5 @@ export class VpAssist {
         return false
       },
     })
-    return true
   }
 }

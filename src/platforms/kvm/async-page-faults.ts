@@ -3,6 +3,7 @@
  * guest enables them: all who may wait for a page shall look again (token ~0).
  */
 import type { Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const ENABLED = 1n
 const AS_PF_VMEXIT = 4n
@@ -12,7 +13,7 @@ const ADDRESS = ~63n
 /** Of struct kvm_vcpu_pv_apf_data. */
 const TOKEN = 4n
 
-export class AsyncPageFaults {
+export class AsyncPageFaults implements Stateful {
   readonly #effects: Effects
   readonly #vcpu: number
   readonly #hasInterrupt: boolean
@@ -25,6 +26,12 @@ export class AsyncPageFaults {
     this.#effects = effects
     this.#vcpu = vcpu
     this.#hasInterrupt = hasInterrupt
+  }
+
+  transfer(state: Transfer): void {
+    this.#enable = state.field('enable', this.#enable)
+    this.#vector = state.field('vector', this.#vector)
+    this.#waiting = state.field('waiting', this.#waiting)
   }
 
   get enable(): bigint {

@@ -1,5 +1,6 @@
 /** kvmclock: a clock page for each vCPU, and the time of day at power-on. */
 import type { Effects, SharedByte } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import {
   CLOCK_PAGE_BYTES,
   ClockFlag,
@@ -16,7 +17,7 @@ const BOOT = 0
 const TIMESTAMP = 8n
 const PAGES: SharedByte = { name: 'clock pages', loads: 'time.clocksource' }
 
-export class KvmClock {
+export class KvmClock implements Stateful {
   readonly #effects: Effects
   readonly #scale: ClockScale
   /** MSR_KVM_SYSTEM_TIME as written. */
@@ -34,6 +35,14 @@ export class KvmClock {
     this.#scale = clockScale(effects.time.tscHz)
     this.#registered = Array.from({ length: effects.cpu.count }, () => 0n)
     this.#offsets = Array.from({ length: effects.cpu.count }, () => 0n)
+  }
+
+  transfer(state: Transfer): void {
+    state.list('registered', this.#registered)
+    state.list('offsets', this.#offsets)
+    this.#old = state.field('old', this.#old)
+    this.#wall = state.field('wall', this.#wall)
+    this.#epoch = state.field('epoch', this.#epoch)
   }
 
   /** MSR_KVM_SYSTEM_TIME. */

@@ -3,6 +3,7 @@ import type { CpuidResult } from '../../cpu/models.ts'
 import { Dispatch } from '../../paravirt/dispatch.ts'
 import type { Observer } from '../../paravirt/observe.ts'
 import type { HypercallInstruction, Platform, PlatformDefinition, PlatformOptions } from '../../paravirt/platform.ts'
+import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
 import { features } from './features.ts'
 import { argumentRegisters, hypercalls, hypercallsByNumber, KvmError } from './hypercalls.ts'
@@ -27,6 +28,11 @@ export class KvmPlatform implements Platform {
     this.extendedIds = this.kvm.has('msi-ext-dest-id')
     this.#observer = options.observer
     this.#dispatch = new Dispatch({ ...options, abi: this.kvm, msrs, leaves, beneath: new NativePlatform(options) })
+  }
+
+  transfer(state: Transfer): void {
+    state.part('kvm', this.kvm)
+    state.part('dispatch', this.#dispatch)
   }
 
   cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult {

@@ -2,6 +2,7 @@
 import type { Effects } from '../../paravirt/effects.ts'
 import type { PlatformOptions } from '../../paravirt/platform.ts'
 import type { Declaration } from '../../paravirt/requests.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { AsyncPageFaults } from './async-page-faults.ts'
 import { KvmClock } from './clock.ts'
 import type { FeatureName } from './features.ts'
@@ -16,7 +17,7 @@ export interface KvmVcpu {
   poll: bigint
 }
 
-export class Kvm {
+export class Kvm implements Stateful {
   readonly effects: Effects
   readonly features: ReadonlySet<string>
   readonly clock: KvmClock
@@ -39,6 +40,26 @@ export class Kvm {
       faults: new AsyncPageFaults(effects, vcpu, this.has('async-pf-int')),
       poll: 1n,
     }))
+  }
+
+  transfer(state: Transfer): void {
+    state.part('clock', this.clock)
+    this.migration = state.field('migration', this.migration)
+    state.parts(
+      'steal',
+      this.vcpus.map(({ steal }) => steal),
+    )
+    state.parts(
+      'eoi',
+      this.vcpus.map(({ eoi }) => eoi),
+    )
+    state.parts(
+      'faults',
+      this.vcpus.map(({ faults }) => faults),
+    )
+    const polls = this.vcpus.map(({ poll }) => poll)
+    state.list('polls', polls)
+    for (const [i, vcpu] of this.vcpus.entries()) vcpu.poll = polls[i] as bigint
   }
 
   has(feature: FeatureName): boolean {

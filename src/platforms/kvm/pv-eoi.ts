@@ -1,9 +1,10 @@
 /** PV EOI: a bit in memory says that an interrupt needs no EOI; the guest clears it instead of writing one. */
 import type { Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const ENABLED = 1n
 
-export class PvEoi {
+export class PvEoi implements Stateful {
   readonly #effects: Effects
   readonly #vcpu: number
   readonly #onUse: () => void
@@ -15,20 +16,31 @@ export class PvEoi {
     this.#onUse = onUse
   }
 
+  transfer(state: Transfer): void {
+    this.#value = state.field('value', this.#value)
+    if (state.loading) this.#register()
+  }
+
   get value(): bigint {
     return this.#value
   }
 
   /** False: #GP(0). */
   write(value: bigint): boolean {
-    const { memory, irq } = this.#effects
     const address = value & ~ENABLED
     const on = (value & ENABLED) !== 0n
-    if ((address & 3n) !== 0n || (on && !memory.read(address, 1))) return false
+    if ((address & 3n) !== 0n || (on && !this.#effects.memory.read(address, 1))) return false
     this.#value = value
+    this.#register()
+    return true
+  }
+
+  #register(): void {
+    const { memory, irq } = this.#effects
+    const address = this.#value & ~ENABLED
     irq.assist(
       this.#vcpu,
-      on
+      this.#value & ENABLED
         ? {
             offer: () => memory.write(address, set),
             withdraw: () => {
@@ -42,7 +54,6 @@ export class PvEoi {
           }
         : undefined,
     )
-    return true
   }
 
   reset(): void {

@@ -3,6 +3,7 @@
  * for while it does not (struct kvm_steal_time).
  */
 import type { Effects, SharedByte } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const ENABLED = 1n
 const RESERVED = 0x3en
@@ -25,7 +26,7 @@ export interface StealTimeOptions {
   readonly onFlush: (() => void) | undefined
 }
 
-export class StealTime {
+export class StealTime implements Stateful {
   readonly #options: StealTimeOptions
   #value = 0n
   /** What was told of `stolen()`. */
@@ -35,6 +36,11 @@ export class StealTime {
 
   constructor(options: StealTimeOptions) {
     this.#options = options
+  }
+
+  transfer(state: Transfer): void {
+    this.#value = state.field('value', this.#value)
+    this.#told = state.field('told', this.#told)
   }
 
   get value(): bigint {

@@ -1,6 +1,7 @@
 /** No hypervisor: the processor and its MSRs as they are. Hypervisors build on it. */
 import type { HypercallInstruction, Platform, PlatformDefinition, PlatformOptions } from '../../paravirt/platform.ts'
 import type { CpuidResult } from '../../cpu/models.ts'
+import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativeMsrs } from './msrs.ts'
 
 export class NativePlatform implements Platform {
@@ -8,6 +9,10 @@ export class NativePlatform implements Platform {
 
   constructor({ effects, model }: PlatformOptions) {
     this.#msrs = Array.from({ length: effects.cpu.count }, () => new NativeMsrs(model))
+  }
+
+  transfer(state: Transfer): void {
+    state.parts('msrs', this.#msrs)
   }
 
   cpuid(_vcpu: number, _leaf: number, _subleaf: number, own: CpuidResult): CpuidResult {

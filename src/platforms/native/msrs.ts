@@ -3,6 +3,7 @@
  * (SDM Vol. 4 table 2-2; AMD64 APM Vol. 2 appendix A). A reserved bit or an unknown MSR is #GP(0).
  */
 import { ARCH_CAPABILITIES, type CpuModel } from '../../cpu/models.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const PLATFORM_ID = 0x17
 const BIOS_UPDT_TRIG = 0x79
@@ -45,7 +46,7 @@ const words = {
 }
 
 /** The MSRs of one vCPU. */
-export class NativeMsrs {
+export class NativeMsrs implements Stateful {
   readonly #values = new Map<number, bigint>()
   readonly #model: CpuModel
 
@@ -58,6 +59,10 @@ export class NativeMsrs {
     this.#values.set(0x200, 0xc0000000n)
     this.#values.set(0x201, (PHYSICAL_MASK & ~0x3fffffffn) | 0x800n)
     for (const [index, { reset }] of words[model.vendor]) this.#values.set(index, reset)
+  }
+
+  transfer(state: Transfer): void {
+    state.map('values', this.#values)
   }
 
   get #isIntel(): boolean {

@@ -3,6 +3,7 @@ import type { CpuidResult } from '../../cpu/models.ts'
 import { Dispatch } from '../../paravirt/dispatch.ts'
 import type { Observer } from '../../paravirt/observe.ts'
 import type { HypercallInstruction, Platform, PlatformDefinition, PlatformOptions } from '../../paravirt/platform.ts'
+import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
 import { Backdoor, HIGH_PORT, PORT } from './backdoor.ts'
 import { MAGIC } from './command.ts'
@@ -26,6 +27,11 @@ export class VmwarePlatform implements Platform {
     this.#backdoor = new Backdoor(this.#vmware, options.observer)
     const beneath = new NativePlatform(options)
     this.#dispatch = new Dispatch({ ...options, abi: this.#vmware, msrs: [], leaves, beneath })
+  }
+
+  transfer(state: Transfer): void {
+    state.part('vmware', this.#vmware)
+    state.part('dispatch', this.#dispatch)
   }
 
   cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult {

@@ -2,6 +2,7 @@
  * Message channels: the guest sends a size and then the bytes, and fetches the answer in the same way (open-vm-tools,
  * lib/message/message.c and guest_msg_def.h). The bytes go four at a time, or all at once by the high-bandwidth forms.
  */
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Rpc } from './rpc.ts'
 
 export const Status = { FAIL: 0, SUCCESS: 1, DORECV: 2, HB: 0x80 } as const
@@ -15,12 +16,12 @@ const COOKIE_FLAG = 0x80000000
 /** Protocols: requests of the guest's, and of the host's, of which there are none. */
 export const Protocol = { RPCI: 0x49435052, TCLO: 0x4f4c4354 } as const
 
-export interface Cookie {
+export type Cookie = {
   readonly high: number
   readonly low: number
 }
 
-interface Channel {
+type Channel = {
   readonly protocol: number
   /** Undefined: the guest wanted none. */
   readonly cookie: Cookie | undefined
@@ -32,13 +33,19 @@ interface Channel {
   fetched: number
 }
 
-export class Messages {
+export class Messages implements Stateful {
   readonly #channels: (Channel | undefined)[] = Array.from({ length: CHANNELS }, () => undefined)
   readonly #rpc: Rpc
   #opened = 0
 
   constructor(report: (lines: readonly string[]) => void) {
     this.#rpc = new Rpc(report)
+  }
+
+  transfer(state: Transfer): void {
+    state.list('channels', this.#channels)
+    state.part('rpc', this.#rpc)
+    this.#opened = state.field('opened', this.#opened)
   }
 
   /** Undefined: an unknown protocol, or no channel is free. */

@@ -2,15 +2,22 @@
  * Requests in text that a guest sends through a message channel (open-vm-tools, RPCI): `1 ` and an answer, or `0 ` and
  * a reason.
  */
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
+
 const LIMIT = 1 << 20
 
-export class Rpc {
+export class Rpc implements Stateful {
   readonly #report: (lines: readonly string[]) => void
   readonly #info = new Map<string, string>()
   #size = 0
 
   constructor(report: (lines: readonly string[]) => void) {
     this.#report = report
+  }
+
+  transfer(state: Transfer): void {
+    state.map('info', this.#info)
+    this.#size = state.field('size', this.#size)
   }
 
   answer(request: string): string {

@@ -1,10 +1,11 @@
 /** The steal clock: a counter in memory, in ticks of the TSC (Linux, arch/x86/kernel/cpu/vmware.c). */
 import type { Effects, SharedByte } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const BYTES = 64
 const CLOCK: SharedByte = { name: 'steal clocks', loads: 'time.steal_clock' }
 
-export class StealClock {
+export class StealClock implements Stateful {
   readonly #effects: Effects
   readonly #vcpu: number
   #address: bigint | undefined
@@ -14,6 +15,10 @@ export class StealClock {
   constructor(effects: Effects, vcpu: number) {
     this.#effects = effects
     this.#vcpu = vcpu
+  }
+
+  transfer(state: Transfer): void {
+    this.#address = state.field('address', this.#address)
   }
 
   /** False: it is no place for one; then the clock stays where it is. */

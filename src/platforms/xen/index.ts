@@ -11,6 +11,7 @@ import type {
   PlatformDefinition,
   PlatformOptions,
 } from '../../paravirt/platform.ts'
+import { SnapshotError } from '../../snapshot/error.ts'
 import { NativePlatform } from '../native/index.ts'
 import { Domain } from './domain.ts'
 import { features } from './features.ts'
@@ -36,6 +37,10 @@ class XenPvhPlatform implements Platform {
     })
     this.#hypercalls = new Hypercalls(this.domain, hypercalls, options.observer)
     this.#instruction = options.model.vendor === 'GenuineIntel' ? 'vmcall' : 'vmmcall'
+  }
+
+  transfer(): void {
+    throw new SnapshotError('a Xen domain cannot be saved: its parts do not hand over their state')
   }
 
   build(options: BuildOptions): void {

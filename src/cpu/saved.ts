@@ -1,0 +1,40 @@
+/**
+ * What of the core's memory is the machine's state: the vCPUs' blocks with their TLBs, the marks of decoded code, what
+ * backs each page, and RAM. Decoded and translated code is made again when it is needed.
+ *
+ * TLBs and marks are kept so that a machine that goes on from a snapshot walks page tables exactly when the other one
+ * does: a walk sets accessed bits.
+ */
+import type { Core } from './core.ts'
+import { M } from './layout.ts'
+
+export const PAGE = 4096
+
+interface Region {
+  readonly first: number
+  readonly end: number
+}
+
+const pages = (bytes: number) => Math.ceil(bytes / PAGE) * PAGE
+
+/** Whole pages of linear memory. */
+export function stateRegions({ vcpus, ramBytes }: Core): Region[] {
+  const ramPages = ramBytes / PAGE
+  return [
+    { first: M.RAM_PAGES, end: M.RAM_PAGES + PAGE }, // and the other cells
+    { first: M.VCPU, end: M.VCPU + vcpus.length * M.VCPU_STRIDE },
+    { first: M.CODE_MARKS, end: M.CODE_MARKS + pages(8 * ramPages) },
+    { first: M.PAGE_ATTR, end: M.PAGE_ATTR + pages(ramPages) },
+    { first: M.RAM, end: M.RAM + ramBytes },
+  ]
+}
+
+/** Before a fresh core's memory is loaded: what a snapshot leaves out is zero. RAM is already. */
+export function clearState(core: Core): void {
+  for (const { first, end } of stateRegions(core)) if (first !== M.RAM) core.u8.fill(0, first, end)
+}
+
+/** After its memory was loaded. */
+export function stateLoaded(core: Core): void {
+  for (const p of core.vcpus) core.system.reindexExec(p)
+}
