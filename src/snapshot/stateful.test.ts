@@ -32,7 +32,9 @@ const notState: Readonly<Record<string, readonly string[]>> = {
   'follows from other fields': ['Interrupts.#lapicPages', 'RealClock.#origin'],
   'said again by the platform when it is loaded': ['Lapic.#assist', 'Lapic.onEoi'],
   'only inside a slice': ['Vcpus.#current', 'Vcpus.#slice'],
+  'made for one request': ['GuestBuffers.*'],
   'a buffer that is filled before each use': [
+    'BlockDevice.#scratch',
     'StealClock.#bytes',
     'StealClock.#view',
     'StealTime.#head',
