@@ -29,9 +29,17 @@ export function stateRegions({ vcpus, ramBytes }: Core): Region[] {
   ]
 }
 
-/** Before a fresh core's memory is loaded: what a snapshot leaves out is zero. RAM is already. */
-export function clearState(core: Core): void {
+/** Below are what a platform puts there for firmware. */
+const FIRMWARE = 1 << 20
+
+/**
+ * Before a fresh core's memory is loaded: what a snapshot leaves out is zero. So is fresh RAM, but for what a platform
+ * has put there: below 1 MiB, and behind the guest's `memory` bytes.
+ */
+export function clearState(core: Core, memory: number): void {
   for (const { first, end } of stateRegions(core)) if (first !== M.RAM) core.u8.fill(0, first, end)
+  core.u8.fill(0, M.RAM, M.RAM + FIRMWARE)
+  core.u8.fill(0, M.RAM + memory, M.RAM + core.ramBytes)
 }
 
 /** After its memory was loaded. */

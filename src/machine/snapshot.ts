@@ -43,7 +43,7 @@ export function hardwareOf({ header }: OpenSnapshot): Hardware {
 /** `machine` is fresh, of the snapshot's hardware. */
 export async function loadMachine(machine: Assembly, snapshot: OpenSnapshot): Promise<void> {
   const { core } = machine
-  clearState(core)
+  clearState(core, machine.hardware.memory)
   load(machine, snapshot.state)
   const regions = stateRegions(core)
   await snapshot.pages(({ number, bytes }) => {

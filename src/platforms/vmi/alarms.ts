@@ -3,6 +3,7 @@
  * Paravirtualization API 2.0, timer calls). A cycle is one of the TSC's, here a nanosecond; counters begin at power-on.
  */
 import type { Deadline, Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 export const Counter = { REAL: 0, AVAILABLE: 1, STOLEN: 2 } as const
 
@@ -25,7 +26,7 @@ interface Alarm {
   lvtt: boolean
 }
 
-export class Alarms {
+export class Alarms implements Stateful {
   readonly #effects: Effects
   /** By vCPU and counter. */
   readonly #alarms: readonly (readonly Alarm[])[]
@@ -43,6 +44,14 @@ export class Alarms {
         lvtt: false,
       })),
     )
+  }
+
+  transfer(state: Transfer): void {
+    for (const [vcpu, alarms] of this.#alarms.entries())
+      for (const [counter, alarm] of alarms.entries()) {
+        const { armed, expiry, period, lvtt } = alarm
+        Object.assign(alarm, state.field(`${vcpu}.${counter}`, { armed, expiry, period, lvtt }))
+      }
   }
 
   /** A counter's value; 0 for one that does not exist. */

@@ -6,6 +6,7 @@ import type { CpuidResult } from '../../cpu/models.ts'
 import type { Observer } from '../../paravirt/observe.ts'
 import type { HypercallInstruction, Platform, PlatformDefinition, PlatformOptions } from '../../paravirt/platform.ts'
 import { byNumber } from '../../paravirt/requests.ts'
+import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
 import type { Call } from './call.ts'
 import { calls } from './calls.ts'
@@ -39,6 +40,11 @@ export class VmiPlatform implements Platform {
     this.#iret = new IretSelectors(effects, iret)
     effects.memory.place(ROM_ADDRESS, bytes)
     for (let page = 0; page < bytes.length / PAGE; page++) effects.memory.setKind(ROM_ADDRESS / PAGE + page, 'rom')
+  }
+
+  transfer(state: Transfer): void {
+    state.part('vmi', this.#vmi)
+    state.part('native', this.#native)
   }
 
   cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult {

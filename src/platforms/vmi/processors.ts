@@ -4,32 +4,37 @@
  */
 import type { EntryState, SegmentRegister } from '../../boot/layout.ts'
 import type { Effects } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const BYTES = 92
 const CR0_PE = 1
 const NULL: SegmentRegister = { selector: 0, base: 0, limit: 0, attributes: 0 }
 const TABLE_INDICATOR = 4
 
-export class Processors {
+export class Processors implements Stateful {
   readonly #effects: Effects
-  readonly #states: (DataView | undefined)[]
+  readonly #states: (Uint8Array | undefined)[]
 
   constructor(effects: Effects) {
     this.#effects = effects
     this.#states = Array.from({ length: effects.cpu.count }, () => undefined)
   }
 
+  transfer(state: Transfer): void {
+    state.list('states', this.#states)
+  }
+
   /** Copies the state, which is on the caller's stack. One that cannot be read is none. */
   remember(vcpu: number, linear: number, apicId: number): void {
     if (apicId >= this.#states.length) return
     const bytes = this.#read(vcpu, linear, BYTES)
-    this.#states[apicId] = bytes && new DataView(bytes.buffer)
+    this.#states[apicId] = bytes
   }
 
   /** A start-up message has come: true if the vCPU begins in a state of the guest's. */
   start(vcpu: number): boolean {
     const state = this.#states[vcpu]
-    const entry = state && this.#entry(state)
+    const entry = state && this.#entry(new DataView(state.buffer, state.byteOffset))
     if (entry) this.#effects.cpu.enter(vcpu, entry)
     return entry !== undefined
   }

@@ -3,6 +3,7 @@
  * announcements against the rules, for those who come to see whether a kernel keeps them. A kernel may announce a page
  * again, say that a page is zeroed which is not, and release a page twice: Linux does.
  */
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import type { CallResult } from './frame.ts'
 
 const LEVELS = 0xf
@@ -17,7 +18,7 @@ export interface Clone {
   readonly count: number
 }
 
-export class PageTables {
+export class PageTables implements Stateful {
   /** Level bits by page frame number. */
   readonly #pages = new Map<number, number>()
   readonly #end: number
@@ -25,6 +26,10 @@ export class PageTables {
   /** `pages`: of RAM. */
   constructor(pages: number) {
     this.#end = pages
+  }
+
+  transfer(state: Transfer): void {
+    state.map('pages', this.#pages)
   }
 
   get size(): number {
