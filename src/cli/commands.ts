@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { MatrixOptions } from './matrix.ts'
+import type { OpsOptions } from './ops.ts'
 import { ExitCode } from './exit-codes.ts'
 import type { RunOptions } from './run.ts'
 
@@ -90,6 +91,34 @@ export function commandLine(finish: (code: number) => void): Command {
     )
     .action(async (kernels: string[], options: MatrixOptions) =>
       finish(await (await import('./matrix.ts')).matrix(kernels, options)),
+    )
+  program
+    .command('ops')
+    .description(
+      "what the kernel's own pv_ops holds on each platform, how its call sites were patched, what reached the host",
+    )
+    .argument('[KERNEL]', "as for run; default: Debian's cloud kernel")
+    .option('--platforms <LIST>', 'only these')
+    .option('--op <PATTERN>', 'only operations whose name matches this regular expression, as ^mmu')
+    .option('--count', 'also count what reaches no host: instructions, page tables, shared memory; interpreted')
+    .option('--system-map <FILE>', 'symbols of a kernel that does not carry those of its data')
+    .option('--json', 'write JSON instead of the table')
+    .option('--memory <SIZE>', 'memory of each guest', '512M')
+    .option('--cpus <N>', 'virtual processors of each guest', '2')
+    .option('--append <TEXT>', "added to the kernel's command line")
+    .option('--exec <COMMAND>', 'shell command in user space, before the tables are read')
+    .option('--timeout <SECONDS>', 'of the host, for each boot', '600')
+    .option('--jobs <N>', 'boots at once; default: as many as there are processors and memory for')
+    .addHelpText(
+      'after',
+      examples(
+        "paravirt ops --op 'cr3|msr'",
+        'paravirt ops linux-image-6.12-amd64 --platforms kvm --count',
+        'paravirt ops vmlinux --system-map System.map --json',
+      ),
+    )
+    .action(async (kernel: string | undefined, options: OpsOptions) =>
+      finish(await (await import('./ops.ts')).ops(kernel, options)),
     )
   program
     .command('explain')

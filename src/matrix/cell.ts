@@ -85,6 +85,7 @@ async function boot(
     cpus: plan.cpus,
     platform: plan.platform,
     cpu: cpuModels[0],
+    census: plan.census === true,
     boot: await guestPlan({
       kernel,
       platform: plan.platform,
@@ -106,14 +107,14 @@ async function boot(
   const reason = await machine.run(ending.signal).finally(() => clearTimeout(timer))
   const { outcome, detail } = outcomeOf({ reason, stop, panic: panic.finish(), reached: userSpace !== undefined, plan })
   const [written = '', rawLog = ''] = output.split(SEPARATOR)
-  const found = inspectEnd(machine, kernel, outcome)
+  const found = inspectEnd(machine, kernel, outcome, plan)
   return {
     ...empty,
     ...requests.finish(),
+    ...found,
     outcome,
     verdict: verdictOf(outcome),
     ...(detail === undefined ? {} : { detail }),
-    ...(found.backtrace ? { backtrace: found.backtrace } : {}),
     ...(userSpace ? { userSpace } : {}),
     ...(detected === undefined ? {} : { detected }),
     instructions: machine.stats().instructions,

@@ -21,6 +21,12 @@ export interface CellPlan {
   readonly until: string | undefined
   /** Milliseconds. */
   readonly timeout: number
+  /** Read the kernel's tables of operations at the end. */
+  readonly ops?: boolean
+  /** Count what the kernel does without asking; everything is interpreted then. */
+  readonly census?: boolean
+  /** A file with the kernel's symbols, if its own are not enough. */
+  readonly systemMap?: string
 }
 
 export interface Shard {

@@ -3,6 +3,7 @@
  * The schemas are the types, so that a file of another version is refused instead of misread.
  */
 import { z } from 'zod'
+import { opsReadingSchema } from '../pvops/reading.ts'
 
 export const REPORT_VERSION = 1
 
@@ -93,6 +94,9 @@ const cell = z.object({
   console: z.array(z.object({ t: z.number(), text: z.string() })),
   /** What the command wrote. */
   output: z.string(),
+  /** The kernel's tables of operations, or why they could not be read; if they were asked for. */
+  ops: opsReadingSchema.optional(),
+  opsError: z.string().optional(),
 })
 export type Cell = z.infer<typeof cell>
 

@@ -1,0 +1,31 @@
+/** `paravirt ops` on stock kernels: what they put into pv_ops for whom, and how they patch themselves. */
+import { expect, test } from 'vitest'
+import type { OpRow } from '../../src/pvops/compare.ts'
+import { command } from './guest.ts'
+
+const kernels = ['linux-image-cloud-amd64', 'linux-image-6.12-amd64']
+
+test.each(kernels)('%s', async (kernel) => {
+  const { code, stdout } = await command(['ops', kernel, '--platforms', 'native,hyperv', '--json'])
+  expect(code).toBe(0)
+  const rows = JSON.parse(stdout) as OpRow[]
+  const cell = (op: string, platform: string) =>
+    rows.find((row) => row.op === op)?.platforms.find((each) => each.platform === platform)
+  // Nearly all of them; some have left and some have come over time.
+  expect(rows.length).toBeGreaterThan(75)
+  expect(cell('mmu.write_cr3', 'native')).toMatchObject({
+    function: 'native_write_cr3',
+    sites: expect.stringMatching(/^\d+ × inline mov cr3,rdi$/),
+    arrived: 'unseen',
+  })
+  expect(cell('irq.irq_disable', 'hyperv')!.sites).toMatch(/^\d{2,} × inline cli$/)
+  expect(cell('cpu.write_msr', 'native')!.sites).toMatch(/^\d{2,} × direct call/)
+  expect(cell('mmu.flush_tlb_multi', 'native')!.function).toBe('native_flush_tlb_multi')
+  expect(cell('mmu.flush_tlb_multi', 'hyperv')).toMatchObject({
+    function: 'hyperv_flush_tlb_multi',
+    arrived: expect.stringMatching(/\d+ by hypercall/),
+  })
+  expect(cell('lock.kick', 'hyperv')!.function).toBe('hv_qlock_kick')
+  expect(cell('lock.queued_spin_unlock', 'native')!.sites).toMatch(/inline mov BYTE PTR \[rdi\],0x0/)
+  expect(cell('time.sched_clock', 'hyperv')!.function).toMatch(/hv.*sched_clock/)
+})
