@@ -134,12 +134,41 @@ static void time(void) {
   vmi(64, 0xfee00080, 0, 0), go("APICRead TPR");
 }
 
+struct state {
+  u32 cr0, cr2, cr3, cr4;
+  u64 efer;
+  u32 ip, flags, ax, bx, cx, dx, sp, bp, si, di;
+  u16 cs, ss, ds, es, fs, gs, ldtr, gdtr_limit;
+  u32 gdtr_base, idtr_base;
+  u16 idtr_limit;
+};
+
+/* The second processor: it has no TSS yet when kernels set the stack first. */
+asm(".globl ap_start\nap_start: push %edi\npush %esi\ncall *%ebx\nmov %esp, (%ebp)\nincl 4(%ebp)\n1: cli\nhlt\njmp 1b");
+extern u8 ap_start[];
+
+static void start(void) {
+  volatile word results[2] = {0, 0};
+  struct state state = {
+      .cr0 = CR0_PE | 0x10, .ip = (word)ap_start, .sp = (word)user_stack, .bx = addresses[14], .ax = KERNEL_DS,
+      .dx = 0x1000, .bp = (word)results, .cs = KERNEL_CS, .ss = KERNEL_DS, .ds = KERNEL_DS, .es = KERNEL_DS,
+      .gdtr_limit = gdt_table.limit, .gdtr_base = gdt_table.base,
+  };
+  vmi(62, (word)&state, 1, 0), go("SetInitialAPState");
+  volatile u32 *icr = (u32 *)0xfee00300;
+  icr[4] = 1 << 24, *icr = 0x4500; /* INIT */
+  icr[4] = 1 << 24, *icr = 0x4610; /* start-up, a vector that does not matter */
+  for (int i = 0; i < 10000000 && !results[1]; i++) asm volatile("pause");
+  print("\nbegan %d sp %d", results[1], (word)user_stack - results[0]);
+}
+
 int main(void) {
   header();
   processor();
   returns();
   tables();
   time();
+  start();
   kernel(vmcall_code), go("VMCALL without a number");
   user(vmcall_code), go("VMCALL, ring 3");
   return 0;

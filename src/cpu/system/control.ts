@@ -81,6 +81,7 @@ export function refreshState(p: u32): void {
   updateTraps(p)
   updateMode(p)
   resetTlb(p)
+  if (usesPdptes(p, load<u64>(p, CR0), load<u64>(p, CR4))) loadPdptes(p, load<u64>(p, CR3))
 }
 
 /** Control registers are 0, 2, 3, 4 and 8, for CPL 0. */

@@ -277,6 +277,14 @@ describe('PAE', () => {
     expect(ram.read64(PD + 8) & A).toBe(A)
   })
 
+  test('who sets the registers from outside has the pointer registers, too', () => {
+    mapPae(BigInt(PT) | PRESENT | RW | US, BigInt(PAGE) | PRESENT | RW | US)
+    configure({ mode, cr4: CR4.PAE, cr3: PDPT })
+    run.refreshState(p)
+    ram.write32(PAGE + 0x123, 0x55667788)
+    expect(run.slowLoad(p, linear, 4)).toBe(0x55667788n)
+  })
+
   test('reserved bits of a pointer entry: #GP(0), registers unchanged', () => {
     for (let bit = 1; bit < 64; bit++) {
       const bad = (bit >= 5 && bit <= 8) || bit === 1 || bit === 2 || bit >= MAXPHYADDR

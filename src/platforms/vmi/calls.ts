@@ -34,16 +34,16 @@ function debugRegisters(move: (register: number) => readonly number[]): readonly
   return [...parts, ...move(6), RET]
 }
 
-/** The TSS's SS0:ESP0: EAX is the selector, EDX the pointer. The kernel's own copy of the TSS is the processor's. */
+/** The TSS's SS0:ESP0: EAX is the selector, EDX the pointer. Before there is a TSS there is nothing to do. */
 const updateKernelStack: readonly Part[] = pieces(
   [0x53, 0x83, 0xec, 0x08], // push ebx; sub esp, 8
   [0x0f, 0x01, 0x44, 0x24, 0x02], // sgdt [esp+2]
-  [0x31, 0xc9, 0x66, 0x0f, 0x00, 0xc9], // xor ecx, ecx; str cx
+  [0x31, 0xc9, 0x66, 0x0f, 0x00, 0xc9, 0xe3, to('done')], // xor ecx, ecx; str cx; jecxz done
   [0x03, 0x4c, 0x24, 0x04], // add ecx, [esp+4]
   [0x8b, 0x59, 0x02, 0x81, 0xe3, 0xff, 0xff, 0xff, 0x00], // mov ebx, [ecx+2]; and ebx, 0xffffff
   [0x0f, 0xb6, 0x49, 0x07, 0xc1, 0xe1, 0x18, 0x09, 0xcb], // movzx ecx, byte [ecx+7]; shl ecx, 24; or ebx, ecx
   [0x89, 0x53, 0x04, 0x66, 0x89, 0x43, 0x08], // mov [ebx+4], edx; mov [ebx+8], ax
-  [0x83, 0xc4, 0x08, 0x5b, RET], // add esp, 8; pop ebx
+  [label('done'), 0x83, 0xc4, 0x08, 0x5b, RET], // add esp, 8; pop ebx
 )
 
 /** Eight bytes of a descriptor table: EAX table, EDX index, ECX low word, [ESP+4] high word. */
