@@ -33,6 +33,7 @@ export interface MemoryProcedures {
   dropExec(p: number): void
   switchAddressSpace(p: number, cr3: bigint, keep: number): void
   loadPdptes(p: number, cr3: bigint): number
+  refreshState(p: number): void
   stringOp(p: number, op: number, size: number, how: number): number
   checkIo(p: number, port: number, size: number): number
 }
