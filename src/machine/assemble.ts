@@ -63,9 +63,10 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
       if (!platform.portOut?.(vcpu, port, size, value)) pc.ports.write(port, size, value)
     },
     rdpmc: (vcpu, index) => platform.rdpmc?.(vcpu, index),
-    rdmsr: (vcpu, index) => (isApicMsr(index) ? pc.interrupts.rdmsr(vcpu, index) : platform.rdmsr(vcpu, index)),
+    rdmsr: (vcpu, index) =>
+      isApicMsr(index) && !platform.pv ? pc.interrupts.rdmsr(vcpu, index) : platform.rdmsr(vcpu, index),
     wrmsr: (vcpu, index, value) =>
-      isApicMsr(index)
+      isApicMsr(index) && !platform.pv
         ? pc.interrupts.wrmsr(vcpu, index, Number(value & 0xffffffffn), Number(value >> 32n))
         : platform.wrmsr(vcpu, index, value),
     cpuid: (vcpu, leaf, subleaf) => {

@@ -90,6 +90,7 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
       parts().core.system.pvSetLdt(state(vcpu))
     },
     mapLdt: (vcpu, page, frame) => setWord(vcpu, S.PV_LDT_FRAMES + 4 * page, frame),
+    ldtFrame: (vcpu, page) => word(vcpu, S.PV_LDT_FRAMES + 4 * page),
     debugRegister: (vcpu, index) => BigInt.asUintN(64, parts().core.system.pvGetDebug(state(vcpu), index)),
     setDebugRegister: (vcpu, index, value) => parts().core.system.pvSetDebug(state(vcpu), index, value),
     setTaskSwitched: (vcpu, set) => parts().core.system.pvTaskSwitch(state(vcpu), set ? 1 : 0),

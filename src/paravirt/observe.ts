@@ -23,6 +23,8 @@ export class Observer {
   readonly #counts = new Map<Declaration, number>()
   readonly #listeners = new Set<Listener>()
   readonly #now: () => number
+  readonly #others: (() => ReadonlyMap<Declaration, number>)[] = []
+  readonly #watchers: ((listening: boolean) => void)[] = []
 
   constructor(now: () => number) {
     this.#now = now
@@ -30,13 +32,32 @@ export class Observer {
 
   /** How often each request was made. */
   get counts(): ReadonlyMap<Declaration, number> {
-    return this.#counts
+    if (this.#others.length === 0) return this.#counts
+    const all = new Map(this.#counts)
+    for (const other of this.#others)
+      for (const [request, count] of other()) if (count > 0) all.set(request, (all.get(request) ?? 0) + count)
+    return all
+  }
+
+  /** Requests that somebody else counts. */
+  also(counts: () => ReadonlyMap<Declaration, number>): void {
+    this.#others.push(counts)
+  }
+
+  /** Be told when somebody begins to listen, and when the last one has ceased. */
+  onListen(watcher: (listening: boolean) => void): void {
+    this.#watchers.push(watcher)
+    watcher(this.#listeners.size > 0)
   }
 
   /** Be told of every request from now on; returns how to stop. */
   listen(listener: Listener): () => void {
     this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    for (const watcher of this.#watchers) watcher(true)
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) for (const watcher of this.#watchers) watcher(false)
+    }
   }
 
   /** `args` is called only if someone listens. */
@@ -48,6 +69,17 @@ export class Observer {
     result: bigint | string,
   ): void {
     this.#counts.set(request, (this.#counts.get(request) ?? 0) + 1)
+    this.tell(vcpu, request, access, args, result)
+  }
+
+  /** The same for a request that somebody else counts. */
+  tell(
+    vcpu: number,
+    request: Declaration,
+    access: Event['access'],
+    args: () => readonly bigint[],
+    result: bigint | string,
+  ): void {
     if (this.#listeners.size === 0) return
     const event: Event = { t: this.#now(), vcpu, request, access, args: args(), result }
     for (const listener of this.#listeners) listener(event)

@@ -72,6 +72,7 @@ export interface PvEffects {
   setLdt(vcpu: number, base: bigint, entries: number): void
   /** The frame behind a page of the LDT; 0: none. */
   mapLdt(vcpu: number, page: number, frame: number): void
+  ldtFrame(vcpu: number, page: number): number
   /** DR0-DR3, DR6, DR7 as the guest sees them. */
   debugRegister(vcpu: number, index: number): bigint
   /** 0 or an errno: 1 EPERM, 19 ENODEV, 22 EINVAL. */

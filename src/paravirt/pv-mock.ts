@@ -24,7 +24,11 @@ export function mockPv(note: (...words: (string | number | bigint)[]) => void): 
     flush: (vcpu) => note('flush', vcpu),
     setGdt: (vcpu, frames, entries) => note('gdt', vcpu, ...frames.map(hex), entries),
     setLdt: (vcpu, base, entries) => note('ldt', vcpu, hex(base), entries),
-    mapLdt: (vcpu, page, frame) => note('map-ldt', vcpu, page, hex(frame)),
+    mapLdt: (vcpu, page, frame) => {
+      fields.set(key(vcpu, `ldt${page}`), frame)
+      note('map-ldt', vcpu, page, hex(frame))
+    },
+    ldtFrame: (vcpu, page) => get(vcpu, `ldt${page}`, 0),
     debugRegister: (vcpu, index) => get(vcpu, `dr${index}`, 0n),
     setDebugRegister: (vcpu, index, value) => {
       if (index > 7) return 19

@@ -5,11 +5,17 @@ import { kvm } from './kvm/index.ts'
 import { native } from './native/index.ts'
 import { vmi } from './vmi/index.ts'
 import { vmware } from './vmware/index.ts'
-import { xenPvh } from './xen/index.ts'
+import { xenPv, xenPvh } from './xen/index.ts'
 
-export const definitions = { native, kvm, vmware, hyperv, vmi, 'xen-pvh': xenPvh } as const satisfies Readonly<
-  Record<string, PlatformDefinition>
->
+export const definitions = {
+  native,
+  kvm,
+  vmware,
+  hyperv,
+  vmi,
+  'xen-pvh': xenPvh,
+  'xen-pv': xenPv,
+} as const satisfies Readonly<Record<string, PlatformDefinition>>
 export type PlatformName = keyof typeof definitions
 /** Their names; the first is the default. */
 export const platforms = Object.keys(definitions) as PlatformName[]

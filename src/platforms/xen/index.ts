@@ -18,6 +18,8 @@ import { features } from './features.ts'
 import { Hypercalls } from './hypercalls/dispatch.ts'
 import { hypercalls, requestsOf } from './hypercalls/index.ts'
 import { leaves } from './leaves.ts'
+import { pvFrames } from './mm/create.ts'
+import { XenPvPlatform } from './pv/index.ts'
 import { PvhKind } from './pvh/kind.ts'
 
 class XenPvhPlatform implements Platform {
@@ -67,6 +69,17 @@ class XenPvhPlatform implements Platform {
   enter(vcpu: number): void {
     this.domain.pollers.entered(vcpu)
   }
+}
+
+export const xenPv: PlatformDefinition = {
+  name: 'xen-pv',
+  title: 'Xen, PV',
+  features,
+  requests: [...leaves, ...requestsOf('pv')],
+  board: 'bare',
+  console: 'hvc0',
+  frames: pvFrames,
+  create: (options) => new XenPvPlatform(options),
 }
 
 export const xenPvh: PlatformDefinition = {

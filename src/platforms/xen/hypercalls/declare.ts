@@ -7,13 +7,13 @@
  * do at all ends in `call.domain.crash(reason)`.
  */
 import type { Op } from '../../../paravirt/ops.ts'
-import type { Argument, Declaration } from '../../../paravirt/requests.ts'
+import type { Argument, Declaration, Tier } from '../../../paravirt/requests.ts'
 import type { ErrorName } from '../errno.ts'
 import type { Kind } from '../kind.ts'
 import type { Block, Struct } from '../struct.ts'
 import type { Call } from './call.ts'
 
-export type Answer = number | 'continue'
+export type Answer = number | 'continue' | 'done'
 
 type Errors = Readonly<Partial<Record<ErrorName, string>>>
 
@@ -46,6 +46,7 @@ type Common = {
   readonly errors?: Errors
   readonly ops?: readonly Op[]
   readonly guest?: Kind['name']
+  readonly tier?: Tier
   /** Default: the header and, for what it leaves open, Xen 4.17's own behaviour. */
   readonly source?: string
 }

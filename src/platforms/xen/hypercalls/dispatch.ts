@@ -80,7 +80,7 @@ export class Hypercalls {
       for (let i = 0; i < names.length; i++) cpu.setRegister(vcpu, names[i] as Register, call.big(i))
       return 'again'
     }
-    cpu.setNumber(vcpu, 'rax', answer, wide)
+    if (answer !== 'done') cpu.setNumber(vcpu, 'rax', answer, wide)
     return 'done'
   }
 
@@ -130,4 +130,5 @@ function argumentsOf(call: Call, { struct, args }: Command): bigint[] {
   return args.map((_, i) => call.big(i + 1))
 }
 
-const told = (answer: number): bigint | string => errorName(answer) ?? BigInt(answer)
+const told = (answer: number | 'done'): bigint | string =>
+  answer === 'done' ? 0n : (errorName(answer) ?? BigInt(answer))

@@ -3,9 +3,9 @@ import type { Declaration } from '../../../paravirt/requests.ts'
 import type { Command, Hypercall } from './declare.ts'
 import { eventChannelOp } from '../events/commands.ts'
 import { mmuHypercalls } from '../mm/hypercalls.ts'
+import { pvHypercalls } from '../pv/hypercalls.ts'
 
-/** xen-cpu adds pv/hypercalls.ts: a list of `Hypercall` with `guest: 'pv'`. */
-export const hypercalls: readonly Hypercall[] = [eventChannelOp, ...mmuHypercalls]
+export const hypercalls: readonly Hypercall[] = [eventChannelOp, ...mmuHypercalls, ...pvHypercalls]
 
 /** What a guest of this kind can ask: calls without commands, and commands. */
 export const requestsOf = (kind: 'pvh' | 'pv'): Declaration[] =>

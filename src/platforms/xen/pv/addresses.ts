@@ -1,0 +1,12 @@
+/** Linear addresses of a 64-bit PV guest (xen/arch/x86/include/asm/config.h). */
+const XEN_START = 0xffff_8000_0000_0000n
+const XEN_END = 0xffff_8800_0000_0000n
+const LOWER_END = 1n << 47n
+
+export const isCanonical = (address: bigint): boolean => address < LOWER_END || address >= XEN_START
+
+/** An address that the guest may use: canonical, and none of the hypervisor's. */
+export const isGuestAddress = (address: bigint): boolean => address < LOWER_END || address >= XEN_END
+
+/** The same from the high half of an address. */
+export const isGuestHigh = (high: number): boolean => high < 0x8000 || high >= 0xffff8800

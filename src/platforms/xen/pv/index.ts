@@ -1,0 +1,131 @@
+/** Xen PV, 64 bits, as a platform: identity, MSRs, ports, and what the core asks about its vCPUs. */
+import type { CpuidResult } from '../../../cpu/models.ts'
+import { PvCrash } from '../../../cpu/layout.ts'
+import { Dispatch } from '../../../paravirt/dispatch.ts'
+import type { Observer } from '../../../paravirt/observe.ts'
+import type { BuildOptions, Platform, PlatformOptions, PvHooks } from '../../../paravirt/platform.ts'
+import { SnapshotError } from '../../../snapshot/error.ts'
+import { NativePlatform } from '../../native/index.ts'
+import { Domain } from '../domain.ts'
+import { errorName } from '../errno.ts'
+import { Hypercalls } from '../hypercalls/dispatch.ts'
+import { hypercalls } from '../hypercalls/index.ts'
+import { leaves } from '../leaves.ts'
+import { emulateStore, isEmulated } from '../mm/write-emulation.ts'
+import { pvCpuid } from './cpuid.ts'
+import { hotHypercalls } from './hypercalls.ts'
+import { PvKind } from './kind.ts'
+import { PvMsrs } from './msrs.ts'
+
+const GP = 13
+const CR4_OSXSAVE = 1n << 18n
+const PAGE_SHIFT = 12
+
+const reasons: Readonly<Record<number, string>> = {
+  [PvCrash.BAD_STACK]: 'its kernel’s stack is in the hypervisor’s addresses',
+  [PvCrash.FRAME_FAULT]: 'a fault while a frame was pushed on its kernel’s stack',
+  [PvCrash.NO_HANDLER]: 'an exception, or an event, for which it has no handler',
+  [PvCrash.IRET_FRAME]: 'a fault while iret’s frame was read from its stack',
+  [PvCrash.NO_USER_TABLE]: 'iret to user mode without a page table for it',
+}
+
+export class XenPvPlatform implements Platform {
+  readonly domain: Domain
+  readonly pv: PvHooks
+  readonly #kind: PvKind
+  readonly #dispatch: Dispatch<Domain>
+  #crashed = false
+
+  constructor(options: PlatformOptions) {
+    const { effects, observer } = options
+    this.domain = new Domain(options, (domain) => new PvKind(domain))
+    this.#kind = this.domain.kind as PvKind
+    const native = new NativePlatform(options)
+    const msrs = new PvMsrs({
+      model: options.model,
+      native,
+      tsc: (vcpu) => BigInt.asUintN(64, BigInt(effects.time.now()) + effects.time.tscOffset(vcpu)),
+      handles: (vcpu) => effects.pv.trap(vcpu, GP).address !== 0n,
+    })
+    this.#dispatch = new Dispatch({
+      ...options,
+      abi: this.domain,
+      msrs: [],
+      leaves,
+      beneath: {
+        cpuid: (vcpu, leaf, subleaf, own) => {
+          const kernel = effects.pv.word(vcpu, 'kernel') !== 0
+          return pvCpuid(leaf, subleaf, kernel || (effects.pv.cr4(vcpu) & CR4_OSXSAVE) !== 0n, own)
+        },
+        rdmsr: (vcpu, index) => msrs.rdmsr(vcpu, index),
+        wrmsr: (vcpu, index, value) => msrs.wrmsr(vcpu, index, value),
+        transfer: () => {},
+      },
+    })
+    this.pv = this.#hooks(new Hypercalls(this.domain, hypercalls, observer), observer)
+  }
+
+  #hooks(calls: Hypercalls, observer: Observer): PvHooks {
+    const { mm } = this.#kind
+    const { pv, cpu } = this.domain.effects
+    observer.also(() => {
+      const counts = new Map([...hotHypercalls.values()].map((call) => [call, 0]))
+      for (const { id } of this.domain.vcpus)
+        for (const [number, count] of pv.counts(id)) {
+          const call = hotHypercalls.get(number)
+          if (call) counts.set(call, (counts.get(call) ?? 0) + count)
+        }
+      return counts
+    })
+    observer.onListen((listening) => pv.watch(listening))
+    return {
+      hypercall: (vcpu) => calls.enter(vcpu),
+      crash: (vcpu, reason) => this.#crash(vcpu, reason),
+      ldt: (vcpu, page) => (mm.loadLdtPage(vcpu, page << PAGE_SHIFT) ? pv.ldtFrame(vcpu, page) : 0),
+      note: (vcpu, number, result) => {
+        const call = hotHypercalls.get(number)
+        if (!call) return
+        const args = () => call.args.map((_, i) => cpu.register(vcpu, i === 0 ? 'rdi' : 'rsi'))
+        observer.tell(vcpu, call, 'call', args, errorName(result) ?? BigInt(result))
+      },
+      root: (vcpu, frame) => mm.setKernelRoot(vcpu, frame) === 0,
+      store: (_vcpu, address, size, low, high) =>
+        isEmulated(mm, address >>> PAGE_SHIFT) && emulateStore(mm, address, size, low, high),
+    }
+  }
+
+  /** Xen's last words about a domain. */
+  #crash(vcpu: number, reason: number): void {
+    if (this.#crashed) return
+    this.#crashed = true
+    this.domain.crash(`vCPU ${vcpu}: ${reasons[reason] ?? 'it did what it must not'}`)
+  }
+
+  transfer(): void {
+    throw new SnapshotError('a Xen domain cannot be saved: its parts do not hand over their state')
+  }
+
+  build(options: BuildOptions): void {
+    this.#kind.build(options)
+  }
+
+  cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult {
+    return this.#dispatch.cpuid(vcpu, leaf, subleaf, own)
+  }
+
+  rdmsr(vcpu: number, index: number): bigint | undefined {
+    return this.#dispatch.rdmsr(vcpu, index)
+  }
+
+  wrmsr(vcpu: number, index: number, value: bigint): boolean {
+    return this.#dispatch.wrmsr(vcpu, index, value)
+  }
+
+  hypercall(): boolean {
+    return false
+  }
+
+  enter(vcpu: number): void {
+    this.domain.pollers.entered(vcpu)
+  }
+}

@@ -1,0 +1,205 @@
+/** PV: kernel and user at CPL 3, page tables of the guest's own, upcalls as frames on its stack. */
+import { BootError } from '../../../boot/error.ts'
+import type { BuildOptions } from '../../../paravirt/platform.ts'
+import { buildPv } from '../builder/build.ts'
+import { pvImage } from '../builder/image.ts'
+import type { Domain } from '../domain.ts'
+import { Errno } from '../errno.ts'
+import type { Kind } from '../kind.ts'
+import { createMm } from '../mm/create.ts'
+import { Type } from '../mm/frame-table.ts'
+import type { Mm } from '../mm/mm.ts'
+import { getPageAndType, putPageAndType } from '../mm/types.ts'
+import { isGuestHigh } from './addresses.ts'
+import { CONTEXT_BYTES, pvContext, type PvVcpuContext } from './context.ts'
+
+const PAGE = 4096
+const KERNEL_CS = 0xe033
+const KERNEL_SS = 0xe02b
+/** RFLAGS with IF. */
+const FLAGS = 0x202
+
+export class PvKind implements Kind {
+  readonly name = 'pv'
+  readonly mm: Mm
+  readonly #domain: Domain
+  readonly #gdts: (readonly number[])[]
+  /** With what a vCPU that is initialised will begin. */
+  readonly #contexts: (PvVcpuContext | undefined)[]
+  readonly #started: boolean[] = []
+  #eoiPage: number | undefined
+
+  constructor(domain: Domain) {
+    this.#domain = domain
+    this.#gdts = domain.vcpus.map(() => [])
+    this.#contexts = domain.vcpus.map(() => undefined)
+    const { effects } = domain
+    this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest })
+    this.mm.frames.share(domain.sharedInfo.frame, true)
+    domain.frames.onShare = (frame) => this.mm.frames.share(frame, true)
+    for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
+  }
+
+  frame(mfn: number): number {
+    return this.mm.frames.isOwn(mfn) ? mfn : -1
+  }
+
+  hold(mfn: number): number {
+    return getPageAndType(this.mm.frames, mfn, Type.WRITABLE) < 0 ? -1 : mfn
+  }
+
+  release(frame: number): void {
+    putPageAndType(this.mm.frames, frame)
+  }
+
+  mayAccess(_low: number, high: number): boolean {
+    return isGuestHigh(high)
+  }
+
+  upcall(vcpu: number): void {
+    this.#domain.effects.pv.kick(vcpu)
+  }
+
+  eventWaits(vcpu: number): boolean {
+    const { pending, masked } = this.#domain.vcpus[vcpu]
+    return pending && !masked
+  }
+
+  nmi(vcpu: number): void {
+    this.#domain.effects.pv.nmi(vcpu)
+  }
+
+  block(vcpu: number): void {
+    const end = this.#domain.vcpus[vcpu]
+    end.masked = false
+    if (!end.pending) this.#domain.effects.lock.block(vcpu)
+  }
+
+  /** A vCPU's new GDT, 0 or a negative error. */
+  setGdt(vcpu: number, frames: readonly number[], entries: number): number {
+    const answer = this.mm.holdDescriptors(frames, this.#gdts[vcpu])
+    if (answer < 0) return answer
+    this.#gdts[vcpu] = frames
+    this.#domain.effects.pv.setGdt(vcpu, frames, entries)
+    return 0
+  }
+
+  /** PHYSDEVOP_pirq_eoi_gmfn: there are no physical interrupts, so it stays as it is. */
+  setEoiPage(mfn: number): number {
+    const frame = this.hold(mfn)
+    if (frame < 0) return Errno.EINVAL
+    if (this.#eoiPage !== undefined) {
+      this.release(frame)
+      return Errno.EBUSY
+    }
+    this.#eoiPage = frame
+    return 0
+  }
+
+  initialise(vcpu: number, low: number, high: number, caller: number): number {
+    const bytes = new Uint8Array(CONTEXT_BYTES)
+    if (!this.#domain.guest.copyIn(caller, low, high, bytes, bytes.length)) return Errno.EFAULT
+    if (this.initialised(vcpu)) return Errno.EEXIST
+    const context = pvContext(bytes)
+    if (!context) return Errno.EINVAL
+    const { gdt, roots } = context
+    const answer = this.setGdt(vcpu, gdt.frames, gdt.entries)
+    if (answer < 0) return answer
+    const { mm } = this
+    for (const set of [() => mm.setKernelRoot(vcpu, roots.kernel), () => mm.setUserRoot(vcpu, roots.user)]) {
+      const failed = set()
+      if (failed >= 0) continue
+      this.setGdt(vcpu, [], 0)
+      return failed
+    }
+    this.#setState(vcpu, context)
+    this.#contexts[vcpu] = context
+    if (context.online) this.up(vcpu)
+    return 0
+  }
+
+  initialised(vcpu: number): boolean {
+    return this.#contexts[vcpu] !== undefined || this.#started[vcpu] === true
+  }
+
+  /** What of a vCPU's state does not wait for its first instruction. */
+  #setState(vcpu: number, context: PvVcpuContext): void {
+    const { pv } = this.#domain.effects
+    pv.setWord(vcpu, 'flags', context.flags)
+    pv.setWord(vcpu, 'kernel', Number(context.kernel))
+    pv.setWord(vcpu, 'iopl', context.iopl)
+    pv.setWord(vcpu, 'kernelSs', context.kernelSs)
+    pv.setWide(vcpu, 'kernelSp', context.kernelSp)
+    pv.setWide(vcpu, 'event', context.event)
+    pv.setWide(vcpu, 'failsafe', context.failsafe)
+    pv.setWide(vcpu, 'syscall', context.syscall)
+    for (const [vector, trap] of context.traps.entries()) pv.setTrap(vcpu, vector, trap)
+  }
+
+  up(vcpu: number): void {
+    const { pv } = this.#domain.effects
+    const context = this.#contexts[vcpu]
+    if (!context) return pv.resume(vcpu)
+    this.#contexts[vcpu] = undefined
+    this.#started[vcpu] = true
+    const { low, high } = { low: Number(context.ldt.base & 0xffffffffn), high: Number(context.ldt.base >> 32n) }
+    pv.begin(vcpu, context.context)
+    this.mm.setLdt(vcpu, low, high, context.ldt.entries)
+    for (const [index, value] of context.debug.entries())
+      if (index < 4 || index > 5) pv.setDebugRegister(vcpu, index, value)
+  }
+
+  down(vcpu: number): void {
+    this.#domain.effects.cpu.park(vcpu)
+  }
+
+  movedInfo(vcpu: number, address: number): void {
+    this.#domain.effects.pv.setWord(vcpu, 'info', address)
+  }
+
+  /** VMASST_TYPE_* that are on, as a mask. */
+  assist(mask: number): void {
+    for (const { id } of this.#domain.vcpus) this.#domain.effects.pv.setWord(id, 'assist', mask)
+  }
+
+  build({ kernel, initrd, cmdline, memory }: BuildOptions): void {
+    const domain = this.#domain
+    const { effects } = domain
+    const { pv } = effects
+    if (!kernel.elf) throw new BootError(`${kernel.name}: no ELF kernel`)
+    const built = buildPv(effects.memory, this.mm, {
+      image: pvImage(kernel),
+      initrd,
+      cmdline,
+      pages: memory / PAGE,
+      sharedInfo: domain.sharedInfo.frame,
+      ports: { store: 0, console: 0 },
+    })
+    for (const vcpu of domain.vcpus) vcpu.masked = true
+    this.mm.setKernelRoot(0, built.root)
+    pv.setWord(0, 'kernel', 1)
+    pv.setWord(0, 'kernelSs', KERNEL_SS)
+    pv.setWide(0, 'kernelSp', built.stack)
+    this.#started[0] = true
+    const registers = Array.from({ length: 16 }, () => 0n)
+    registers[4] = built.stack
+    registers[6] = built.startInfo
+    pv.begin(0, {
+      registers,
+      rip: built.entry,
+      rflags: FLAGS,
+      cs: KERNEL_CS,
+      ss: KERNEL_SS,
+      ds: 0,
+      es: 0,
+      fs: 0,
+      gs: 0,
+      fsBase: 0n,
+      gsBaseKernel: 0n,
+      gsBaseUser: 0n,
+      taskSwitched: false,
+      cr4: 0n,
+      fpu: undefined,
+    })
+  }
+}
