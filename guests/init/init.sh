@@ -12,6 +12,23 @@ mount -a # /etc/fstab
 hostname paravirt
 cd /root
 
+if [ -f /paravirt/modules ]; then
+  # Devices of this machine: drivers appear a moment after their modules, or never if the kernel has none.
+  while read -r module; do insmod "$module"; done < /paravirt/modules
+  wait_for() {
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do
+      [ -e "$1" ] && return
+      sleep 0.2
+    done
+    echo "paravirt: $1 does not appear" >&2
+    return 1
+  }
+  while read -r disk; do wait_for "/dev/$disk"; done < /paravirt/disks
+  while read -r card; do
+    wait_for "/sys/class/net/$card" && ip link set "$card" up && udhcpc -i "$card" -q -n -f > /dev/null
+  done < /paravirt/networks
+fi
+
 if [ -f /paravirt/exec ]; then
   # COM2 carries the command's standard output, COM3 its standard error, byte for byte; COM4 its exit code in decimal
   # and a newline. Setting a line's modes also waits until all that was written to it has gone out.

@@ -16,6 +16,9 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 /** Shown at the end of --help, and in the docs. */
 const examples = (...lines: string[]): string => `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`
 
+/** An option that can be given several times. */
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value]
+
 /** `finish` gets the exit code. */
 export function commandLine(finish: (code: number) => void): Command {
   const program = new Command('paravirt')
@@ -28,6 +31,12 @@ export function commandLine(finish: (code: number) => void): Command {
     .description('boot a kernel; ends with the guest')
     .argument('[KERNEL]', "bzImage, vmlinux, .deb, or a Debian package's name; default: Debian's cloud kernel")
     .option('--initrd <FILE>', 'initramfs; default: busybox and a shell')
+    .option(
+      '--disk <FILE[,HOW]>',
+      'raw image as a disk; HOW: readonly, or cow (changes are forgotten); repeatable',
+      collect,
+    )
+    .option('--net <NETWORK>', "a network card; 'user': a small network with DHCP and a gateway; repeatable", collect)
     .option('--append <TEXT>', "added to the kernel's command line")
     .option('--memory <SIZE>', 'guest memory, as 512M or 2G', '512M')
     .option('--cpus <N>', 'virtual processors, which take turns', '1')

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { checkInitrd } from '../boot/initrd.ts'
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
+import { deviceFiles, type GuestDevices } from '../initramfs/devices.ts'
 import { buildInitramfs } from '../initramfs/build.ts'
 import type { BootPlan } from '../machine/types.ts'
 import { busyboxFile } from '../packages/debian.ts'
@@ -16,24 +17,36 @@ export interface GuestOptions extends Omit<CommandLineOptions, 'console'> {
   /** The user's own; default: busybox, with a shell or the command. */
   readonly initrd?: Uint8Array | undefined
   readonly exec?: string | undefined
+  readonly devices?: GuestDevices | undefined
 }
 
 /** Another system than Linux gets no initramfs of ours, and nothing that it might not understand. */
-export async function guestPlan({ kernel, platform, initrd, exec, ...options }: GuestOptions): Promise<BootPlan> {
+export async function guestPlan({
+  kernel,
+  platform,
+  initrd,
+  exec,
+  devices,
+  ...options
+}: GuestOptions): Promise<BootPlan> {
   const { console }: PlatformDefinition = definitions[platform]
   const linux = kernel.entries.multiboot === undefined
   return {
     kernel,
-    initrd: initrd ?? (linux ? await defaultInitramfs(kernel, exec) : undefined),
+    initrd: initrd ?? (linux ? await defaultInitramfs(kernel, exec, devices) : undefined),
     cmdline: linux
       ? kernelCommandLine({ ...options, console })
       : [kernel.name, options.append].filter(Boolean).join(' '),
   }
 }
 
-async function defaultInitramfs({ bits }: Kernel, exec: string | undefined): Promise<Uint8Array> {
+async function defaultInitramfs(
+  { bits }: Kernel,
+  exec: string | undefined,
+  devices: GuestDevices | undefined,
+): Promise<Uint8Array> {
   const busybox = readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386'))
-  return buildInitramfs({ busybox, exec })
+  return buildInitramfs({ busybox, exec, files: devices && deviceFiles(devices) })
 }
 
 /** Throws InputError for what is no initrd, or one that a guest with so much memory cannot unpack. */

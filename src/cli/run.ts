@@ -11,6 +11,7 @@ import type { MachineOptions } from '../machine/types.ts'
 import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
 import { cpuModels } from '../cpu/models.ts'
 import { definitions, platforms } from '../platforms/index.ts'
+import { type DeviceOptions, guestDevices, openDevices } from './devices.ts'
 import { guestPlan, readInitrd } from './guest.ts'
 import { hotLines, parseHot, prepareFolder } from './hot.ts'
 import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
@@ -18,7 +19,7 @@ import { supervise } from './supervise.ts'
 import { countLines, openTrace, parseCount, parseTrace } from './trace.ts'
 
 /** As commander gives them: texts, or absent. */
-export interface RunOptions {
+export interface RunOptions extends DeviceOptions {
   readonly initrd?: string
   readonly append?: string
   readonly memory: string
@@ -63,11 +64,22 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     throw new InputError('--exec needs the default initramfs; leave out --initrd')
 
   const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
-  const kernel = await findKernel(kernelName ?? DEFAULT_KERNEL)
+  const source = kernelName ?? DEFAULT_KERNEL
+  const kernel = await findKernel(source)
   if (kernel.entries.multiboot !== undefined && exec !== undefined)
     throw new InputError(`--exec: ${kernel.name} is no Linux`)
   const quiet = exec !== undefined
-  const boot = await guestPlan({ kernel, platform, initrd: given, exec, append, quiet, window: windowSize() })
+  using devices = openDevices(options, platform)
+  const boot = await guestPlan({
+    kernel,
+    platform,
+    initrd: given,
+    devices: given ? undefined : await guestDevices(source, kernel, devices),
+    exec,
+    append,
+    quiet,
+    window: windowSize(),
+  })
   const trace = traced && openTrace(traced, options.traceFile)
   let machine: Machine | undefined
   const testDevices = options.qemuTestDevices === true
@@ -81,6 +93,7 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
       cpu,
       boot,
       serial,
+      devices,
       onReport: report,
       census,
       testDevices,

@@ -11,7 +11,7 @@ export interface InitramfsOptions {
   /** A static busybox for the guest's processor. */
   busybox: Uint8Array
   /** More files by absolute path; the folders that they need are made. */
-  files?: ReadonlyMap<string, CpioEntry>
+  files?: ReadonlyMap<string, CpioEntry> | undefined
   /** A command for /bin/sh; without it there is an interactive shell on the console. */
   exec?: string | undefined
 }

@@ -38,6 +38,7 @@ export interface EffectsOptions {
   readonly onPowerOff: () => void
   readonly onCrash: (reason: string) => void
   readonly onReport: (lines: readonly string[]) => void
+  readonly onWake: () => void
 }
 
 const CR0_PE = 1n
@@ -271,6 +272,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
       powerOff: options.onPowerOff,
       crash: options.onCrash,
       report: options.onReport,
+      wake: options.onWake,
     },
     consoles: options.consoles,
     pv: pvEffects(parts, options.signature),

@@ -1,4 +1,5 @@
 /** The machine as those who run one see it: the command, the bench, the tests. */
+import type { Devices } from '../paravirt/devices.ts'
 import type { BootOptions } from '../boot/layout.ts'
 import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
@@ -34,6 +35,8 @@ export interface Hardware {
 
 /** What is the host's business. */
 export interface HostOptions {
+  /** Disks and network cards; only for platforms that offer such (`PlatformDefinition.devices`). */
+  readonly devices?: Devices | undefined
   /** The guest's last words, where it can tell them to its hypervisor. */
   readonly onReport?: (lines: readonly string[]) => void
   readonly serial: SerialSinks

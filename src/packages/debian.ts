@@ -3,13 +3,14 @@
  * apt. A name is `package` or `package:architecture`.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { debFiles } from '../boot/deb.ts'
-import { cacheFolder, writeWhole } from '../cache.ts'
+import { cacheFolder, readBytes, writeWhole } from '../cache.ts'
 import { InputError } from '../errors.ts'
 import type { CpioEntry } from '../initramfs/cpio.ts'
 import type { Architecture } from './apt.ts'
 import { fetchPackage } from './apt.ts'
+import { debModules, deviceModules, type Modules } from './modules.ts'
 
 export const DEFAULT_KERNEL = 'linux-image-cloud-amd64'
 
@@ -22,6 +23,19 @@ export const kernelFile = (name: string): Promise<string> => packageFile(name, /
 /** The path of a static busybox. */
 export const busyboxFile = (architecture: Architecture): Promise<string> =>
   packageFile(`busybox-static:${architecture}`, /\/bin\/busybox$/)
+
+/** The modules of a linux-image package that devices of any platform need: those of the kernel that is in the cache. */
+export async function packageModules(name: string): Promise<Modules> {
+  const [concrete = '', , architecture = ''] = basename(dirname(await kernelFile(name))).split('_')
+  const list = await cached(`${concrete}:${architecture}`, 'modules', async (deb) => {
+    const modules = await debModules(deb, name, deviceModules)
+    const others = modules.map(({ path, bytes }) => [basename(path), bytes] as const)
+    const text = modules.map(({ path }) => `${path}\n`).join('')
+    return { file: 'modules.list', bytes: new TextEncoder().encode(text), others: new Map(others) }
+  })
+  const paths = readFileSync(list, 'utf8').split('\n').filter(Boolean)
+  return paths.map((path) => ({ path, bytes: readBytes(join(dirname(list), basename(path))) }))
+}
 
 /** Everything that packages install, for an initramfs. Their dependencies are the caller's affair. */
 export async function packageTree(names: readonly string[]): Promise<Map<string, CpioEntry>> {
@@ -44,6 +58,8 @@ const packageFile = (name: string, wanted: RegExp): Promise<string> =>
 interface Kept {
   file: string
   bytes: Uint8Array
+  /** Files beside it. */
+  others?: ReadonlyMap<string, Uint8Array>
 }
 
 /** The path of what `keep` makes of the package, from the cache if it is there. */
@@ -56,8 +72,10 @@ async function cached(name: string, kind: string, keep: (deb: Uint8Array) => Pro
     if (existsSync(known)) return known
   }
   const { package: concrete, version, deb } = await fetchPackage(plain, architecture)
-  const { file, bytes } = await keep(deb)
-  const place = join(`${concrete}_${version}_${architecture}`, file)
+  const { file, bytes, others = new Map() } = await keep(deb)
+  const home = `${concrete}_${version}_${architecture}`
+  const place = join(home, file)
+  for (const [name, content] of others) writeWhole(join(folder, home, name), content)
   writeWhole(join(folder, place), bytes)
   writeWhole(index, place)
   return join(folder, place)

@@ -204,6 +204,8 @@ export interface MachineEffects {
   crash(reason: string): void
   /** Lines for the user, such as a guest's last words. */
   report(lines: readonly string[]): void
+  /** Something from outside has been told to the guest: a machine that waits for time to pass looks again. */
+  wake(): void
 }
 
 /** The user's end of a console. */

@@ -242,6 +242,7 @@ export class Mock {
         powerOff: () => note('power-off'),
         crash: (reason) => note('crash', reason),
         report: (lines) => note('report', ...lines),
+        wake: () => note('outside'),
       },
       consoles,
       pv: mockPv(note),

@@ -5,6 +5,7 @@
 import type { BootOptions } from '../boot/layout.ts'
 import type { CpuModel, CpuidResult } from '../cpu/models.ts'
 import type { Stateful } from '../snapshot/stateful.ts'
+import type { DeviceKind, Devices } from './devices.ts'
 import type { Effects } from './effects.ts'
 import type { Observer } from './observe.ts'
 import type { Declaration } from './requests.ts'
@@ -21,6 +22,7 @@ export interface PlatformOptions {
   /** Names of the features that are on. */
   readonly features: ReadonlySet<string>
   readonly observer: Observer
+  readonly devices?: Devices | undefined
 }
 
 /** What a platform that builds its guest itself is given: all that `layoutBoot` is, but the firmware's tables. */
@@ -37,6 +39,8 @@ export interface PlatformDefinition {
   readonly board?: 'pc' | 'bare'
   /** Linux's name of the console that the user sees; default ttyS0,115200. */
   readonly console?: string
+  /** Devices that it can offer; default none. */
+  readonly devices?: readonly DeviceKind[]
   /** How many frames there are for the platform's own use above `memory` bytes of RAM; default none. */
   readonly frames?: (memory: number, cpus: number) => number
   readonly create: (options: PlatformOptions) => Platform

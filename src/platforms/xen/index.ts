@@ -89,6 +89,7 @@ export const xenPvh: PlatformDefinition = {
   requests: [...leaves, ...requestsOf('pvh')],
   board: 'bare',
   console: 'hvc0',
+  devices: ['disks', 'networks'],
   frames: (memory) => memory / 4096,
   create: (options) => new XenPvhPlatform(options),
 }

@@ -44,14 +44,12 @@ export class BlockBackend {
   readonly #device: BlockDevice
   readonly #backend: Backend
   readonly #maxQueues: number
-  readonly #disk: Disk
   #queues: BlockQueue[] = []
 
   constructor(parts: BackendParts, { disk, index, queues }: BlockBackendOptions) {
     const id = virtualDevice(index)
     const name = diskName(index)
     this.#parts = parts
-    this.#disk = disk
     this.#maxQueues = queues
     this.#device = new BlockDevice(disk, (what) => parts.report(`${name}: ${what}`))
     addDevice(parts.store, {
@@ -84,9 +82,9 @@ export class BlockBackend {
     })
   }
 
+  /** The disk stays open: whoever opened it may go on with it. */
   close(): void {
     this.#backend.stop()
-    this.#disk.close()
   }
 
   #connect(frontend: Frontend): void {

@@ -1,0 +1,33 @@
+/**
+ * What the default guest is told of its devices: modules to load, disks to wait for, cards to bring up; and the script
+ * by which busybox's DHCP client sets an address. guests/init/init.sh does it.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Modules } from '../packages/modules.ts'
+import type { CpioEntry } from './cpio.ts'
+
+export interface GuestDevices {
+  /** In the order in which to load them. */
+  readonly modules: Modules
+  readonly disks: number
+  readonly networks: number
+}
+
+const lines = (values: readonly string[]): CpioEntry => ({
+  mode: 0o100644,
+  bytes: new TextEncoder().encode(values.map((value) => `${value}\n`).join('')),
+})
+
+export function deviceFiles({ modules, disks, networks }: GuestDevices): Map<string, CpioEntry> {
+  const files = new Map<string, CpioEntry>()
+  for (const { path, bytes } of modules) files.set(path, { mode: 0o100644, bytes })
+  files.set('/paravirt/modules', lines(modules.map(({ path }) => path)))
+  files.set('/paravirt/disks', lines(Array.from({ length: disks }, (_, i) => `xvd${String.fromCharCode(97 + i)}`)))
+  files.set('/paravirt/networks', lines(Array.from({ length: networks }, (_, i) => `eth${i}`)))
+  files.set('/usr/share/udhcpc/default.script', {
+    mode: 0o100755,
+    bytes: readFileSync(join(import.meta.dirname, '../../guests/init/udhcpc.sh')),
+  })
+  return files
+}
