@@ -21,7 +21,7 @@ test.each([
 
 test.each([
   ['', 'names no file'],
-  ['a.img,cwo', "did you mean 'cow'"],
+  ['a.img,cwo', 'did you mean cow?'],
   ['a.img,cow,readonly', 'one of readonly and cow'],
 ])('--disk %j is refused', (text, why) => {
   expect(() => parseDisk(text)).toThrow(why)
@@ -39,7 +39,7 @@ test('platforms without devices say who has them', () => {
 test.each([
   [{ disk: [join(folder, 'none.img')] }, 'no such file'],
   [{ disk: [image, `${join(folder, 'link.img')},cow`] }, 'used twice'],
-  [{ net: ['usr'] }, "did you mean 'user'"],
+  [{ net: ['usr'] }, 'did you mean user?'],
 ])('%j is refused', (options, why) => {
   expect(() => openDevices(options, 'xen-pvh')).toThrow(why)
 })

@@ -134,7 +134,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     onPowerOff: () => state.stop({ kind: 'power-off' }),
     onCrash: (detail) => state.stop({ kind: 'crash', detail }),
     onReport: (lines) => options.onReport?.(lines),
-    onWake: () => state.wake?.(),
+    onWake: () => state.wake(),
   })
   const features = chosenFeatures(definition, options.features ?? [])
   platform = definition.create({ effects, model, features, observer: requests, devices: options.devices })

@@ -75,7 +75,7 @@ async function cached(name: string, kind: string, keep: (deb: Uint8Array) => Pro
   const { file, bytes, others = new Map() } = await keep(deb)
   const home = `${concrete}_${version}_${architecture}`
   const place = join(home, file)
-  for (const [name, content] of others) writeWhole(join(folder, home, name), content)
+  for (const [other, content] of others) writeWhole(join(folder, home, other), content)
   writeWhole(join(folder, place), bytes)
   writeWhole(index, place)
   return join(folder, place)

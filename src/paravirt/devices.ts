@@ -9,5 +9,3 @@ export interface Devices {
 }
 
 export type DeviceKind = keyof Devices
-
-export const noDevices: Devices = { disks: [], networks: [] }
