@@ -2,6 +2,7 @@
 import * as hyperv from './hyperv.ts'
 import * as kvm from './kvm.ts'
 import { playRequests, type Report, type Scenario, unreached } from './runner.ts'
+import * as vmi from './vmi.ts'
 import * as vmware from './vmware.ts'
 
 /** Play at least this many requests; returns what happened, and which declared requests and errors did not. */
@@ -18,4 +19,5 @@ export const scenarios: Readonly<Record<string, Play>> = {
   kvm: play(kvm.scenario),
   vmware: play(vmware.scenario),
   hyperv: play(hyperv.scenario),
+  vmi: play(vmi.scenario),
 }
