@@ -41,10 +41,12 @@ export function commandLine(finish: (code: number) => void): Command {
     .option('--memory <SIZE>', 'guest memory, as 512M or 2G', '512M')
     .option('--cpus <N>', 'virtual processors, which take turns', '1')
     .option('--cpu <MODEL>', 'processor model')
-    .option('--on <PLATFORM>', 'what the machine pretends to be', 'native')
+    .option('--on <PLATFORM>', 'what the machine pretends to be; default: native, or the only one that will do')
     .option('--features <LIST>', "changes to the platform's features, as pv-eoi,no-steal-time")
     .option('--exec <COMMAND>', 'run a command in the default initramfs, print its output, exit with its code')
     .option('--timeout <SECONDS>', 'give up after this time')
+    .option('--no-reboot', 'end when the guest resets itself, instead of booting it again')
+    .option('--system-map <FILE>', "symbols for a panic's backtrace, if the kernel carries none")
     .option('--qemu-test-devices', 'isa-debug-exit at 0xf4, pc-testdev and fw_cfg, for test kernels')
     .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, all')
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
@@ -61,6 +63,8 @@ export function commandLine(finish: (code: number) => void): Command {
         'paravirt run --on hyperv --trace hypercalls,msr',
         "paravirt run linux-image-6.1.0-50-amd64 --append 'mitigations=off' --memory 1G",
         'paravirt run ./vmlinux --initrd ./initrd.img --timeout 60',
+        'paravirt run ./linux-image-6.1.0-50-amd64_6.1.176-1_amd64.deb',
+        "paravirt run -kernel bzImage -append 'quiet' -m 1G -smp 2 -nographic -no-reboot",
       ),
     )
     .action(async (kernel: string | undefined, options: RunOptions) =>

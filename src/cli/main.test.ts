@@ -80,6 +80,12 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
       'paravirt: --hot-wasm needs --hot, which says how many regions',
     ],
     ['no folder', ['run', '--hot', '1', '--hot-wasm', './text'], 'paravirt: --hot-wasm ./text: not a folder'],
+    ['no symbols', ['run', '--system-map', './none'], 'paravirt: --system-map ./none: no such file'],
+    [
+      'a QEMU option without meaning here',
+      ['-kernel', './text', '-enable-kvm'],
+      'paravirt: -enable-kvm: paravirt brings its own processor; for a guest of KVM say --on kvm',
+    ],
     ['missing kernel', ['run', './none'], 'paravirt: ./none: no such file'],
     ['a folder', ['run', './a-folder'], 'paravirt: ./a-folder: a folder'],
     ['an empty kernel', ['run', './empty'], 'paravirt: ./empty: empty file'],

@@ -4,6 +4,7 @@ import { InputError } from '../errors.ts'
 import { MatrixExit } from '../matrix/verdict.ts'
 import { commandLine } from './commands.ts'
 import { ExitCode } from './exit-codes.ts'
+import { fromQemu } from './qemu.ts'
 
 /** Errors are one line on stderr. */
 function complain(message: string): void {
@@ -13,7 +14,7 @@ function complain(message: string): void {
 async function main(args: readonly string[]): Promise<number> {
   let code: number = ExitCode.OK
   try {
-    await commandLine((result) => (code = result)).parseAsync(args, { from: 'user' })
+    await commandLine((result) => (code = result)).parseAsync(fromQemu(args), { from: 'user' })
     return code
   } catch (error) {
     if (error instanceof CommanderError) {

@@ -1,6 +1,7 @@
 /** `paravirt ops`: what a kernel's own table of paravirtual operations is on each platform. */
 import Table from 'cli-table3'
 import { InputError } from '../errors.ts'
+import { readSystemMap } from '../symbols/system-map.ts'
 import { compareOps, type OpCell, type OpRow } from '../pvops/compare.ts'
 import type { Cell } from '../matrix/report.ts'
 import { bootCells, planCells, type PlanOptions } from './matrix-plan.ts'
@@ -16,6 +17,7 @@ export interface OpsOptions extends PlanOptions {
 /** Returns the exit code. */
 export async function ops(kernel: string | undefined, options: OpsOptions): Promise<number> {
   const pattern = options.op === undefined ? undefined : parsePattern(options.op)
+  if (options.systemMap !== undefined) readSystemMap(options.systemMap)
   const { plans, jobs } = await planCells(kernel === undefined ? [] : [kernel], options)
   const wanted = plans.map((plan) => ({
     ...plan,

@@ -10,7 +10,11 @@ import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
 import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
 import { cpuModels } from '../cpu/models.ts'
-import { definitions, platforms } from '../platforms/index.ts'
+import { definitions, platforms, type PlatformName } from '../platforms/index.ts'
+import { possiblePlatforms, refusal } from '../platforms/refusal.ts'
+import { kernelBacktrace } from '../symbols/backtrace.ts'
+import { readSystemMap } from '../symbols/system-map.ts'
+import { ExitCode } from './exit-codes.ts'
 import { type DeviceOptions, guestDevices, openDevices } from './devices.ts'
 import { guestPlan, readInitrd } from './guest.ts'
 import { hotLines, parseHot, prepareFolder } from './hot.ts'
@@ -25,10 +29,13 @@ export interface RunOptions extends DeviceOptions {
   readonly memory: string
   readonly cpus: string
   readonly cpu?: string
-  readonly on: string
+  readonly on?: string
   readonly features?: string
   readonly exec?: string
   readonly timeout?: string
+  /** commander's --no-reboot. */
+  readonly reboot: boolean
+  readonly systemMap?: string
   readonly qemuTestDevices?: true
   readonly trace?: string
   readonly traceFile?: string
@@ -43,11 +50,10 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   const { exec, initrd, append } = options
   const memory = parseMemory(options.memory)
   const cpus = parseCpus(options.cpus)
-  const platform = parseName('platform', options.on, platforms)
-  const features =
-    options.features === undefined
-      ? []
-      : parseFeatures(options.features, platform, Object.keys(definitions[platform].features))
+  const chosen = options.on === undefined ? undefined : parseName('platform', options.on, platforms)
+  const featuresOf = (name: PlatformName) =>
+    options.features === undefined ? [] : parseFeatures(options.features, name, Object.keys(definitions[name].features))
+  if (chosen) featuresOf(chosen)
   const cpu = parseName('processor model', options.cpu ?? cpuModels[0], cpuModels)
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
   const counted = options.count === undefined ? undefined : parseCount(options.count)
@@ -63,11 +69,14 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   if (exec !== undefined && initrd !== undefined)
     throw new InputError('--exec needs the default initramfs; leave out --initrd')
 
+  const symbols = options.systemMap === undefined ? undefined : readSystemMap(options.systemMap)
   const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
   const source = kernelName ?? DEFAULT_KERNEL
   const kernel = await findKernel(source)
   if (kernel.entries.multiboot !== undefined && exec !== undefined)
     throw new InputError(`--exec: ${kernel.name} is no Linux`)
+  const platform = chosen ?? guessPlatform(kernel)
+  const features = featuresOf(platform)
   const quiet = exec !== undefined
   using devices = openDevices(options, platform)
   const boot = await guestPlan({
@@ -102,8 +111,11 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     trace?.attach(machine.requests)
     return machine
   }
-  const code = await supervise(start, { executing: exec !== undefined, timeout, stats: options.stats === true })
+  const { reboot, stats = false } = options
+  const code = await supervise(start, { executing: exec !== undefined, timeout, stats, reboot })
   trace?.end()
+  if (machine && (code === ExitCode.PANIC || code === ExitCode.TRIPLE_FAULT))
+    report(kernelBacktrace(machine, kernel, symbols))
   const profile = machine?.core.translator?.profile
   if (hot !== undefined && machine && profile)
     report(await hotLines(profile, hot, machine.stats().instructions, options.hotWasm))
@@ -119,6 +131,16 @@ function report(lines: readonly string[]): void {
 /** A file, or where there is none a Debian package of this name. */
 async function findKernel(name: string): Promise<Kernel> {
   return loadKernel(!existsSync(name) && isKernelPackage(name) ? await kernelFile(name) : name, name)
+}
+
+/** Where a PC will do, or the only platform that the kernel can make anything of. */
+function guessPlatform(kernel: Kernel): PlatformName {
+  const possible = possiblePlatforms(kernel)
+  const [first] = possible
+  if (first !== undefined && (first === platforms[0] || possible.length === 1)) return first
+  if (first !== undefined) throw new InputError(`${kernel.name}: say with --on which it is for: ${possible.join(', ')}`)
+  const reasons = platforms.map((platform) => `${platform}: ${refusal(kernel, platform)}`)
+  throw new InputError(`${kernel.name}: no platform can run it (${reasons.join('; ')})`)
 }
 
 function windowSize(): { rows: number; columns: number } | undefined {

@@ -76,6 +76,23 @@ describe('ending', () => {
     })
   })
 
+  test('a guest that resets itself begins again, if that is wanted, but not after a panic', async () => {
+    const guest = (last: string) => {
+      let boots = 0
+      return machine((serial) => {
+        boots++
+        serial.com1!(bytes(boots < 3 ? `boot ${boots}\n` : last))
+        return { kind: boots < 4 ? 'reset' : 'power-off' }
+      })
+    }
+    const options = { executing: false, timeout: undefined, stats: false }
+    expect(await supervise(guest('end\n'), { ...options, reboot: true })).toBe(0)
+    expect(stdout).toBe('boot 1\nboot 2\nend\nend\n')
+    expect(await supervise(guest('Kernel panic - not syncing: x\n'), { ...options, reboot: true })).toBe(120)
+    expect(await supervise(guest(''), options)).toBe(123)
+    expect(await supervise(guest(''), { ...options, executing: true, reboot: true })).toBe(123)
+  })
+
   test('a signal, and no handler is left behind', async () => {
     const before = onSignals()
     const run = supervise(

@@ -21,13 +21,15 @@ export interface SuperviseOptions {
   /** Milliseconds. */
   readonly timeout: number | undefined
   readonly stats: boolean
+  /** A guest that resets itself begins again, unless it has panicked or was to run a command. */
+  readonly reboot?: boolean
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 
 export async function supervise(
   start: (serial: SerialSinks) => Promise<Runnable>,
-  { executing, timeout, stats }: SuperviseOptions,
+  { executing, timeout, stats, reboot = false }: SuperviseOptions,
 ): Promise<number> {
   const began = performance.now()
   const ending = new AbortController()
@@ -63,10 +65,15 @@ export async function supervise(
     cleanUp.defer(() => clearTimeout(timer))
   }
 
-  const machine = await start(serial)
+  let machine = await start(serial)
   if (!executing)
     cleanUp.use(attachTerminal({ send: (bytes) => machine.serial[0]!.send(bytes), quit: () => end({ kind: 'quit' }) }))
-  const reason = await machine.run(ending.signal)
+  let reason = await machine.run(ending.signal)
+  const again = () => reboot && !executing && reason.kind === 'reset' && !stop && panic.finish() === undefined
+  while (again()) {
+    machine = await start(serial)
+    reason = await machine.run(ending.signal)
+  }
   cleanUp.dispose()
 
   const { code, line } = outcome({ reason, stop, panic: panic.finish(), executing })

@@ -11,6 +11,7 @@ import { Machine } from '../machine/machine.ts'
 import type { ExitReason } from '../machine/types.ts'
 import { ConsoleLines } from './console-lines.ts'
 import { inspectEnd } from './end.ts'
+import { refusal } from '../platforms/refusal.ts'
 import { parseRawLog } from '../symbols/printk.ts'
 import type { CellPlan } from './plan.ts'
 import { blankCell, verdictOf, type Cell, type OutcomeKind } from './report.ts'
@@ -39,6 +40,8 @@ export async function runCell(plan: CellPlan, onProgress: (progress: Progress) =
   try {
     const kernel = await loadKernel(plan.path, plan.kernel)
     empty.version = kernel.version.split(' ')[0]!
+    const reason = refusal(kernel, plan.platform)
+    if (reason !== undefined) return { ...empty, outcome: 'cannot-enter', detail: reason, seconds: seconds() }
     return { ...(await boot(plan, kernel, empty, onProgress)), seconds: seconds() }
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)

@@ -1,5 +1,4 @@
 /** What the memory of a machine that has stopped says: the kernel's log, where its vCPUs were, its operations. */
-import { readFileSync } from 'node:fs'
 import type { Kernel } from '../boot/entries.ts'
 import type { Machine } from '../machine/machine.ts'
 import { readLinear } from '../machine/linear.ts'
@@ -8,7 +7,7 @@ import { backtrace } from '../symbols/backtrace.ts'
 import { GuestMemory } from '../symbols/guest.ts'
 import { decodeKallsyms } from '../symbols/kallsyms.ts'
 import { readLog, type Message } from '../symbols/printk.ts'
-import { parseSystemMap } from '../symbols/system-map.ts'
+import { readSystemMap } from '../symbols/system-map.ts'
 import type { CellPlan } from './plan.ts'
 import type { Cell, OutcomeKind } from './report.ts'
 
@@ -18,9 +17,7 @@ export interface End extends Pick<Cell, 'ops' | 'opsError' | 'backtrace'> {
 
 export function inspectEnd(machine: Machine, kernel: Kernel, outcome: OutcomeKind, plan: CellPlan): End {
   const { elf, bits } = kernel
-  const symbols = plan.systemMap
-    ? parseSystemMap(readFileSync(plan.systemMap, 'utf8'), plan.systemMap)
-    : elf && decodeKallsyms(elf)
+  const symbols = plan.systemMap ? readSystemMap(plan.systemMap) : elf && decodeKallsyms(elf)
   if (!symbols) return plan.ops ? { opsError: 'it carries no symbols (CONFIG_KALLSYMS); give --system-map' } : {}
   const memory = new GuestMemory(symbols, bits, (address, length) => readLinear(machine.core, 0, address, length))
   const ended = outcome !== 'ok' && outcome !== 'command-failed' && outcome !== 'power-off'

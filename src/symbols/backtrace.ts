@@ -5,12 +5,21 @@
  */
 import type { Core } from '../cpu/core.ts'
 import { Mode, S } from '../cpu/layout.ts'
+import type { Kernel } from '../boot/entries.ts'
 import { readLinear } from '../machine/linear.ts'
+import type { Machine } from '../machine/machine.ts'
+import { decodeKallsyms } from './kallsyms.ts'
 import { placeText, type SymbolTable } from './symbols.ts'
 
 const MOST_FRAMES = 16
 /** A kernel's stacks are at most this large. */
 const STACK = 16 << 10
+
+/** By `symbols`, or those that the kernel carries; without any there is none. */
+export function kernelBacktrace({ core }: Machine, { elf }: Kernel, symbols: SymbolTable | undefined): string[] {
+  const table = symbols ?? (elf && decodeKallsyms(elf))
+  return table ? backtrace(core, table) : []
+}
 
 /** A line for each frame, of all vCPUs. */
 export function backtrace(core: Core, symbols: SymbolTable): string[] {

@@ -26,9 +26,10 @@ describe('the command', () => {
     expect(code).toBe(0)
   })
 
-  test('a panic has its code and one line', async () => {
+  test('a panic has its code, one line and a backtrace', async () => {
     const { code, stderr } = await command(['run', '--append', 'rdinit=/nonexistent root=/dev/none'])
-    expect(stderr).toMatch(/^paravirt: the guest's kernel panic - not syncing: [^\n]+\n$/)
+    expect(stderr).toMatch(/^paravirt: the guest's kernel panic - not syncing: [^\n]+\nvCPU 0: \w+\+0x\w+\n/)
+    expect(stderr).toMatch(/^ {2}\? panic\+0x\w+$/m)
     expect(code).toBe(120)
   })
 

@@ -139,5 +139,11 @@ export const vmi: PlatformDefinition = {
   title: 'VMI',
   features,
   requests: calls,
+  refuses: ({ bits, version }) => {
+    if (bits === 64) return 'it is a 64-bit kernel; VMI is for 32-bit ones'
+    const [, major, minor, patch] = /^(\d+)\.(\d+)\.(\d+)/.exec(version) ?? []
+    const known = major === undefined || (major === '2' && minor === '6' && Number(patch) >= 21 && Number(patch) <= 36)
+    return known ? undefined : 'Linux knows VMI from 2.6.21 to 2.6.36 only'
+  },
   create: (options) => new VmiPlatform(options),
 }

@@ -90,6 +90,7 @@ export const xenPvh: PlatformDefinition = {
   board: 'bare',
   console: 'hvc0',
   devices: ['disks', 'networks'],
+  refuses: ({ entries }) => (entries.pvh === undefined ? 'it has no PVH entry (CONFIG_PVH)' : undefined),
   frames: (memory) => memory / 4096,
   create: (options) => new XenPvhPlatform(options),
 }
