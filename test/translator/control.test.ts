@@ -429,3 +429,107 @@ test('faults in callees, repaired and begun again', () => {
   expect(end.register(S.R14)).toBe(16n * 40n - 16n)
   expect(end.register(S.R13)).toBe(4n * 40n)
 })
+
+/** Cases with code of different lengths, some in the next page, for jump tables. */
+const cases = (count: number): string =>
+  Array.from(
+    { length: count },
+    (_, i) => `
+  case${i}:
+    lea rax, [rax + rax * 2 + ${i}]
+    ${i % 3 === 0 ? 'add rbx, rax' : ''}
+    ${i === 5 ? 'jmp beyond\n .skip 4096\n beyond:' : ''}
+    ${i % 4 === 1 ? '.balign 16' : ''}
+    jmp next`,
+  ).join('\n')
+
+const labels = (count: number, entry: (label: string) => string): string =>
+  Array.from({ length: count }, (_, i) => entry(`case${i}`)).join('\n')
+
+test('a table of addresses', () => {
+  const end = run(`
+    mov ecx, 1000
+    mov r9d, 12345
+  again:
+    imul r9d, r9d, 1103515245
+    add r9d, 12345
+    mov edx, r9d
+    shr edx, 20
+    and edx, 7
+    jmp [table + rdx * 8]
+  ${cases(8)}
+  next:
+    dec ecx
+    jnz again
+    hlt
+    .balign 8
+  table:
+  ${labels(8, (label) => `.quad ${label}`)}`)
+  expect(end.register(S.RCX)).toBe(0n)
+})
+
+test('a table of distances whose address is made outside the loop, and that changes', () => {
+  const end = run(`
+    mov ecx, 1500
+    lea r8, [rip + table]
+  again:
+    mov edx, ecx
+    and edx, 7
+    movsxd rdx, dword ptr [r8 + rdx * 4]
+    add rdx, r8
+    jmp rdx
+  ${cases(8)}
+  next:
+    test ecx, 511
+    jnz same
+    # Entries change places.
+    mov edx, [table]
+    xchg edx, [table + 12]
+    xchg edx, [table + 20]
+    mov [table], edx
+  same:
+    dec ecx
+    jnz again
+    hlt
+    .balign 8
+  table:
+  ${labels(8, (label) => `.long ${label} - table`)}`)
+  expect(end.register(S.RCX)).toBe(0n)
+})
+
+test('a case that a table does not lead to, and one 4 GiB away', () => {
+  const end = run(`
+    ${gate(14, 'fault')}
+    mov ecx, 400
+  again:
+    mov edx, ecx
+    and edx, 1
+    mov rsi, [table + rdx * 8]
+    cmp ecx, 20
+    ja go
+    lea rsi, [rip + other]
+    cmp ecx, 10
+    ja go
+    # The place of a case but for its upper half.
+    mov rdi, 0x100000000
+    mov rsi, [table]
+    add rsi, rdi
+  go:
+    mov r10, 1
+    jmp rsi
+  ${cases(2)}
+  other:
+    inc r11
+  next:
+    dec ecx
+    jnz again
+    hlt
+  fault:
+    mov r12, cr2
+    hlt
+    .balign 8
+  table:
+  ${labels(2, (label) => `.quad ${label}`)}`)
+  expect(end.register(S.R11)).toBe(10n)
+  expect(end.register(S.R12) >> 32n).toBe(1n)
+})

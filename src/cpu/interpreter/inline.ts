@@ -5,7 +5,7 @@ import type { Mode } from '../isa/semantics.ts'
 import type { Form, Variant } from '../isa/variants.ts'
 
 /** Procedures without side effects. */
-const pure = new Set(['getFlags', 'crc32', 'sseQuiet32', 'sseQuiet64'])
+const pure = new Set(['getFlags', 'crc32', 'sseQuiet32', 'sseQuiet64', 'compareImplicit', 'compareExplicit'])
 
 /** Needs no procedure that does something but to the x87, nor one for a segment. */
 export function fast(effects: readonly Effect[]): boolean {

@@ -198,6 +198,6 @@ export const procedures: Record<string, Procedure> = {
   aesInverseMix: { params: ['i32', 'i32'] },
   aesKey: { params: ['i32', 'i32', 'i32'] },
   carrylessMultiply: { params: ['i32', 'i64', 'i64'] },
-  compareExplicit: { params: ['i32', 'i32', 'i64', 'i32', 'i64'], result: 'i32' },
-  compareImplicit: { params: ['i32', 'i32', 'i32'], result: 'i32' },
+  compareExplicit: { params: ['i32', 'i64', 'i64'], result: 'i32' },
+  compareImplicit: { params: ['i32'], result: 'i32' },
 }

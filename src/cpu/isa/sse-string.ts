@@ -3,7 +3,6 @@ import { S } from '../layout.ts'
 import type { Value } from './ir.ts'
 import { row } from './row.ts'
 import type { Semantics } from './semantics.ts'
-import { addressOf } from './sse-lanes.ts'
 import { bytes, clear64, simd, zero } from './vector.ts'
 
 const WORDS = 1
@@ -15,10 +14,11 @@ function compared(s: Semantics, explicit: boolean): Value {
   simd(s)
   const b = s.read(1, 'v128')
   const immediate = s.read(2)
-  const at = addressOf(s, 1, b)
-  if (!explicit) return s.compute('compareImplicit', immediate, s.slotAddress(0), at)
+  s.setState(S.SCRATCH, 'v128', s.read(0, 'v128'))
+  s.setState(S.SCRATCH + 16, 'v128', b)
+  if (!explicit) return s.compute('compareImplicit', immediate)
   const length = (register: number) => s.signed64(s.reg(register), s.size)
-  return s.compute('compareExplicit', immediate, s.slotAddress(0), length(S.RAX), at, length(S.RDX))
+  return s.compute('compareExplicit', immediate, length(S.RAX), length(S.RDX))
 }
 
 /** The index of the first or last bit, or the number of elements. */

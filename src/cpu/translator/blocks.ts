@@ -16,6 +16,8 @@ export interface Decoded extends Outline {
   effects: readonly Effect[]
   /** Made from its effects; otherwise the interpreter's function does it. */
   translatable: boolean
+  /** The row's. */
+  name: string
   /** A return from a call. */
   returns: boolean
   /** STI. */
@@ -44,6 +46,8 @@ export interface Block {
   taken?: Edge
   /** Where control goes otherwise, after a call when it returns; absent if the last instruction leaves. */
   next?: Edge
+  /** Where its last instruction, a computed jump, may go, too. */
+  targets: Block[]
   /** The last instruction is a call: of this place, or of a computed one. */
   call?: number | 'computed'
   order: number
@@ -56,6 +60,10 @@ export interface Block {
 
 /** Reads records of the pages around an entry. */
 export interface Records {
+  /** Linear address of place 0, as mapped now. */
+  linear: bigint
+  /** Bytes of the guest's memory as mapped now, as far as they are there. */
+  bytes(linear: bigint, count: number): Uint8Array
   i32: Int32Array
   u16: Uint16Array
   /** Index table of a page, by its distance from the entry's; undefined: not to be built on. */

@@ -2,7 +2,7 @@
 import { pageOf, type Block, type Instruction } from './blocks.ts'
 
 function successors(b: Block): Block[] {
-  return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : []))
+  return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : [])).concat(b.targets)
 }
 
 /** The blocks from `entry` (dominators after Cooper, Harvey, Kennedy); edges that are irreducible become exits. */
@@ -69,7 +69,10 @@ function dominates(a: Block, b: Block): boolean {
 /** Turn edges back to a block that does not dominate their source into exits; true if there was one. */
 function cutIrreducible(blocks: Block[]): boolean {
   let cut = false
-  for (const b of blocks)
+  for (const b of blocks) {
+    const kept = b.targets.filter((target) => target.order > b.order || dominates(target, b))
+    if (kept.length < b.targets.length) cut = true
+    b.targets = kept
     for (const side of ['taken', 'next'] as const) {
       const e = b[side]
       if (!e || !('block' in e) || e.block.order > b.order || dominates(e.block, b)) continue
@@ -78,5 +81,6 @@ function cutIrreducible(blocks: Block[]): boolean {
       b[side] = same ? { record: first.at } : { place: first.place }
       cut = true
     }
+  }
   return cut
 }

@@ -40,6 +40,7 @@ export class RegionEmitter extends RegionExits {
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
     this.floats.prepare(blocks)
+    this.prepareGroups(blocks)
     this.loadState(this.all.used)
     this.#alone = blocks.every((b) => b.call === undefined && b.instructions.every((i) => i.decoded.translatable))
     this.open('block')
@@ -150,6 +151,7 @@ export class RegionEmitter extends RegionExits {
     if (b.loop) this.producer = undefined
     if (!this.#alone) this.steady.clear()
     this.floats.enter(b)
+    this.enterGroups(b)
     this.changed = this.#changedAt.get(b) as number
     const count = b.instructions.length
     const { budget } = this.local
@@ -169,6 +171,7 @@ export class RegionEmitter extends RegionExits {
       else this.#one(i, effects[n] as readonly Effect[])
     })
     if (b.call === undefined) this.floats.leave(b)
+    this.leaveGroups(b)
     this.#leave(b)
   }
 
@@ -176,6 +179,7 @@ export class RegionEmitter extends RegionExits {
     if (i.crosses !== undefined) this.#crossingIsValid(i, i.crosses)
     if (!i.decoded.translatable) return this.byFunction(i)
     this.floats.beginInstruction()
+    this.beginAccesses()
     this.emit(effects)
     this.changed |= usageOf(this.records, i).written
   }
@@ -215,8 +219,32 @@ export class RegionEmitter extends RegionExits {
       this.changed = changed
     } else if (b.taken) return this.#edge(b, b.taken)
     if (b.next) this.#edge(b, b.next)
-    else if (this.#target) this.computedJump(this.#target, last.decoded.returns)
+    else if (this.#target) this.#computedJump(b, last, this.#target)
     else if (!last.decoded.ends) throw new Error('a block has no end')
+  }
+
+  /** A jump to one of the block's targets, or anywhere. */
+  #computedJump(b: Block, last: Instruction, target: Value): void {
+    const c = this.c
+    const { exitLinear } = this.local
+    this.use(target)
+    c.set(exitLinear)
+    const { producer, changed } = this
+    if (b.targets.length > 0) {
+      this.open('block')
+      this.switchOn(b.targets.map(({ place }) => place))
+      for (const to of b.targets) {
+        this.close()
+        this.producer = producer
+        this.changed = changed
+        this.#edge(b, { block: to })
+      }
+      this.close()
+      this.producer = producer
+      this.changed = changed
+      this.instruction = last
+    }
+    this.computedJump(last.decoded.returns)
   }
 
   // ---- effects ------------------------------------------------------------------------------------------------
@@ -254,7 +282,7 @@ export class RegionEmitter extends RegionExits {
       case 'load':
         return this.loadEffect(e)
       case 'probe':
-        this.hostOf(e.address, e.bytes, S.TLB_WRITE, 'tryWrite', e.result)
+        this.hostOf(e.address, e.bytes, true, e.result)
         return
       case 'loadProbed':
         this.use(e.probe)

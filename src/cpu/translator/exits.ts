@@ -11,6 +11,7 @@ import { Pseudo } from '../interpreter/pseudo.ts'
 import { REGION_MARGIN } from '../interpreter/records.ts'
 import { pageOf, type Instruction } from './blocks.ts'
 import type { Counters, Reason } from './counters.ts'
+import { alignment } from './jump-tables.ts'
 import { RegionMemory } from './memory.ts'
 import { DEPTH, EXPECTED, P } from './state.ts'
 
@@ -150,14 +151,38 @@ export abstract class RegionExits extends RegionMemory {
     this.br(JUMP_EXIT)
   }
 
-  /** A computed jump that ends the region: back to the caller if it goes where that expects, else to where it goes. */
-  protected computedJump(target: Value, returns: boolean): void {
+  /**
+   * Open a block for each place (they are sorted): control leaves the first by one end, the second by two, ... as the
+   * linear address in the local is that of the first place, the second, ..., and the block around them if of none.
+   */
+  protected switchOn(places: readonly number[]): void {
+    const c = this.c
+    const least = places[0] as number
+    const range = (places.at(-1) as number) - least
+    const shift = alignment(places)
+    const none = this.height
+    for (const _ of places) this.open('block')
+    const rest = this.pool.take('i64')
+    c.get(this.local.exitLinear)
+    this.linearOf(least)
+    c.op('i64.sub')
+    if (this.is32) c.i64(0xffffffffn).op('i64.and')
+    c.tee(rest).i64(BigInt(range)).op('i64.gt_u')
+    this.brIf(none)
+    const depths = new Map(places.map((place, i) => [(place - least) >> shift, i]))
+    const fallback = places.length
+    c.get(rest).op('i32.wrap_i64')
+    if (shift) c.i32(shift).op('i32.rotr')
+    const table = Array.from({ length: (range >> shift) + 1 }, (_, i) => depths.get(i) ?? fallback)
+    c.brTable(table, fallback)
+  }
+
+  /** A computed jump to the linear address in the local ends the region: back to the caller if it goes where that expects, else to where it goes. */
+  protected computedJump(returns: boolean): void {
     const c = this.c
     const { exitLinear } = this.local
     const { producer } = this
     this.canonical()
-    this.use(target)
-    c.set(exitLinear)
     if (returns) {
       c.get(exitLinear).get(EXPECTED).op('i64.eq').hint(true)
       this.open('if')
@@ -240,7 +265,7 @@ export abstract class RegionExits extends RegionMemory {
     this.open('if')
     c.get(P).get(P).mem('i32.load', S.SYSFLAGS).i32(FLAG_IF).op('i32.or').mem('i32.store', S.SYSFLAGS)
     c.else()
-    this.byFunction(i)
+    this.perhaps(() => this.byFunction(i))
     this.close()
     this.changed = changed
   }

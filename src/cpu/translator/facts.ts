@@ -38,6 +38,7 @@ export class Facts {
       effects,
       form,
       translatable: canTranslate(effects, form, mode),
+      name: row.name,
       ends: endsStream(recording.effects),
       returns: row.name === 'ret' || row.name === 'ret_n',
       enablesInterrupts: row.name === 'sti',

@@ -9,6 +9,7 @@ import { R } from '../layout.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
 import { pageOf, type Block, type Edge, type Instruction, type Outline, type Records } from './blocks.ts'
 import { order } from './dominators.ts'
+import { jumpTargets } from './jump-tables.ts'
 
 const MAX_INSTRUCTIONS = 500
 /** A call of a place so near after itself only pushes an address. */
@@ -80,11 +81,13 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
     return known.get(place)
   }
   const leaders = new Set([entry])
+  const computed = new Map<Instruction, number[]>()
   // Breadth first, so that what does not fit is what is farthest away.
   const work = [entry]
   const seen = new Set<number>()
   for (let n = 0; n < work.length; n++) {
     let place = work[n] as number
+    const line: Instruction[] = []
     while (!seen.has(place)) {
       seen.add(place)
       if (!fits(at(place))) break
@@ -96,16 +99,26 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
         work.push(target)
       }
       if (target !== undefined || call !== undefined || pageOf(place) !== pageOf(i.place)) leaders.add(place)
+      if (i.decoded.name === 'jmp_indirect') {
+        const targets = jumpTargets(r, i, line, (there) => instructionAt(r, there, r.decoded)).filter((to) =>
+          fits(at(to)),
+        )
+        computed.set(i, targets)
+        for (const to of targets) leaders.add(to)
+        work.push(...targets)
+      }
       if (i.decoded.ends && call === undefined) break
+      line.push(i)
     }
   }
-  return fits(at(entry)) ? order(buildBlocks(r, entry, leaders, at)) : undefined
+  return fits(at(entry)) ? order(buildBlocks(r, entry, leaders, computed, at)) : undefined
 }
 
 function buildBlocks(
   r: Records,
   entry: number,
   leaders: ReadonlySet<number>,
+  computed: ReadonlyMap<Instruction, readonly number[]>,
   at: (place: number) => Instruction | number | undefined,
 ): Block {
   const blocks = new Map<number, Block>()
@@ -121,6 +134,7 @@ function buildBlocks(
     const b: Block = {
       place,
       instructions: [],
+      targets: [],
       order: -1,
       dominator: undefined,
       children: [],
@@ -137,7 +151,10 @@ function buildBlocks(
       const { target, call } = flow(r, i)
       if (target !== undefined) b.taken = edge(target, i.place)
       if (call !== undefined) b.call = call
-      if (i.decoded.ends && call === undefined) return b
+      if (i.decoded.ends && call === undefined) {
+        b.targets = (computed.get(i) ?? []).map(block)
+        return b
+      }
       if (b.taken || call !== undefined || leaders.has(here) || !fits(at(here))) {
         b.next = edge(here, i.place)
         return b

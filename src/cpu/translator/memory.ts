@@ -1,11 +1,80 @@
-/** Guest memory in a region: the TLB's comparison inline, a procedure that walks on a miss, else leave. */
+/**
+ * Guest memory in a region. An access compares with the page that its group (page-keys.ts) had last, else with the TLB's
+ * entry; a procedure walks on a miss; and where that is no plain RAM, control leaves.
+ *
+ * A page that a group has is one that the TLB has, too: whatever may take entries from it (a walk, other code) makes all
+ * groups forget theirs. So an access finds nothing here that the interpreter would not find there.
+ */
 import type { Access, Address, Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp, storeOp } from '../isa/emitter.ts'
 import { S } from '../layout.ts'
+import type { Block } from './blocks.ts'
 import { RegionFlags } from './flags.ts'
+import { chooseGroups, pageKeys, type PageKey } from './page-keys.ts'
 import { P } from './state.ts'
 
+/** No page: the comparison clears all bits of an address that this has, whatever the size of the access. */
+const NONE = 0x800n
+const SIZES = new Set([1, 2, 4, 8, 16])
+
+/** Locals of a group: the linear pages that may be read and written, and what makes a linear address in them the host's. */
+interface Group {
+  read: number | undefined
+  write: number | undefined
+  addend: number
+}
+
 export abstract class RegionMemory extends RegionFlags {
+  readonly #groups = new Map<PageKey, Group>()
+  /** Groups that certainly have no page here. */
+  #empty = new Set<Group>()
+  readonly #atEnd = new Map<Block, ReadonlySet<Group>>()
+  #keys = new Map<Value, PageKey>()
+
+  // ---- groups -------------------------------------------------------------------------------------------------
+
+  protected prepareGroups(blocks: readonly Block[]): void {
+    for (const [key, { reads, writes }] of chooseGroups(this.records, blocks)) {
+      const page = (wanted: boolean) => (wanted ? this.c.local('i64') : undefined)
+      this.#groups.set(key, { read: page(reads), write: page(writes), addend: this.c.local('i32') })
+    }
+  }
+
+  /** At the entry, or other code ran: no group has a page. */
+  protected override loadState(mask: number): void {
+    super.loadState(mask)
+    for (const group of this.#groups.values()) {
+      this.#forget(group)
+      this.#empty.add(group)
+    }
+  }
+
+  #forget({ read, write }: Group): void {
+    for (const page of [read, write]) if (page !== undefined) this.c.i64(NONE).set(page)
+  }
+
+  /** A block knows what its only predecessor knew. */
+  protected enterGroups(b: Block): void {
+    const [only, ...others] = b.predecessors
+    if (only) this.#empty = new Set(others.length === 0 ? this.#atEnd.get(only) : undefined)
+  }
+  protected leaveGroups(b: Block): void {
+    this.#atEnd.set(b, new Set(b.call === undefined ? this.#empty : this.#groups.values()))
+  }
+
+  /** What `emit` writes may be skipped. */
+  protected perhaps(emit: () => void): void {
+    const before = new Set(this.#empty)
+    emit()
+    this.#empty = before
+  }
+
+  protected beginAccesses(): void {
+    if (this.#groups.size > 0) this.#keys = pageKeys(this.records, this.instruction)
+  }
+
+  // ---- accesses -----------------------------------------------------------------------------------------------
+
   #linear(address: Address): number {
     const known = this.locals.get(address.value)
     if (known !== undefined) return known
@@ -15,35 +84,71 @@ export abstract class RegionMemory extends RegionFlags {
     return local
   }
 
-  /** The host address of an access in a local: from the TLB, else by the procedure, else leave. */
-  protected hostOf(address: Address, bytes: number, part: number, procedure: string, result?: Value): number {
-    const c = this.c
+  /** The host address of an access in a local, whose value is `result`. */
+  protected hostOf(address: Address, bytes: number, write: boolean, result?: Value): number {
     const a = this.#linear(address)
-    const entry = this.tlbMatch(a, bytes, part)
+    // Of other sizes both ends may not be in the page of an aligned address.
+    const key = SIZES.has(bytes) ? this.#keys.get(address.value) : undefined
+    const group = key === undefined ? undefined : this.#groups.get(key)
+    const host = group ? this.#hostInGroup(a, bytes, write, group) : this.#hostByTlb(a, bytes, write, undefined)
+    if (result) this.locals.set(result, host)
+    return host
+  }
+
+  #hostInGroup(a: number, bytes: number, write: boolean, group: Group): number {
+    const c = this.c
+    const page = (write ? group.write : group.read) as number
+    const empty = this.#empty.delete(group)
+    if (!empty) {
+      // Both ends are in the page if the address is aligned.
+      c.get(a)
+        .i64(BigInt(bytes - 1) - 4096n)
+        .op('i64.and')
+        .get(page)
+        .op('i64.ne')
+        .hint(false)
+      this.open('if')
+    }
+    const host = this.#hostByTlb(a, bytes, write, group)
+    c.get(host).get(a).op('i32.wrap_i64').op('i32.sub').set(group.addend)
+    c.get(a).i64(-4096n).op('i64.and').set(page)
+    if (write && group.read !== undefined) c.get(page).set(group.read)
+    // What may be read may not be written yet.
+    else if (!write && group.write !== undefined) c.i64(NONE).set(group.write)
+    if (empty) return host
+    this.close()
+    c.get(a).op('i32.wrap_i64').get(group.addend).op('i32.add').set(host)
+    return host
+  }
+
+  /** From the TLB, else by the procedure, else leave. */
+  #hostByTlb(a: number, bytes: number, write: boolean, own: Group | undefined): number {
+    const c = this.c
+    const entry = this.tlbMatch(a, bytes, write ? S.TLB_WRITE : S.TLB_READ)
     const host = this.pool.take('i32')
     c.hint(true)
     this.open('if')
     this.hostAddress(a, entry)
     c.set(host)
     c.else()
-    c.get(P).get(a).i32(bytes).call(this.procedure(procedure)).tee(host).op('i32.eqz')
-    const write = procedure === 'tryWrite'
+    const walk = this.procedure(write ? 'tryWrite' : 'tryRead')
+    c.get(P).get(a).i32(bytes).call(walk).tee(host).op('i32.eqz')
     this.bail(write ? 'write' : 'read', (counters) => counters.access(c, P, a, bytes, write))
     // The walk may have given the address space a generation of its own.
     c.get(P).mem('i64.load', S.GEN).set(this.local.gen)
+    for (const group of this.#groups.values()) if (group !== own && !this.#empty.has(group)) this.#forget(group)
     this.close()
-    if (result) this.locals.set(result, host)
     return host
   }
 
   protected loadEffect(e: Extract<Effect, { kind: 'load' }>): void {
-    const host = this.hostOf(e.address, e.bytes, S.TLB_READ, 'tryRead')
+    const host = this.hostOf(e.address, e.bytes, false)
     this.c.get(host).mem(loadOp(accessOf(e.result.ty, e.bytes)), 0)
     this.assign(e.result)
   }
 
   protected storeEffect(e: Extract<Effect, { kind: 'store' }>): void {
-    const host = e.probe ? undefined : this.hostOf(e.address, e.bytes, S.TLB_WRITE, 'tryWrite')
+    const host = e.probe ? undefined : this.hostOf(e.address, e.bytes, true)
     if (host === undefined) this.use(e.probe as Value)
     else this.c.get(host)
     this.use(e.value)

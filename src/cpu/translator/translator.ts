@@ -279,6 +279,8 @@ export class Translator {
       return this.#tableAt(p, long ? BigInt.asUintN(64, at) : BigInt.asUintN(32, at))
     }
     return {
+      linear,
+      bytes: (at, count) => bytesAt(this.#view, p, at, count),
       i32: this.#i32,
       u16: this.#u16,
       table: (page) => {

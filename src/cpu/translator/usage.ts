@@ -19,10 +19,16 @@ export function recordByte(r: Records, i: Instruction, at: number): number {
   return (word >>> ((at & 3) * 8)) & 0xff
 }
 
+/** The offset from p that a slot names; undefined if it is no place in the state block. */
+export function slotByte(r: Records, i: Instruction, slot: Slot): number | undefined {
+  if (slot.offset < 0) return undefined
+  return slot.offset + (slot.field ? recordByte(r, i, FIELD[slot.field]) : 0)
+}
+
 /** The bit of a slot's register, 0 if it is none. */
 function bitOf(r: Records, i: Instruction, slot: Slot): number {
-  if (slot.offset < 0) return 0
-  return bitAt(slot.offset + (slot.field ? recordByte(r, i, FIELD[slot.field]) : 0))
+  const at = slotByte(r, i, slot)
+  return at === undefined ? 0 : bitAt(at)
 }
 
 function bitAt(offset: number): number {

@@ -1,0 +1,158 @@
+/**
+ * Which accesses of a region probably stay in one page for a while: those by the same registers. Each such group has the
+ * page of its last access in locals and compares with that before it asks the TLB (memory.ts).
+ *
+ * That pays where several accesses follow each other, or where a loop walks: its registers only move by additions. It
+ * costs where each access is in another page than the last, so groups are chosen.
+ */
+import type { Effect, Value } from '../isa/ir.ts'
+import { NO_SEGMENT, R, S } from '../layout.ts'
+import { pageOf, type Block, type Instruction, type Records } from './blocks.ts'
+import { recordByte, slotByte, usageOf } from './usage.ts'
+
+/** What names a group: the registers of the address, or the page that it is in. */
+export type PageKey = string
+
+/** Groups of a region at most: each takes locals, and all are forgotten wherever one page must be. */
+const MOST = 5
+/** What an access that finds another page than the last costs, in accesses that find the same. */
+const COST = 2
+const LOOP = 8
+
+/** The groups of an instruction's accesses, by the values of their addresses. */
+export function pageKeys(r: Records, i: Instruction): Map<Value, PageKey> {
+  const keys = new Map<Value, PageKey>()
+  const derive = (value: Value): void => {
+    const { definition } = value
+    if (definition.kind !== 'pure') return
+    const [a, b] = definition.args
+    const key = a && keys.get(a)
+    const near = b === undefined ? definition.op === 'i64.extend_i32_u' : b.definition.kind === 'constant'
+    if (key !== undefined && near && NEAR.has(definition.op)) keys.set(value, key)
+  }
+  const visit = (effects: readonly Effect[]): void => {
+    for (const e of effects) {
+      if (e.kind === 'let') derive(e.result)
+      else if (e.kind === 'get' && (e.access === 64 || e.access === 32)) {
+        const at = slotByte(r, i, e.slot)
+        if (at !== undefined && at < S.ZERO) keys.set(e.result, `r${at >> 3}`)
+      } else if (e.kind === 'address') keys.set(e.result, addressKey(r, i))
+      else if (e.kind === 'if') {
+        visit(e.then)
+        visit(e.else)
+      }
+    }
+  }
+  visit(i.decoded.effects)
+  return keys
+}
+
+/** Operations with a constant that keep an address near; masks are those of 32 bits. */
+const NEAR = new Set(['i64.add', 'i64.sub', 'i64.and', 'i32.add', 'i32.sub', 'i64.extend_i32_u'])
+
+function addressKey(r: Records, i: Instruction): PageKey {
+  const plain = i.decoded.form === 'b'
+  const base = recordByte(r, i, R.BASE)
+  const segment = plain ? NO_SEGMENT : base & 7
+  const register = plain ? base : base & 0xf8
+  const index = plain ? S.ZERO : recordByte(r, i, R.INDEX) & 0xf8
+  let key = register < S.ZERO ? `r${register >> 3}` : ''
+  if (index < S.ZERO) key += `r${index >> 3}`
+  if (segment !== NO_SEGMENT) key += `s${segment}`
+  if (register < S.ZERO) return key
+  const displacement = r.i32[(i.fields + R.DISP) >> 2] as number
+  const page = register === S.PAGE_LINEAR ? `i${pageOf(i.place) + (displacement >> 12)}` : `p${displacement >>> 12}`
+  return key + page
+}
+
+/** The general registers of a key, as bits. */
+function registersOf(key: PageKey): number {
+  return [...key.matchAll(/r(\d+)/g)].reduce((bits, [, n]) => bits | (1 << Number(n)), 0)
+}
+
+/** Registers that an instruction moves far: writes to them that are no additions. */
+function jumpsOf(r: Records, i: Instruction): number {
+  const { written } = usageOf(r, i)
+  const { name } = i.decoded
+  if (STEPS.has(name)) return 0
+  if (name === 'lea' && (recordByte(r, i, R.BASE) & 0xf8) === recordByte(r, i, R.A)) return 0
+  const stack = 1 << (S.RSP >> 3)
+  return STACK.has(name) ? written & ~stack : written & 0xffff
+}
+const STEPS = new Set(['add', 'sub', 'inc', 'dec', 'xadd'])
+const STACK = new Set(['push', 'pop', 'call', 'call_indirect', 'ret', 'ret_n', 'pushf', 'popf'])
+
+/** The innermost loop that a block is in, by its first block. */
+function loopsOf(blocks: readonly Block[]): Map<Block, Block> {
+  const loops = new Map<Block, Block>()
+  for (const head of blocks.filter((b) => b.loop).sort((a, b) => b.order - a.order))
+    for (const b of bodyOf(head)) if (!loops.has(b)) loops.set(b, head)
+  return loops
+}
+
+function bodyOf(head: Block): Set<Block> {
+  const body = new Set([head])
+  const work = head.predecessors.filter((b) => b.order >= head.order)
+  for (let b = work.pop(); b; b = work.pop()) {
+    if (body.has(b)) continue
+    body.add(b)
+    work.push(...b.predecessors)
+  }
+  return body
+}
+
+/** The groups that are worth their locals, and whether they have loads and stores. */
+export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey, { reads: boolean; writes: boolean }> {
+  const loops = loopsOf(blocks)
+  const bodies = new Map<Block | undefined, readonly Block[]>([[undefined, blocks]])
+  for (const head of new Set(loops.values())) bodies.set(head, [...bodyOf(head)])
+  const groups = new Map<PageKey, { reads: boolean; writes: boolean; gain: number }>()
+  for (const [head, body] of bodies) {
+    const own = new Map<PageKey, number>()
+    const jumps = new Map<number, number>()
+    let foreign = head ? 0 : 1
+    for (const b of body) {
+      if (b.call !== undefined) foreign++
+      for (const i of b.instructions) {
+        if (!i.decoded.translatable) {
+          foreign++
+          continue
+        }
+        const far = jumpsOf(r, i)
+        if (far) jumps.set(far, (jumps.get(far) ?? 0) + 1)
+        if (loops.get(b) !== head) continue
+        const keys = pageKeys(r, i)
+        accesses(i.decoded.effects, (address, write) => {
+          const key = keys.get(address)
+          if (key === undefined) return
+          own.set(key, (own.get(key) ?? 0) + 1)
+          const group = groups.get(key) ?? { reads: false, writes: false, gain: 0 }
+          groups.set(key, group)
+          if (write) group.writes = true
+          else group.reads = true
+        })
+      }
+    }
+    for (const [key, count] of own) {
+      const registers = registersOf(key)
+      let far = foreign
+      for (const [written, times] of jumps) if (written & registers) far += times
+      const group = groups.get(key) as { gain: number }
+      group.gain += (head ? LOOP : 1) * (count - COST * far)
+    }
+  }
+  const best = [...groups].filter(([, { gain }]) => gain > 0).sort(([, a], [, b]) => b.gain - a.gain)
+  return new Map(best.slice(0, MOST))
+}
+
+/** All loads and stores that look an address up. */
+function accesses(effects: readonly Effect[], found: (address: Value, write: boolean) => void): void {
+  for (const e of effects) {
+    if (e.kind === 'load') found(e.address.value, false)
+    else if (e.kind === 'probe' || (e.kind === 'store' && !e.probe)) found(e.address.value, true)
+    else if (e.kind === 'if') {
+      accesses(e.then, found)
+      accesses(e.else, found)
+    }
+  }
+}
