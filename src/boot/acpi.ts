@@ -37,7 +37,7 @@ export function acpiTables(options: AcpiOptions): Uint8Array {
   return image.bytes()
 }
 
-class Image {
+export class Image {
   readonly #address: number
   readonly #bytes: number[] = []
 
@@ -68,14 +68,14 @@ class Image {
 }
 
 /** A table with the common header. */
-function table(signature: string, revision: number, body: Bytes): Bytes {
+export function table(signature: string, revision: number, body: Bytes): Bytes {
   const oem = join(ascii('PARAVT'), ascii('PARAVIRT'), u32(1), ascii('PVRT'), u32(1))
   const bytes = join(ascii(signature), u32(36 + body.length), revision, 0, oem, body)
   bytes[9] = checksum(bytes)
   return bytes
 }
 
-function rsdpTable(xsdt: number): Bytes {
+export function rsdpTable(xsdt: number): Bytes {
   const bytes = join(ascii('RSD PTR '), 0, ascii('PARAVT'), 2, u32(0), u32(36), u64(xsdt), zeros(4))
   bytes[8] = checksum(bytes.slice(0, 20))
   bytes[32] = checksum(bytes)

@@ -2,11 +2,11 @@
  * The two structures that tell a kernel what it was started with: Linux's boot_params (the "zero page",
  * Documentation/arch/x86/zero-page.rst) and PVH's hvm_start_info, version 1.
  */
-/** Type 1 is RAM, 2 reserved: e820's and PVH's numbers agree. */
+/** Type 1 is RAM, 2 reserved, 3 ACPI's tables: e820's and PVH's numbers agree. */
 export interface MemoryRange {
   address: number
   size: number
-  type: 1 | 2
+  type: 1 | 2 | 3
 }
 
 interface Contents {

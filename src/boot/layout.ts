@@ -45,8 +45,8 @@ export interface EntryState {
   data: SegmentRegister
   segments?: Readonly<Partial<Record<'es' | 'ss' | 'ds' | 'fs' | 'gs', SegmentRegister>>>
   tr: SegmentRegister
-  /** More general registers. */
-  others?: Readonly<Partial<Record<'rcx' | 'rdx' | 'rsp' | 'rbp' | 'rdi', bigint>>>
+  /** General registers that are not above, or wider. */
+  others?: Readonly<Partial<Record<'rax' | 'rbx' | 'rsi' | 'rcx' | 'rdx' | 'rsp' | 'rbp' | 'rdi', bigint>>>
 }
 
 export interface Boot {
@@ -68,6 +68,8 @@ export interface BootOptions {
   tables?: readonly Piece[]
   /** Default: the first of `methods` that the kernel has. */
   method?: Method | undefined
+  /** What the kernel is told about physical memory, if it is not a PC's. */
+  ranges?: readonly MemoryRange[]
 }
 
 const GDT = 0x1000
@@ -114,7 +116,7 @@ export function layoutBoot(options: BootOptions): Boot {
     )
   const initrdAddress = initrd ? placeInitrd(initrd.length, kernel, kernelEnd, memory) : 0
 
-  const ranges = memoryMap(memory)
+  const ranges = options.ranges ?? memoryMap(memory)
   const initrdRange = { address: initrdAddress, size: initrd?.length ?? 0 }
   const multiboot = method === 'multiboot'
   const [infoAddress, cmdlineAddress] = multiboot ? [MULTIBOOT_INFO, MULTIBOOT_CMDLINE] : [BOOT_INFO, CMDLINE]

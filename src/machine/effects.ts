@@ -44,6 +44,7 @@ export interface EffectsOptions {
 const CR0_PE = 1n
 const CS = 1
 const SS = 2
+const FLAG_IF = 0x200
 const PAGE = 4096
 const PAGE_MASK = 4095n
 
@@ -97,6 +98,12 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
         vcpus.start(vcpu)
       },
       park: (vcpu) => parts().vcpus.park(vcpu),
+      unpark: (vcpu) => parts().vcpus.unpark(vcpu),
+      setInterruptFlag: (vcpu) => {
+        const { core } = parts()
+        core.i32[(state(vcpu) + S.SYSFLAGS) >> 2] |= FLAG_IF
+        core.kick(vcpu)
+      },
       running: (vcpu) => parts().vcpus.running(vcpu),
       register: (vcpu, name) => wide(vcpu, slot(name)),
       setRegister: (vcpu, name, value) => {
@@ -206,6 +213,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
     irq: {
       line: (vcpu, line) => parts().interrupts.setLine(vcpu, line),
       pull: (vcpu) => parts().vcpus.pull(vcpu),
+      waits: (vcpu) => word(vcpu, S.IRQ_PENDING) !== 0 && (word(vcpu, S.SYSFLAGS) & FLAG_IF) !== 0,
       post: (vcpu, vector, autoEoi = false) => parts().interrupts.lapics[vcpu].post(vector, autoEoi),
       message: (vcpu, icr) => {
         const lapic = parts().interrupts.lapics[vcpu]
@@ -225,6 +233,9 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
       nmi: (vcpu) => parts().interrupts.lapics[vcpu].deliver(NMI, 0, false),
       assist: (vcpu, assist) => parts().interrupts.lapics[vcpu].setAssist(assist),
       eoi: (vcpu) => parts().interrupts.lapics[vcpu].endOfInterrupt(),
+      onEnabled: (vcpu, listener) => {
+        parts().interrupts.lapics[vcpu].onEnabled = listener
+      },
       onEoi: (vcpu, listener) => {
         parts().interrupts.lapics[vcpu].onEoi = listener
       },

@@ -8,8 +8,19 @@ const ES_TO_GS = 6
 const CS = 1
 const LDTR = 6
 const TR = 7
+/** Flags that the core keeps apart: CF PF AF ZF SF OF. */
+const ARITHMETIC = 0x8d5
 
-const others = { rcx: S.RCX, rdx: S.RDX, rsp: S.RSP, rbp: S.RBP, rdi: S.RDI } as const
+const others = {
+  rax: S.RAX,
+  rbx: S.RBX,
+  rsi: S.RSI,
+  rcx: S.RCX,
+  rdx: S.RDX,
+  rsp: S.RSP,
+  rbp: S.RBP,
+  rdi: S.RDI,
+} as const
 
 /** The vCPU must be in its reset state. */
 export function enter(core: Core, vcpu: number, entry: EntryState): void {
@@ -50,6 +61,8 @@ export function enter(core: Core, vcpu: number, entry: EntryState): void {
   for (const [index, name] of Object.entries(dataSegments)) segment(Number(index), entry.segments?.[name] ?? entry.data)
   if (entry.ldtr) segment(LDTR, entry.ldtr)
   segment(TR, entry.tr)
+  core.system.setFlags(p, entry.rflags & ARITHMETIC)
+  word(S.SYSFLAGS, (entry.rflags & ~ARITHMETIC) | 2)
   core.system.refreshState(p)
   core.system.updateMode(p)
 }

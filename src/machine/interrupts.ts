@@ -115,9 +115,7 @@ export class Interrupts implements ApicBus, Stateful {
 
   /** The vector for a vCPU that takes an interrupt, -1 if there is none. */
   acknowledge(vcpu: number): number {
-    const line = this.#lines[vcpu]
-    if (!line) return this.lapics[vcpu].acknowledge()
-    const own = line()
+    const own = this.#lines[vcpu]?.() ?? -1
     const vector = own >= 0 ? own : this.lapics[vcpu].acknowledge()
     if (vector < 0) this.#cpus[vcpu].setInterruptPending(false)
     return vector

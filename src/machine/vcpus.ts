@@ -184,6 +184,12 @@ export class Vcpus implements Stateful {
     this.#ready[vcpu] = this.#options.now()
   }
 
+  /** It goes on where it was parked. */
+  unpark(vcpu: number): void {
+    this.#waiting[vcpu] = false
+    this.#ready[vcpu] = this.#halted[vcpu] && !this.#awake(vcpu) ? Infinity : this.#options.now()
+  }
+
   running(vcpu: number): boolean {
     return !this.#waiting[vcpu]
   }

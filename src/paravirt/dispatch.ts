@@ -53,7 +53,7 @@ export class Dispatch<Abi> implements Stateful {
     }
     const request = this.#leaves.get(leaf)
     if (request && this.has(request)) {
-      const words = request.value(abi, vcpu)
+      const words = request.value(abi, vcpu, subleaf)
       const text = words.map((word) => `0x${(word >>> 0).toString(16)}`).join(' ')
       observer.note(vcpu, request, 'call', () => [], text)
       return words
@@ -88,7 +88,7 @@ export class Dispatch<Abi> implements Stateful {
   }
 
   #highest(vcpu: number): number {
-    const [eax] = this.#leaves.get(FIRST_LEAF)?.value(this.#options.abi, vcpu) ?? [0]
+    const [eax] = this.#leaves.get(FIRST_LEAF)?.value(this.#options.abi, vcpu, 0) ?? [0]
     return eax >>> 0
   }
 }

@@ -41,6 +41,10 @@ export interface CpuEffects {
   enter(vcpu: number, state: EntryState): void
   /** A vCPU runs nothing more until it is entered, or started by a local APIC's message. */
   park(vcpu: number): void
+  /** A parked vCPU goes on where it was. */
+  unpark(vcpu: number): void
+  /** Set EFLAGS.IF. */
+  setInterruptFlag(vcpu: number): void
   /** Neither parked nor waiting for its start-up message. */
   running(vcpu: number): boolean
   register(vcpu: number, name: Register): bigint
@@ -136,6 +140,8 @@ export interface IrqEffects {
    */
   line(vcpu: number, line: (() => number) | undefined): void
   pull(vcpu: number): void
+  /** The vCPU would take an interrupt now. */
+  waits(vcpu: number): boolean
   /** A fixed, edge-triggered interrupt to the local APIC; with `autoEoi` it is never in service. */
   post(vcpu: number, vector: number, autoEoi?: boolean): void
   /** A message as the low half of an ICR describes it, without its destination; false if the local APIC takes none. */
@@ -151,6 +157,8 @@ export interface IrqEffects {
   /** How a vCPU leaves out EOIs; undefined: not at all. */
   assist(vcpu: number, assist: EoiAssist | undefined): void
   eoi(vcpu: number): void
+  /** Be told when software enables the local APIC; undefined: no more. */
+  onEnabled(vcpu: number, listener: (() => void) | undefined): void
   /** Be told of each EOI that the guest does; undefined: no more. */
   onEoi(vcpu: number, listener: (() => void) | undefined): void
   tpr(vcpu: number): number

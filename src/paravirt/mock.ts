@@ -22,6 +22,8 @@ export class MockVcpu {
   apicEnabled = true
   stolen = 0
   running = true
+  /** An interrupt would be taken. */
+  waits = false
   line: (() => number) | undefined
   assist: EoiAssist | undefined
   onEoi: (() => void) | undefined
@@ -30,6 +32,7 @@ export class MockVcpu {
   /** How the last IRET tells that it went well. */
   iret: ((cs: number, ss: number) => void) | undefined
   readonly apic = new Map<number, number>()
+  onEnabled: (() => void) | undefined
 }
 
 export class Mock {
@@ -108,6 +111,11 @@ export class Mock {
           note('park', vcpu)
           this.#vcpu(vcpu).running = false
         },
+        unpark: (vcpu) => {
+          note('unpark', vcpu)
+          this.#vcpu(vcpu).running = true
+        },
+        setInterruptFlag: (vcpu) => note('sti', vcpu),
         running: (vcpu) => this.#vcpu(vcpu).running,
         register: (vcpu, name) => this.#vcpu(vcpu).registers.get(name) as bigint,
         setRegister: (vcpu, name, value) => void this.#vcpu(vcpu).registers.set(name, BigInt.asUintN(64, value)),
@@ -180,6 +188,7 @@ export class Mock {
           this.#vcpu(vcpu).line = line
         },
         pull: (vcpu) => note('pull', vcpu),
+        waits: (vcpu) => this.#vcpu(vcpu).waits,
         post: (vcpu, vector, autoEoi) => note('post', vcpu, hex(vector), ...(autoEoi ? ['auto-eoi'] : [])),
         message: (vcpu, icr) => {
           if (!this.#vcpu(vcpu).apicEnabled) return false
@@ -197,6 +206,9 @@ export class Mock {
         eoi: (vcpu) => {
           note('eoi', vcpu)
           this.#vcpu(vcpu).onEoi?.()
+        },
+        onEnabled: (vcpu, listener) => {
+          this.#vcpu(vcpu).onEnabled = listener
         },
         onEoi: (vcpu, listener) => {
           this.#vcpu(vcpu).onEoi = listener

@@ -33,10 +33,14 @@ export function clockScale(hz: number): ClockScale {
   return { mul: Number(exact >> BigInt(width - 32)), shift: width - 64 }
 }
 
-/** False if the page is not RAM. The guest's own flag, "was stopped", stays until the guest clears it. */
+/** False if the page is not RAM. */
 export function writeClockPage(memory: MemoryEffects, address: bigint, reading: ClockReading): boolean {
   const old = memory.read(address, CLOCK_PAGE_BYTES)
-  if (!old) return false
+  return old !== undefined && memory.write(address, clockPage(old, reading))
+}
+
+/** What follows `old` in a page. The guest's own flag, "was stopped", stays until the guest clears it. */
+export function clockPage(old: Uint8Array, reading: ClockReading): Uint8Array {
   const view = new DataView(new ArrayBuffer(CLOCK_PAGE_BYTES))
   view.setUint32(0, nextVersion(old), true)
   view.setBigUint64(8, BigInt.asUintN(64, reading.tsc), true)
@@ -44,7 +48,7 @@ export function writeClockPage(memory: MemoryEffects, address: bigint, reading: 
   view.setUint32(24, reading.scale.mul, true)
   view.setInt8(28, reading.scale.shift)
   view.setUint8(29, reading.flags | ((old[29] as number) & ClockFlag.STOPPED))
-  return memory.write(address, new Uint8Array(view.buffer))
+  return new Uint8Array(view.buffer)
 }
 
 /** The time of day at time 0, in nanoseconds since 1970. False if it is not RAM. */

@@ -66,7 +66,7 @@ export interface Msr<Platform> extends Declaration {
 /** A leaf of CPUID: EAX, EBX, ECX, EDX. */
 export interface Leaf<Platform> extends Declaration {
   readonly kind: 'cpuid'
-  readonly value: (platform: Platform, vcpu: number) => readonly [number, number, number, number]
+  readonly value: (platform: Platform, vcpu: number, subleaf: number) => readonly [number, number, number, number]
 }
 
 /** Requests by number. Two with one number are a mistake of the platform. */

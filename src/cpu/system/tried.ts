@@ -3,7 +3,7 @@
  * other gets 0 and no trace of a fault; the interpreter then does the whole instruction. So it does when the walk asked
  * for attention: it wrote an accessed or dirty bit into a page of code.
  */
-import { CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED } from './layout'
+import { CPL, CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED, TLBC_SUPERVISOR_AC } from './layout'
 import { isCanonical } from './access'
 import { codeMarks, hostAddress, pageKind } from './physical'
 import { alignmentChecked, currentBank } from './tlb'
@@ -51,7 +51,8 @@ export function physicalOf(p: u32, low: u32, high: u32, write: u32): u32 {
   const linear: u64 = long ? (<u64>high << 32) | <u64>low : <u64>low
   if (long && !isCanonical(linear)) return NOWHERE
   const cr2 = load<u64>(p, CR2)
-  const bank = currentBank(p)
+  // Hypervisors work for kernels: where these run in user mode, or while user code runs, user rights mean nothing.
+  const bank = load<u32>(p, CPL) == 3 ? TLBC_SUPERVISOR_AC : currentBank(p)
   const frame = write != 0 ? translateWrite(p, linear, bank) : translateRead(p, linear, bank)
   if (frame == WALK_FAULT) {
     store<i32>(p, -1, EXC)

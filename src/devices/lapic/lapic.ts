@@ -90,6 +90,8 @@ export class Lapic implements Stateful {
   #assist: Assist | undefined
   /** Hears of each EOI. */
   onEoi: (() => void) | undefined
+  /** Hears when software has enabled it. */
+  onEnabled: (() => void) | undefined
   /** The interrupt in service needs no EOI, as the guest was told. */
   #offered = false
   /** Vectors that wait and will not be in service once they are delivered. */
@@ -356,7 +358,7 @@ export class Lapic implements Stateful {
 
   writeSvr(value: number): void {
     this.svr = value & 0x3ff
-    if (value & SVR_ENABLE) return
+    if (value & SVR_ENABLE) return this.onEnabled?.()
     // Software disable masks all local interrupts; what IRR and ISR hold stays.
     for (let i = 0; i < this.lvt.length; i++) this.writeLvt(i, this.lvt[i])
   }

@@ -17,12 +17,17 @@ export interface Context {
   readonly features: ReadonlySet<string>
   readonly kind: Kind
   readonly frames: Frames
+  /** How many frames the guest may have. */
+  readonly maxPages: number
   readonly guest: GuestMemory
   readonly sharedInfo: SharedPage
   /** shared_info and what is in it have the 64-bit layout. */
   readonly wideInfo: boolean
   readonly vcpus: readonly VcpuEnd[]
   readonly pollers: { check(port: number): void }
+  readonly events: { virq(vcpu: number, virq: number): void }
   /** The guest did what Xen does not forgive. The only way to crash a domain; answers what no one will see. */
   crash(reason: string): 0
+  /** The end of the domain: `Shutdown`. */
+  shutdown(reason: number): void
 }

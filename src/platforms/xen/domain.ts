@@ -7,7 +7,7 @@
  */
 import type { Effects } from '../../paravirt/effects.ts'
 import type { PlatformOptions } from '../../paravirt/platform.ts'
-import { Shutdown } from './constants.ts'
+import { DOMU, Shutdown } from './constants.ts'
 import type { Context } from './context.ts'
 import { EventChannels } from './events/channels.ts'
 import { Pollers } from './events/pollers.ts'
@@ -15,7 +15,23 @@ import { Frames, type SharedPage } from './frames.ts'
 import { GrantTable } from './grants/table.ts'
 import { GuestMemory } from './guest-memory.ts'
 import type { Kind } from './kind.ts'
+import { Watchdogs } from './time/watchdogs.ts'
+import { SystemTime } from './time/clock.ts'
 import { XenVcpu } from './vcpu.ts'
+
+/** Frames that libxl lets a domain have beyond its memory (LIBXL_MAXMEM_CONSTANT), and those of its own. */
+const SLACK = 256 + 32
+const NEWLINE = 10
+const LONGEST_LINE = 256
+/** The domain's UUID: the same in each run, as no two run on one Xen. */
+const UUID = [0x70, 0x61, 0x72, 0x61, 0x76, 0x69, 0x42, 0x74, 0x80, 0x78, 0x65, 0x6e, 0x64, 0x6f, 0x6d, 0x55]
+
+/** A range of guest-physical memory; `type` as in e820. */
+export interface E820Entry {
+  readonly address: bigint
+  readonly size: bigint
+  readonly type: number
+}
 
 export class Domain implements Context {
   readonly effects: Effects
@@ -28,16 +44,27 @@ export class Domain implements Context {
   readonly events: EventChannels
   readonly pollers: Pollers
   readonly grants: GrantTable
+  readonly time: SystemTime
   /** shared_info and what is in it have the 64-bit layout. */
   wideInfo = true
-  /** Bits of VMASST_TYPE_* that are on. */
-  assists = 0
-  /** Why it was shut down, for SCHEDOP_shutdown_code. */
-  shutdownCode = -1
+  /** VMASST_TYPE_* that are on. */
+  readonly assists = new Set<number>()
+  readonly watchdogs: Watchdogs
+  /** What XENMEM_memory_map tells. */
+  memoryMap: readonly E820Entry[] = []
+  /** How many frames it may have. */
+  maxPages: number
+  /** Why the next shutdown is, whatever it says (SCHEDOP_shutdown_code). */
+  shutdownCode: number | undefined
+  readonly uuid: Uint8Array
+  /** The processor’s hypercall instruction is AMD’s. */
+  readonly vmmcall: boolean
+  readonly #debugText: number[] = []
 
-  constructor({ effects, features }: PlatformOptions, kind: (domain: Domain) => Kind) {
+  constructor({ effects, features, model }: PlatformOptions, kind: (domain: Domain) => Kind) {
     this.effects = effects
     this.features = features
+    this.vmmcall = model.vendor === 'AuthenticAMD'
     this.frames = new Frames(effects.memory)
     this.guest = new GuestMemory(effects, () => this.kind)
     this.sharedInfo = this.frames.sharedPage()
@@ -45,6 +72,10 @@ export class Domain implements Context {
     this.pollers = new Pollers(this)
     this.events = new EventChannels(this)
     this.grants = new GrantTable(this)
+    this.time = new SystemTime(this)
+    this.watchdogs = new Watchdogs(this)
+    this.maxPages = effects.memory.pages + SLACK
+    this.uuid = Uint8Array.from(UUID)
     this.kind = kind(this)
   }
 
@@ -58,8 +89,45 @@ export class Domain implements Context {
     return 0
   }
 
-  shutdown(reason: number): void {
+  /** Text for Xen's own console, which shows whole lines. */
+  debugConsole(text: Uint8Array): void {
+    for (const byte of text) {
+      if (byte !== NEWLINE && this.#debugText.length < LONGEST_LINE) this.#debugText.push(byte)
+      else {
+        this.effects.machine.report([`(d${DOMU}) ${String.fromCharCode(...this.#debugText)}`])
+        this.#debugText.length = 0
+        if (byte !== NEWLINE) this.#debugText.push(byte)
+      }
+    }
+  }
+
+  /** VCPUOP_down, or the end of a vCPU that a local APIC has taken away. */
+  down(vcpu: number): void {
+    this.vcpus[vcpu]?.runstate.offline()
+    this.kind.down(vcpu)
+  }
+
+  /** A vCPU's turn begins, or ends. */
+  enter(vcpu: number): void {
+    this.pollers.entered(vcpu)
+    this.time.enter(vcpu)
+    this.vcpus[vcpu]?.runstate.enter()
+  }
+
+  leave(vcpu: number, halted: boolean): void {
+    if (this.effects.cpu.running(vcpu)) this.vcpus[vcpu]?.runstate.leave(halted)
+  }
+
+  /** shared_info follows the width of the code that sets up events (hvm_latch_shinfo_size). */
+  latchWidth(wide: boolean): void {
+    if (wide === this.wideInfo) return
+    this.wideInfo = wide
+    this.time.start()
+  }
+
+  shutdown(given: number): void {
     const { machine } = this.effects
+    const reason = this.shutdownCode ?? given
     switch (reason) {
       case Shutdown.POWEROFF:
         return machine.powerOff()

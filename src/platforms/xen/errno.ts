@@ -23,6 +23,7 @@ const numbers = {
   ENODATA: 61,
   ETIME: 62,
   EOVERFLOW: 75,
+  EILSEQ: 84,
   EOPNOTSUPP: 95,
   ENOBUFS: 105,
 } as const

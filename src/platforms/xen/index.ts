@@ -2,6 +2,8 @@
  * Xen 4.17, as a guest without privileges (domU) sees it. PVH and PV share all that is in this folder but `pvh`, and
  * `pv` and `mm`.
  */
+import { BootError } from '../../boot/error.ts'
+import { M } from '../../cpu/layout.ts'
 import type { CpuidResult } from '../../cpu/models.ts'
 import { Dispatch } from '../../paravirt/dispatch.ts'
 import type {
@@ -20,20 +22,27 @@ import { hypercalls, requestsOf } from './hypercalls/index.ts'
 import { leaves } from './leaves.ts'
 import { pvFrames } from './mm/create.ts'
 import { XenPvPlatform } from './pv/index.ts'
+import { msrs } from './msrs.ts'
 import { PvhKind } from './pvh/kind.ts'
+
+const DEBUG_PORT = 0xe9
+const PAGE = 4096
+/** What the guest can have beyond its memory, in frames: room for pages that it maps by number. */
+const ROOM = 0x10000
 
 class XenPvhPlatform implements Platform {
   readonly domain: Domain
+  #kind!: PvhKind
   readonly #dispatch: Dispatch<Domain>
   readonly #hypercalls: Hypercalls
   readonly #instruction: HypercallInstruction
 
   constructor(options: PlatformOptions) {
-    this.domain = new Domain(options, (domain) => new PvhKind(domain))
+    this.domain = new Domain(options, (domain) => (this.#kind = new PvhKind(domain)))
     this.#dispatch = new Dispatch({
       ...options,
       abi: this.domain,
-      msrs: [],
+      msrs,
       leaves,
       beneath: new NativePlatform(options),
     })
@@ -67,7 +76,22 @@ class XenPvhPlatform implements Platform {
   }
 
   enter(vcpu: number): void {
-    this.domain.pollers.entered(vcpu)
+    this.domain.enter(vcpu)
+  }
+
+  leave(vcpu: number, halted: boolean): void {
+    this.domain.leave(vcpu, halted)
+  }
+
+  init(vcpu: number): void {
+    this.#kind.reset(vcpu)
+  }
+
+  /** Xen's debug console, a byte at a time; nothing else answers. */
+  portOut(_vcpu: number, port: number, size: number, value: number): boolean {
+    if (port !== DEBUG_PORT || size !== 1) return false
+    this.domain.debugConsole(Uint8Array.of(value))
+    return true
   }
 }
 
@@ -86,11 +110,18 @@ export const xenPvh: PlatformDefinition = {
   name: 'xen-pvh',
   title: 'Xen, PVH',
   features,
-  requests: [...leaves, ...requestsOf('pvh')],
+  requests: [...leaves, ...msrs, ...requestsOf('pvh')],
   board: 'bare',
   console: 'hvc0',
   devices: ['disks', 'networks'],
   refuses: ({ entries }) => (entries.pvh === undefined ? 'it has no PVH entry (CONFIG_PVH)' : undefined),
-  frames: (memory) => memory / 4096,
+  frames: (memory) => {
+    const frames = Math.min(ROOM, (M.MAX_RAM - memory) / PAGE)
+    if (frames < ROOM / 2)
+      throw new BootError(
+        `memory: ${memory / 2 ** 20} MiB; as a guest of Xen at most ${(M.MAX_RAM - (ROOM / 2) * PAGE) / 2 ** 20} MiB`,
+      )
+    return frames
+  },
   create: (options) => new XenPvhPlatform(options),
 }

@@ -3,6 +3,18 @@
  */
 import type { BuildOptions } from '../../paravirt/platform.ts'
 
+/** Numbers of frames in the guest's memory, as commands of memory_op name them. */
+export interface Extents {
+  /** log2 of the frames of each extent. */
+  readonly order: number
+  /** There is no list. */
+  readonly none: boolean
+  /** Entry `index` of the list; -1: it cannot be read. */
+  read(index: number): number
+  /** Whether it could be written. */
+  write(index: number, frame: number): boolean
+}
+
 export interface Kind {
   readonly name: 'pvh' | 'pv'
   /**
@@ -23,13 +35,26 @@ export interface Kind {
    * when the vCPU can take it; wakes the vCPU if it is blocked and could. Masks are this function's business.
    */
   upcall(vcpu: number): void
+  /** The vCPU would be interrupted by an event now: nothing masks it. */
+  eventWaits(vcpu: number): boolean
+  /** VCPUOP_send_nmi. */
+  nmi(vcpu: number): void
   /** SCHEDOP_block: let events in, then halt unless one waits. */
   block(vcpu: number): void
   /** VCPUOP_initialise with its argument, for a vCPU that is not initialised; 0 or a negative error. */
   initialise(vcpu: number, low: number, high: number, caller: number): number
+  /** It has a state in which to begin: VCPUOP_initialise's, the domain builder's, or by a start-up message. */
+  initialised(vcpu: number): boolean
+  /** VMASST_TYPE_* below 32 that are on, as a mask, whenever they change. */
+  assist?(mask: number): void
   /** VCPUOP_up of an initialised vCPU that is down, VCPUOP_down of one that is up: after `running` of cpu effects. */
   up(vcpu: number): void
   down(vcpu: number): void
+  /** Frames that the domain has, and the highest number that means one. */
+  readonly pages: number
+  readonly maximumGpfn: number
+  /** One extent of XENMEM_increase_reservation, decrease_reservation or populate_physmap; false: it failed. */
+  changeExtent(what: 'increase' | 'decrease' | 'populate', extents: Extents, index: number): boolean
   /** VCPUOP_register_vcpu_info moved vcpu_info of a vCPU to this address of memory. */
   movedInfo(vcpu: number, address: number): void
   /** Domain builder: everything in memory, and vCPU 0 as it begins. */

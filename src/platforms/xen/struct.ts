@@ -17,6 +17,8 @@ export interface Field {
   readonly type: ArgumentType
   /** Only the hypervisor writes it. */
   readonly out: boolean
+  /** The hypervisor writes it, too. */
+  readonly back: boolean
 }
 
 export interface Struct<Name extends string = string> {
@@ -28,7 +30,14 @@ export interface Struct<Name extends string = string> {
   readonly narrow: number
 }
 
-export type Member = CType | { readonly c: CType; readonly type?: ArgumentType; readonly out?: true }
+export type Member =
+  | CType
+  | {
+      readonly c: CType
+      readonly type?: ArgumentType
+      readonly out?: boolean
+      readonly back?: boolean
+    }
 
 const sizes = { u8: 1, u16: 2, s16: 2, u32: 4, s32: 4, u64: 8, a64: 8 } as const
 const plain = {
@@ -64,14 +73,20 @@ export function struct<Name extends string>(members: Readonly<Record<Name, Membe
   const wide = layout(true)
   const narrow = layout(false)
   const list = Object.entries<Member>(members).map(([name, member], i): Field => {
-    const { c, type, out } = typeof member === 'string' ? { c: member, type: undefined, out: undefined } : member
+    const {
+      c,
+      type,
+      out = false,
+      back = false,
+    }: Exclude<Member, CType> = typeof member === 'string' ? { c: member } : member
     return {
       name,
       c,
       wide: wide.offsets[i] as number,
       narrow: narrow.offsets[i] as number,
       type: type ?? (c === 'pointer' ? { kind: 'linear' } : { kind: plain[c] }),
-      out: out ?? false,
+      out,
+      back,
     }
   })
   const fields = Object.fromEntries(list.map((field) => [field.name, field])) as Struct<Name>['fields']

@@ -1,28 +1,35 @@
 /** A vCPU's part of the domain: where its vcpu_info is, its run states, its timers. */
 import type { Context, VcpuEnd } from './context.ts'
+import { Errno } from './errno.ts'
+import { Virq } from './events/virq.ts'
+import { Runstate } from './time/runstate.ts'
+import { Timers } from './time/timers.ts'
 
+const PAGE = 4096
 const VCPU_INFO_BYTES = 64
 
-/** vcpu_info: offsets of what both layouts have in common. */
+/** vcpu_info: what both layouts have at the same place. */
 const UPCALL_PENDING = 0
 const UPCALL_MASK = 1
 
 export class XenVcpu implements VcpuEnd {
   readonly id: number
+  readonly runstate: Runstate
+  readonly timers: Timers
   readonly #domain: Context
-  /** Address of a registered vcpu_info. */
-  #registered: number | undefined
-  /** It has a state in which to begin (VCPUOP_initialise, or the domain builder's). */
-  initialised = false
+  /** The frame and address of a registered vcpu_info. */
+  #registered: { readonly frame: number; readonly address: number } | undefined
 
   constructor(domain: Context, id: number) {
     this.#domain = domain
     this.id = id
+    this.runstate = new Runstate(domain, id)
+    this.timers = new Timers(domain.effects.time, () => domain.events.virq(id, Virq.TIMER))
   }
 
   /** Address in memory of its vcpu_info. There are at most 32 vCPUs, so each has a place in shared_info. */
   get info(): number {
-    return this.#registered ?? this.#domain.sharedInfo.address + this.id * VCPU_INFO_BYTES
+    return this.#registered?.address ?? this.#domain.sharedInfo.address + this.id * VCPU_INFO_BYTES
   }
 
   get pending(): boolean {
@@ -42,5 +49,25 @@ export class XenVcpu implements VcpuEnd {
     if (this.pending) return
     this.#domain.effects.memory.store8(this.info + UPCALL_PENDING, 1)
     this.#domain.kind.upcall(this.id)
+  }
+
+  /** VCPUOP_register_vcpu_info: once for each vCPU. */
+  registerInfo(frameNumber: number, offset: number, caller: number): number {
+    const { kind, effects, wideInfo } = this.#domain
+    const { memory, cpu } = effects
+    if (offset > PAGE - VCPU_INFO_BYTES || offset % (wideInfo ? 8 : 4) !== 0) return Errno.ENXIO
+    if (this.#registered || (caller !== this.id && cpu.running(this.id))) return Errno.EINVAL
+    const frame = kind.hold(frameNumber)
+    if (frame < 0) return Errno.EINVAL
+    const address = frame * PAGE + offset
+    const old = new Uint8Array(memory.view.buffer, memory.view.byteOffset + this.info, VCPU_INFO_BYTES).slice()
+    memory.place(address, old)
+    this.#registered = { frame, address }
+    kind.movedInfo(this.id, address)
+    // Everything may be pending: the guest looks, so nothing gets lost.
+    if (wideInfo) memory.store64(address + 8, (1n << 64n) - 1n)
+    else memory.store32(address + 4, 0xffffffff)
+    this.markPending()
+    return 0
   }
 }

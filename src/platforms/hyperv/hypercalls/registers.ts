@@ -48,7 +48,7 @@ function findMsr({ features }: Partition, register: number): Msr<Partition> | un
 function read(partition: Partition, vcpu: number, register: number): [bigint, bigint] | undefined {
   const leaf = leaves.find(({ number }) => number === registerLeaves.get(register))
   if (leaf) {
-    const [a, b, c, d] = leaf.value(partition, vcpu).map((word) => BigInt(word >>> 0)) as [
+    const [a, b, c, d] = leaf.value(partition, vcpu, 0).map((word) => BigInt(word >>> 0)) as [
       bigint,
       bigint,
       bigint,

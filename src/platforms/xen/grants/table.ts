@@ -4,6 +4,8 @@
  * bits that the guest sees.
  */
 import type { Context } from '../context.ts'
+import { Errno } from '../errno.ts'
+import type { SharedPage } from '../frames.ts'
 
 /** GNTST_*: what an operation on a grant answers. */
 const GntStatus = {
@@ -44,6 +46,10 @@ export class GrantTable {
    * As dom0's GNTTABOP_map_grant_ref (whole pages only unless `part`, as copies take them): a GNTST_* error, or what may
    * be reached until it is released.
    */
+  frameToMap(_index: number): SharedPage | number {
+    return Errno.EINVAL
+  }
+
   hold(_ref: number, _writable: boolean, _part = false): Held | number {
     void this.#domain
     return GntStatus.BAD_GNTREF

@@ -3,8 +3,8 @@
  * command's number, the second points to its structure, which is copied in before and out after `run`.
  *
  * What `run` answers is RAX: a value or a negative error (`Errno`). 'continue': the operation was long, the arguments
- * (`call.setArg`) say with what it goes on, and the guest makes the call again without knowing. What a guest may not
- * do at all ends in `call.domain.crash(reason)`.
+ * (`call.setArg`) say with what it goes on, and the guest makes the call again without knowing. 'done': RAX and all else
+ * is as it shall be (PV's iret). What a guest may not do at all ends in `call.domain.crash(reason)`.
  */
 import type { Op } from '../../../paravirt/ops.ts'
 import type { Argument, Declaration, Tier } from '../../../paravirt/requests.ts'
@@ -80,7 +80,7 @@ export function command<Name extends string = never>(
     args,
     errors: row.errors ?? {},
     struct: struct as Struct | undefined,
-    writes: struct?.list.some(({ out }) => out) ?? false,
+    writes: struct?.list.some(({ out, back }) => out || back) ?? false,
     run: (call, block) => run(call, block, fields),
   }
 }

@@ -46,7 +46,7 @@ export class Hypercalls {
   constructor(domain: Domain, table: readonly Hypercall[], observer: Observer) {
     this.#domain = domain
     this.#observer = observer
-    this.#call = new Call(domain)
+    this.#call = new Call(domain, (call, number) => this.#dispatch(call, number))
     const fits = ({ guest }: { guest?: string | undefined }) => guest === undefined || guest === domain.kind.name
     for (const call of table) {
       if (!fits(call)) continue
@@ -65,16 +65,13 @@ export class Hypercalls {
     const wide = cpu.wide(vcpu)
     const from = wide ? wideArguments : narrowArguments
     const call = this.#call
-    call.vcpu = vcpu
-    call.wide = wide
-    call.block.wide = wide
-    call.nested = false
+    call.begin(vcpu, wide)
     for (let i = 0; i < from.length; i++) {
       const at = from[i] as number
       call.setArg(i, words[at] as number, wide ? words[at + 1] : 0)
     }
     const number = wide && words[1] !== 0 ? -1 : (words[0] as number)
-    const answer = this.dispatch(call, number)
+    const answer = call.dispatch(number)
     if (answer === 'continue') {
       const names = wide ? wideRegisters : narrowRegisters
       for (let i = 0; i < names.length; i++) cpu.setRegister(vcpu, names[i] as Register, call.big(i))
@@ -84,8 +81,7 @@ export class Hypercalls {
     return 'done'
   }
 
-  /** Carry out hypercall `number` with the arguments that are in `call`. */
-  dispatch(call: Call, number: number): Answer {
+  #dispatch(call: Call, number: number): Answer {
     const entry = this.#table[number]
     if (!entry) return this.#unknown(call, number)
     if (entry.commands) return this.#command(call, entry.call, entry.commands)

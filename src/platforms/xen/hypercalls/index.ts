@@ -1,11 +1,34 @@
 /** All hypercalls that Xen has for its guests, by who declares them. */
 import type { Declaration } from '../../../paravirt/requests.ts'
-import type { Command, Hypercall } from './declare.ts'
 import { eventChannelOp } from '../events/commands.ts'
 import { mmuHypercalls } from '../mm/hypercalls.ts'
 import { pvHypercalls } from '../pv/hypercalls.ts'
+import { hvmOp } from '../pvh/hvm-op.ts'
+import { consoleIo } from './console.ts'
+import type { Command, Hypercall } from './declare.ts'
+import { memoryOp } from './memory.ts'
+import { multicall } from './multicall.ts'
+import { refused } from './refused.ts'
+import { schedOp, setTimerOp } from './sched.ts'
+import { vcpuOp } from './vcpu.ts'
+import { xenVersion } from './version.ts'
+import { vmAssist } from './vm-assist.ts'
 
-export const hypercalls: readonly Hypercall[] = [eventChannelOp, ...mmuHypercalls, ...pvHypercalls]
+export const hypercalls: readonly Hypercall[] = [
+  memoryOp,
+  multicall,
+  setTimerOp,
+  xenVersion,
+  consoleIo,
+  vmAssist,
+  vcpuOp,
+  schedOp,
+  eventChannelOp,
+  hvmOp,
+  ...refused,
+  ...mmuHypercalls,
+  ...pvHypercalls,
+]
 
 /** What a guest of this kind can ask: calls without commands, and commands. */
 export const requestsOf = (kind: 'pvh' | 'pv'): Declaration[] =>

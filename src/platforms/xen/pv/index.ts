@@ -126,6 +126,10 @@ export class XenPvPlatform implements Platform {
   }
 
   enter(vcpu: number): void {
-    this.domain.pollers.entered(vcpu)
+    this.domain.enter(vcpu)
+  }
+
+  leave(vcpu: number, halted: boolean): void {
+    this.domain.leave(vcpu, halted)
   }
 }

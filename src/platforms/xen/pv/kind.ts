@@ -3,6 +3,7 @@ import { BootError } from '../../../boot/error.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
 import { buildPv } from '../builder/build.ts'
 import { pvImage } from '../builder/image.ts'
+import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import type { Kind } from '../kind.ts'
@@ -14,10 +15,14 @@ import { isGuestHigh } from './addresses.ts'
 import { CONTEXT_BYTES, pvContext, type PvVcpuContext } from './context.ts'
 
 const PAGE = 4096
+/** shared_info.arch.max_pfn. */
+const MAX_PFN = 0xc10
 const KERNEL_CS = 0xe033
 const KERNEL_SS = 0xe02b
 /** RFLAGS with IF. */
 const FLAGS = 0x202
+/** e820. */
+const RAM = 1
 
 export class PvKind implements Kind {
   readonly name = 'pv'
@@ -82,6 +87,21 @@ export class PvKind implements Kind {
     this.#gdts[vcpu] = frames
     this.#domain.effects.pv.setGdt(vcpu, frames, entries)
     return 0
+  }
+
+  get pages(): number {
+    return this.mm.frames.pages
+  }
+
+  /** What the guest says in shared_info. */
+  get maximumGpfn(): number {
+    const { effects, sharedInfo } = this.#domain
+    return Math.max(effects.memory.view.getUint32(sharedInfo.address + MAX_PFN, true), 1) - 1
+  }
+
+  /** PV has its own commands of memory_op. */
+  changeExtent(): boolean {
+    return false
   }
 
   /** PHYSDEVOP_pirq_eoi_gmfn: there are no physical interrupts, so it stays as it is. */
@@ -167,15 +187,23 @@ export class PvKind implements Kind {
     const { effects } = domain
     const { pv } = effects
     if (!kernel.elf) throw new BootError(`${kernel.name}: no ELF kernel`)
+    const ports = { store: domain.events.offer(), console: domain.events.offer() }
     const built = buildPv(effects.memory, this.mm, {
       image: pvImage(kernel),
       initrd,
       cmdline,
       pages: memory / PAGE,
       sharedInfo: domain.sharedInfo.frame,
-      ports: { store: 0, console: 0 },
+      ports,
     })
+    const { store, console } = ports
+    domain.memoryMap = [{ address: 0n, size: BigInt(memory), type: RAM }]
+    domain.time.start()
     for (const vcpu of domain.vcpus) vcpu.masked = true
+    startBackends(domain, {
+      store: { frame: built.store, port: store },
+      console: { frame: built.console, port: console },
+    })
     this.mm.setKernelRoot(0, built.root)
     pv.setWord(0, 'kernel', 1)
     pv.setWord(0, 'kernelSs', KERNEL_SS)

@@ -1,24 +1,41 @@
 /** PVH: an HVM guest without devices. Frame numbers are guest-physical, upcalls are interrupts. */
+import type { EntryState } from '../../../boot/layout.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
-import type { Kind } from '../kind.ts'
+import type { Extents, Kind } from '../kind.ts'
+import { buildPvh } from './builder.ts'
+import { contextBytes, entryOfContext } from './context.ts'
+import { Params } from './params.ts'
+import { Physmap } from './physmap.ts'
+
+/** HVM_PARAM_CALLBACK_IRQ: how the guest wants to be called; its other types need I/O APIC and 8259. */
+const VIA_VECTOR = 2n
 
 export class PvhKind implements Kind {
   readonly name = 'pvh'
+  readonly params = new Params()
+  readonly physmap: Physmap
   readonly #domain: Domain
+  /** HVMOP_set_evtchn_upcall_vector, by vCPU; 0: none. */
+  readonly #vectors: number[]
+  /** What VCPUOP_initialise left for VCPUOP_up. */
+  readonly #entries: (EntryState | undefined)[]
+  #via = 0
 
   constructor(domain: Domain) {
     this.#domain = domain
+    this.#vectors = domain.vcpus.map(() => 0)
+    this.#entries = domain.vcpus.map(() => undefined)
+    this.physmap = new Physmap(domain)
   }
 
   frame(gfn: number): number {
-    const { memory } = this.#domain.effects
-    return gfn < memory.frames && memory.kind(gfn) === 'ram' ? gfn : -1
+    return this.physmap.frame(gfn)
   }
 
   hold(gfn: number): number {
-    return this.frame(gfn)
+    return this.physmap.frame(gfn)
   }
 
   release(): void {}
@@ -27,23 +44,97 @@ export class PvhKind implements Kind {
     return true
   }
 
-  upcall(_vcpu: number): void {}
+  upcall(vcpu: number): void {
+    const vector = this.#vectors[vcpu] as number
+    const { irq } = this.#domain.effects
+    if (vector === 0) {
+      if (this.#via !== 0) irq.pull(vcpu)
+    } else if (irq.enabled(vcpu)) irq.post(vcpu, vector)
+  }
 
+  eventWaits(vcpu: number): boolean {
+    return this.#domain.effects.irq.waits(vcpu)
+  }
+
+  nmi(vcpu: number): void {
+    this.#domain.effects.irq.nmi(vcpu)
+  }
+
+  /** Events are interrupts: let those in. */
   block(vcpu: number): void {
-    this.#domain.effects.lock.block(vcpu)
+    const { cpu, lock } = this.#domain.effects
+    cpu.setInterruptFlag(vcpu)
+    lock.block(vcpu)
   }
 
-  initialise(): number {
-    return Errno.ENOSYS
+  /** HVMOP_set_evtchn_upcall_vector: an upcall comes at once, to begin with. */
+  setVector(vcpu: number, vector: number): void {
+    const { irq } = this.#domain.effects
+    this.#vectors[vcpu] = vector
+    this.upcall(vcpu)
+    // What came while it was off is told when it is on.
+    irq.onEnabled(vcpu, () => {
+      if (this.#domain.vcpus[vcpu]?.pending) irq.post(vcpu, vector)
+    })
   }
 
-  up(_vcpu: number): void {}
+  /** HVM_PARAM_CALLBACK_IRQ. */
+  setCallback(value: bigint): void {
+    if (value >> 56n !== VIA_VECTOR) return
+    const { irq, cpu } = this.#domain.effects
+    this.#via = Number(value & 0xffn)
+    for (const { id } of this.#domain.vcpus) {
+      irq.line(id, () => (this.#domain.vcpus[id]?.pending ? this.#via : -1))
+      if (cpu.running(id)) this.upcall(id)
+    }
+  }
+
+  initialise(vcpu: number, low: number, high: number, caller: number): number {
+    const bytes = new Uint8Array(contextBytes)
+    if (!this.#domain.guest.copyIn(caller, low, high, bytes, bytes.length)) return Errno.EFAULT
+    if (this.initialised(vcpu)) return Errno.EEXIST
+    const entry = entryOfContext(bytes)
+    if (!entry) return Errno.EINVAL
+    this.#entries[vcpu] = entry
+    return 0
+  }
+
+  initialised(vcpu: number): boolean {
+    return this.#entries[vcpu] !== undefined || this.#domain.effects.cpu.running(vcpu)
+  }
+
+  up(vcpu: number): void {
+    const entry = this.#entries[vcpu]
+    if (entry) this.#domain.effects.cpu.enter(vcpu, entry)
+    else this.#domain.effects.cpu.unpark(vcpu)
+    this.#entries[vcpu] = undefined
+  }
 
   down(vcpu: number): void {
     this.#domain.effects.cpu.park(vcpu)
   }
 
+  /** INIT. */
+  reset(vcpu: number): void {
+    this.#entries[vcpu] = undefined
+    this.#domain.vcpus[vcpu]?.runstate.offline()
+  }
+
+  get pages(): number {
+    return this.physmap.pages
+  }
+
+  get maximumGpfn(): number {
+    return this.physmap.highest
+  }
+
+  changeExtent(what: 'increase' | 'decrease' | 'populate', extents: Extents, index: number): boolean {
+    return this.physmap.changeExtent(what, extents, index)
+  }
+
   movedInfo(): void {}
 
-  build(_options: BuildOptions): void {}
+  build(options: BuildOptions): void {
+    buildPvh(this.#domain, this.params, this.physmap, options)
+  }
 }

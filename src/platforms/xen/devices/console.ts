@@ -1,0 +1,87 @@
+/**
+ * The backend of a PV console (xen/io/console.h), as xenconsoled is: bytes from the guest's ring to the user, what the
+ * user types into the other ring. The guest may write anything into the page.
+ */
+import type { ConsolePort } from '../../../paravirt/effects.ts'
+import type { SharedPage } from '../../../paravirt/sharing.ts'
+import type { Signal, Signals } from '../../../paravirt/signals.ts'
+
+/** struct xencons_interface: to the guest, from it, and the four indices. */
+const IN = { at: 0, size: 1024, consumer: 0xc00, producer: 0xc04 } as const
+const OUT = { at: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c } as const
+
+/** What is typed waits here until the guest takes it; more is lost, as on a terminal. */
+const TYPED_AHEAD = 65_536
+
+export class ConsoleBackend {
+  readonly #page: SharedPage
+  readonly #view: DataView
+  readonly #console: ConsolePort
+  readonly #signal: Signal | undefined
+  readonly #word = new Uint8Array(4)
+  #typed: number[] = []
+
+  /** `port` is the guest's end. */
+  constructor(page: SharedPage, signals: Signals, port: number, console: ConsolePort) {
+    this.#page = page
+    this.#view = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length)
+    this.#console = console
+    this.#signal = signals.connect(port, () => this.#service())
+    console.onInput = (bytes) => {
+      if (this.#typed.length + bytes.length <= TYPED_AHEAD) this.#typed.push(...bytes)
+      this.#service()
+    }
+    this.#service()
+  }
+
+  close(): void {
+    this.#console.onInput = undefined
+    this.#signal?.close()
+    this.#page.release()
+  }
+
+  /** Move what there is in both directions. */
+  #service(): void {
+    const taken = this.#take()
+    const given = this.#give()
+    if (taken || given) this.#signal?.raise()
+  }
+
+  #take(): boolean {
+    const consumer = this.#get(OUT.consumer)
+    const waiting = (this.#get(OUT.producer) - consumer) >>> 0
+    if (waiting === 0) return false
+    // Indices that are no ring's: xenconsoled passes over what it cannot have.
+    if (waiting <= OUT.size) {
+      const first = consumer & (OUT.size - 1)
+      const bytes = new Uint8Array(waiting)
+      const part = Math.min(waiting, OUT.size - first)
+      bytes.set(this.#page.bytes.subarray(OUT.at + first, OUT.at + first + part))
+      bytes.set(this.#page.bytes.subarray(OUT.at, OUT.at + waiting - part), part)
+      this.#console.output(bytes)
+    }
+    this.#set(OUT.consumer, consumer + waiting)
+    return true
+  }
+
+  #give(): boolean {
+    if (this.#typed.length === 0) return false
+    const producer = this.#get(IN.producer)
+    const used = (producer - this.#get(IN.consumer)) >>> 0
+    if (used >= IN.size) return false
+    const bytes = this.#typed.splice(0, IN.size - used)
+    for (const [i, byte] of bytes.entries())
+      this.#page.write(IN.at + ((producer + i) & (IN.size - 1)), Uint8Array.of(byte))
+    this.#set(IN.producer, producer + bytes.length)
+    return true
+  }
+
+  #get(offset: number): number {
+    return this.#view.getUint32(offset, true)
+  }
+
+  #set(offset: number, value: number): void {
+    new DataView(this.#word.buffer).setUint32(0, value, true)
+    this.#page.write(offset, this.#word)
+  }
+}

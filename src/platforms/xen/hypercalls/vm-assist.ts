@@ -1,0 +1,42 @@
+/** vm_assist (xen/xen.h). */
+import { Errno } from '../errno.ts'
+import { hypercall } from './declare.ts'
+
+/** VMASST_TYPE_*: bit numbers of `domain.assists`. */
+export const Assist = {
+  '4gb_segments': 0,
+  '4gb_segments_notify': 1,
+  writable_pagetables: 2,
+  pae_extended_cr3: 3,
+  architectural_iopl: 4,
+  runstate_update_flag: 5,
+  m2p_strict: 32,
+} as const
+
+/** What each kind of 64-bit guest can switch. */
+const valid: Readonly<Record<'pvh' | 'pv', readonly number[]>> = {
+  pvh: [Assist.runstate_update_flag],
+  pv: [Assist.writable_pagetables, Assist.architectural_iopl, Assist.runstate_update_flag, Assist.m2p_strict],
+}
+
+export const vmAssist = hypercall({
+  number: 21,
+  name: 'vm_assist',
+  summary: 'switch a way in which Xen helps on or off',
+  args: [
+    { name: 'cmd', type: { kind: 'choice', values: { VMASST_CMD_enable: 0, VMASST_CMD_disable: 1 } } },
+    { name: 'type', type: { kind: 'choice', values: Assist } },
+  ],
+  errors: { EINVAL: 'a type that this kind of guest has not', ENOSYS: 'neither on nor off' },
+  source: 'xen/xen.h',
+  run: (call) => {
+    const { assists, kind } = call.domain
+    const type = call.arg(1)
+    if (!valid[kind.name].includes(type)) return Errno.EINVAL
+    if (call.arg(0) > 1) return Errno.ENOSYS
+    if (call.arg(0) === 0) assists.add(type)
+    else assists.delete(type)
+    kind.assist?.([...assists].reduce((mask, bit) => (bit < 32 ? mask | (1 << bit) : mask), 0))
+    return 0
+  },
+})
