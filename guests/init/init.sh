@@ -38,6 +38,13 @@ if [ -f /paravirt/exec ]; then
   for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty raw; done
   echo $code > /dev/ttyS3
 else
+  # Commands of the host's beside the shell, where there are two more ports.
+  for ports in 'ttyS1 ttyS2' 'hvc1 hvc2'; do
+    set -- $ports
+    stty -F /dev/$1 raw -echo crtscts 2>/dev/null && stty -F /dev/$2 raw -echo crtscts 2>/dev/null || continue
+    setsid sh /paravirt/agent $1 $2 < /dev/null > /dev/null 2>&1 &
+    break
+  done
   # The host may give the size of its window on the kernel's command line.
   [ -n "$LINES" ] && [ -n "$COLUMNS" ] && stty rows "$LINES" cols "$COLUMNS"
   setsid cttyhack sh -l

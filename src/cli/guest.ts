@@ -5,6 +5,7 @@ import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import { deviceFiles, type GuestDevices } from '../initramfs/devices.ts'
 import { buildInitramfs } from '../initramfs/build.ts'
+import type { CpioEntry } from '../initramfs/cpio.ts'
 import type { BootPlan } from '../machine/types.ts'
 import { busyboxFile } from '../packages/debian.ts'
 import type { PlatformDefinition } from '../paravirt/platform.ts'
@@ -18,6 +19,8 @@ export interface GuestOptions extends Omit<CommandLineOptions, 'console'> {
   readonly initrd?: Uint8Array | undefined
   readonly exec?: string | undefined
   readonly devices?: GuestDevices | undefined
+  /** For the default initramfs. */
+  readonly files?: ReadonlyMap<string, CpioEntry>
 }
 
 /** Another system than Linux gets no initramfs of ours, and nothing that it might not understand. */
@@ -27,13 +30,14 @@ export async function guestPlan({
   initrd,
   exec,
   devices,
+  files,
   ...options
 }: GuestOptions): Promise<BootPlan> {
   const { console }: PlatformDefinition = definitions[platform]
   const linux = kernel.entries.multiboot === undefined
   return {
     kernel,
-    initrd: initrd ?? (linux ? await defaultInitramfs(kernel, exec, devices) : undefined),
+    initrd: initrd ?? (linux ? await defaultInitramfs(kernel, exec, devices, files) : undefined),
     cmdline: linux
       ? kernelCommandLine({ ...options, console })
       : [kernel.name, options.append].filter(Boolean).join(' '),
@@ -44,9 +48,10 @@ async function defaultInitramfs(
   { bits }: Kernel,
   exec: string | undefined,
   devices: GuestDevices | undefined,
+  files: GuestOptions['files'],
 ): Promise<Uint8Array> {
   const busybox = readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386'))
-  return buildInitramfs({ busybox, exec, files: devices && deviceFiles(devices) })
+  return buildInitramfs({ busybox, exec, files: new Map([...(devices ? deviceFiles(devices) : []), ...(files ?? [])]) })
 }
 
 /** Throws InputError for what is no initrd, or one that a guest with so much memory cannot unpack. */

@@ -226,3 +226,28 @@ test('switching the FIFOs clears the receiver', () => {
   write(FCR, 0)
   expect(read(LSR)).toBe(0x60)
 })
+
+test('a fast peer fills the FIFO as it is read, in bursts', () => {
+  uart = new Uart({ clock, setIrq: () => {}, onTransmit: () => {}, fast: true })
+  write(LCR, 3)
+  write(FCR, 1)
+  write(MCR, 2)
+  uart.receive(Array.from({ length: 600 }, (_, i) => i & 0xff))
+  const drain = () => {
+    const got: number[] = []
+    while (read(LSR) & 1) got.push(read(RBR))
+    return got
+  }
+  advance(0)
+  expect(drain()).toEqual(Array.from({ length: 256 }, (_, i) => i))
+  advance(200_000)
+  expect(drain()).toEqual([])
+  advance(100_000)
+  expect(drain()).toHaveLength(256)
+  write(MCR, 0)
+  advance(1e6)
+  expect(drain()).toEqual([])
+  write(MCR, 2)
+  advance(1)
+  expect(drain()).toHaveLength(88)
+})

@@ -2,6 +2,9 @@
  * 16550A UART (National Semiconductor PC16550D data sheet). Transmission takes no time. Characters come in at the
  * speed that the divisor sets, never faster than the guest drains its FIFO: the host's queue holds the rest, as a
  * peer does that obeys RTS. The peer is always there: CTS, DSR and DCD are active.
+ *
+ * A fast port's peer does not keep to the speed: it fills the FIFO as soon as there is room, in bursts with pauses, so
+ * that a driver that empties the FIFO in its interrupt handler comes to an end.
  */
 import type { Clock, Timer } from '../machine/clock.ts'
 import type { PortDevice } from '../machine/bus.ts'
@@ -40,6 +43,9 @@ const IIR_FIFO = 0xc0
 
 const FIFO_SIZE = 16
 const TRIGGER = [1, 4, 8, 14]
+/** A fast peer sends so many characters, and the next after so many nanoseconds. */
+const BURST = 256
+const PAUSE = 250_000
 /** Baud clock: 1.8432 MHz / 16. */
 const MAX_BAUD = 115200
 
@@ -48,12 +54,14 @@ export interface UartOptions {
   /** The line as it reaches the bus, gated by OUT2. */
   readonly setIrq: (level: boolean) => void
   readonly onTransmit: (byte: number) => void
+  readonly fast?: boolean | undefined
 }
 
 export class Uart implements PortDevice, Stateful {
   readonly #clock: Clock
   readonly #setIrq: (level: boolean) => void
   readonly #onTransmit: (byte: number) => void
+  readonly #fast: boolean
 
   #ier = 0
   #fcr = 0
@@ -77,6 +85,8 @@ export class Uart implements PortDevice, Stateful {
   #queueHead = 0
   /** When the line is free for the peer's next character. */
   #lineFree = 0
+  /** What is left of a fast peer's burst. */
+  #burst = 0
   readonly #arrival: Timer
   readonly #timeout: Timer
 
@@ -84,6 +94,7 @@ export class Uart implements PortDevice, Stateful {
     this.#clock = options.clock
     this.#setIrq = options.setIrq
     this.#onTransmit = options.onTransmit
+    this.#fast = options.fast ?? false
     this.#arrival = options.clock.schedule(Infinity, () => this.#arrive())
     this.#timeout = options.clock.schedule(Infinity, () => {
       this.#timeoutPending = this.#fifoCount > 0
@@ -167,6 +178,7 @@ export class Uart implements PortDevice, Stateful {
     state.list('queue', this.#queue)
     this.#queueHead = state.field('queueHead', this.#queueHead)
     this.#lineFree = state.field('lineFree', this.#lineFree)
+    this.#burst = state.field('burst', this.#burst)
   }
 
   #transmit(byte: number): void {
@@ -298,19 +310,28 @@ export class Uart implements PortDevice, Stateful {
     const capacity = this.#fcr & FCR_ENABLE ? FIFO_SIZE : 1
     const ready = this.queued > 0 && this.#fifoCount < capacity && (this.#mcr & (MCR_RTS | MCR_LOOP)) === MCR_RTS
     if (!ready) this.#clock.cancel(this.#arrival)
+    else if (this.#burst > 0) this.#take()
     else if (this.#arrival.at === Infinity) {
       this.#clock.reschedule(this.#arrival, Math.max(this.#clock.now(), this.#lineFree))
     }
   }
 
   #arrive(): void {
+    if (this.#fast) this.#burst = BURST
+    this.#take()
+    this.#lineFree = this.#clock.now() + (this.#fast ? PAUSE : this.#characterTime())
+    this.#feed()
+  }
+
+  /** The next character, and of a burst all that there is room for. */
+  #take(): void {
+    if (this.#burst > 0) this.#burst--
     this.#push(this.#queue[this.#queueHead++] & (0xff >> (3 - (this.#lcr & 3))))
     if (this.#queueHead === this.#queue.length) {
       this.#queue = []
       this.#queueHead = 0
     }
-    this.#lineFree = this.#clock.now() + this.#characterTime()
-    this.#feed()
+    if (this.#burst > 0) this.#feed()
   }
 
   /** Nanoseconds for start bit, data, parity and stop bits. */

@@ -35,6 +35,8 @@ run /run tmpfs mode=755 0 0
 const merged = ['bin', 'sbin', 'lib', 'lib32', 'lib64'] as const
 const mergedPath = new RegExp(`^/(${merged.join('|')})(?=/|$)`)
 
+const guestScript = (name: string) => readFileSync(join(import.meta.dirname, '../../guests/init', name))
+
 export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOptions): Uint8Array {
   const entries = new Map<string, CpioEntry>()
   for (const path of ['/dev', '/etc', '/proc', '/run', '/sys', '/usr', '/var']) entries.set(path, folder())
@@ -48,7 +50,9 @@ export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOp
   entries.set('/dev/console', { mode: 0o020600, device: [5, 1] })
   entries.set('/usr/bin/busybox', file(busybox, 0o755))
   entries.set('/usr/bin/sh', link('busybox'))
-  entries.set('/init', file(readFileSync(join(import.meta.dirname, '../../guests/init/init.sh')), 0o755))
+  entries.set('/init', file(guestScript('init.sh'), 0o755))
+  entries.set('/paravirt', folder())
+  entries.set('/paravirt/agent', file(guestScript('agent.sh')))
   entries.set('/etc/fstab', file(fstab))
   entries.set('/etc/passwd', file('root:x:0:0:root:/root:/bin/sh\n'))
   entries.set('/etc/group', file('root:x:0:\n'))

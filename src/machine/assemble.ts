@@ -47,6 +47,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     features: options.features ?? [],
     testDevices: options.testDevices ?? false,
     deterministic,
+    fastSerial: options.fastSerial ?? [],
     epoch,
   }
   const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
@@ -101,13 +102,14 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     vcpus: cpus,
     signature: signature(model),
     amd: model.vendor === 'AuthenticAMD',
-    host,
+    host: options.hooks?.over(host) ?? host,
     interpreter: census?.interpreter ?? options.interpreter,
     system: options.system,
     translate: census ? false : (options.translate ?? true),
     profile: options.profile,
     deterministic,
   })
+  options.hooks?.attach(core)
   // The platform's own frames are nothing to the guest until they are given to it.
   core.u8.fill(PageAttr.MMIO, M.PAGE_ATTR + memory / PAGE, M.PAGE_ATTR + frames)
   // Power-on is now: building the core is not the guest's time.
@@ -154,6 +156,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     bare,
     epoch,
     serial: outputs.map((output) => (byte) => output.push(byte)),
+    fastSerial: SERIAL_PORTS.map((port) => options.fastSerial?.includes(port) ?? false),
     onReset: () => state.stop({ kind: 'reset' }),
     onPowerOff: () => state.stop({ kind: 'power-off' }),
     testDevices: options.testDevices

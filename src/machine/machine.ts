@@ -89,6 +89,10 @@ export class Machine {
     return saveMachine(this.#parts, notes)
   }
 
+  get paused(): boolean {
+    return this.#state.paused
+  }
+
   /** Settles when no guest code runs any more; its time stands still until `resume`. */
   async pause(): Promise<void> {
     await this.#state.pause(this.#running)

@@ -38,6 +38,8 @@ export interface PcOptions {
   readonly bare?: boolean | undefined
   /** Where the bytes of COM1 and of as many further ports as there are go; at most four. */
   readonly serial: readonly ((byte: number) => void)[]
+  /** Ports whose peer is faster than their speed. */
+  readonly fastSerial?: readonly boolean[]
   /** Unix time at power-on, in milliseconds, for the real-time clock. */
   readonly epoch: number
   /** Called in the middle of the guest's access; `reason` says by which register. */
@@ -92,7 +94,7 @@ export function createPc(options: PcOptions): Pc {
       asking.set(irq, others | (Number(level) << index))
       interrupts.setIsaIrq(irq, level || others !== 0)
     }
-    const uart = new Uart({ clock, onTransmit, setIrq })
+    const uart = new Uart({ clock, onTransmit, setIrq, fast: options.fastSerial?.[index] })
     ports.register(port, port + 7, uart)
     return uart
   })

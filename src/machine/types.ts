@@ -5,6 +5,7 @@ import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
 import type { CpuModelName } from '../cpu/models.ts'
 import type { Translate, Translator } from '../cpu/translator/translator.ts'
+import type { Hooks } from './hooks.ts'
 import type { PlatformName } from '../platforms/index.ts'
 
 export type SerialPort = 'com1' | 'com2' | 'com3' | 'com4'
@@ -29,6 +30,8 @@ export interface Hardware {
   readonly testDevices?: boolean | undefined
   /** Time passes with instructions executed, not with the host's clock. */
   readonly deterministic?: boolean | undefined
+  /** Serial ports whose peer does not keep to their speed when it sends. */
+  readonly fastSerial?: readonly SerialPort[] | undefined
   /** Unix time at power-on, in milliseconds; default: now, or where time is counted always the same. */
   readonly epoch?: number | undefined
 }
@@ -40,6 +43,8 @@ export interface HostOptions {
   /** The guest's last words, where it can tell them to its hypervisor. */
   readonly onReport?: (lines: readonly string[]) => void
   readonly serial: SerialSinks
+  /** Who hears of requests, and may answer them, before the machine does. */
+  readonly hooks?: Hooks | undefined
   /** Look at a deterministic machine whenever it has executed another `every` instructions. */
   readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
   /** Count what the guest does without asking its hypervisor; everything is interpreted then. */
