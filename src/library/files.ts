@@ -3,7 +3,7 @@ import { InputError } from '../errors.ts'
 import { type Bytes, collect, type Process } from './process.ts'
 
 /** One word for a shell. */
-export const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
+const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 export class Files {
   readonly #spawn: (command: string, options: { stdin?: Bytes }) => Process
