@@ -13,6 +13,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'Census.*',
     'SharedCounts.*',
     'Machine.*',
+    'Hooks.*',
     'RunState.*',
     'SerialOutput.*',
   ],
@@ -30,7 +31,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'Synic.#senders',
   ],
   'follows from other fields': ['Interrupts.#lapicPages', 'RealClock.#origin'],
-  'said again by the platform when it is loaded': ['Lapic.#assist', 'Lapic.onEoi'],
+  'said again by the platform when it is loaded': ['Lapic.#assist', 'Lapic.onEoi', 'Lapic.onEnabled'],
   'only inside a slice': ['Vcpus.#current', 'Vcpus.#slice'],
   'made for one request': ['GuestBuffers.*'],
   'a buffer that is filled before each use': [
