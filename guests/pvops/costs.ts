@@ -154,7 +154,9 @@ dd 0
 best_with: dd 0
 best_without: dd 0
 rounds: dd 0
-how_texts: dd ${Object.values(names).map((text) => k.string(text)).join(', ')}
+how_texts: dd ${Object.values(names)
+    .map((text) => k.string(text))
+    .join(', ')}
 costs_before: zero ${4 * measured.length}
 costs_after: zero ${4 * measured.length}
 `

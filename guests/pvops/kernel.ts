@@ -5,6 +5,7 @@
  */
 import { assemble } from '../../src/cpu/assemble/assembler.ts'
 import { writeElf } from '../../src/boot/elf.ts'
+import { NoteType } from '../../src/boot/xen-notes.ts'
 import { hyperv } from './backends/hyperv.ts'
 import { kvm } from './backends/kvm.ts'
 import { functions } from './backends/native.ts'
@@ -88,11 +89,15 @@ export function source(bits: 32 | 64): string {
 /** The kernel as an ELF file. */
 export function pvopsKernel(bits: 32 | 64): Uint8Array {
   const { bytes, labels } = assemble(source(bits), { origin: ORIGIN, bits })
-  const entryPoint = labels.get('start') as number
+  const start = labels.get('start') as number
+  const desc = new Uint8Array(4)
+  new DataView(desc.buffer).setUint32(0, start, true)
   return writeElf({
     bits,
     segments: [{ address: ORIGIN, bytes, size: bytes.length }],
-    entry: entryPoint,
-    pvh: entryPoint,
+    entry: start,
+    headerEntry: BigInt(start),
+    pvh: start,
+    notes: [{ type: NoteType.PHYS32_ENTRY, desc }],
   })
 }

@@ -32,9 +32,6 @@ export const Vector = {
   SPURIOUS: 0xff,
 } as const
 
-/** Fields at the bottom of a stack. */
-export const Cpu = { NUMBER: 0 } as const
-
 export const TSS_BYTES = 128
 /** RSP0, or ESP0. */
 export const TSS_SP0 = 4

@@ -11,7 +11,7 @@ import type { Backend } from './backends/backend.ts'
 import type { Builder } from './builder.ts'
 
 /** The label of an operation's native function. */
-export function nativeLabel(name: string, k: Builder): string {
+function nativeLabel(name: string, k: Builder): string {
   if (nothing.includes(name)) return 'pv_nothing'
   if (identities.includes(name)) return 'pv_identity'
   const short = name.split('.')[1] as string

@@ -3,18 +3,22 @@
  * address in XAX and the vector in EDX, and the way back is an operation.
  */
 import type { Builder } from './builder.ts'
-import { Selector, TSS_BYTES, TSS_SP0, Vector } from './layout.ts'
+import { Selector, TSS_BYTES, Vector } from './layout.ts'
 
 /** Exceptions with an error code. */
 const withCode = new Set([8, 10, 11, 12, 13, 14, 17, 21])
 const VECTORS = 256
+const GDT_BYTES = Selector.BOOT_CS32 + 8
 const GATE = 0x8e
 const USER_GATE = 0xee
 
 const general = ['ax', 'cx', 'dx', 'bx', 'bp', 'si', 'di']
 
-export function registers(k: Builder): string[] {
-  return [...general.map((name) => `x${name}`), ...(k.long ? ['r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'] : [])]
+function registers(k: Builder): string[] {
+  return [
+    ...general.map((name) => `x${name}`),
+    ...(k.long ? ['r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'] : []),
+  ]
 }
 
 /** Offset in a frame of the vector; error code, instruction pointer, CS, flags, stack pointer, SS follow. */
@@ -32,7 +36,10 @@ stubs:
 ${stubs.join('\n')}
 
 trap_common:
-${saved.toReversed().map((name) => `  push ${name}`).join('\n')}
+${saved
+  .toReversed()
+  .map((name) => `  push ${name}`)
+  .join('\n')}
   cld
   mov xax, xsp
   mov edx, [xsp+${frameAt(k, 'vector')}]
@@ -165,15 +172,15 @@ load_tables:
   lea xdi, [xax+gdts]
   mov [table_base], xdi
   mov xsi, gdt
-  mov ecx, ${(0x48 / 4) | 0}
+  mov ecx, ${GDT_BYTES / 4}
   rep movsd
-  mov word ptr [table], 0x47
+  mov word ptr [table], ${GDT_BYTES - 1}
   mov xax, table
   ${k.op('cpu.load_gdt')}
   imul eax, ebx, ${TSS_BYTES}
   lea xsi, [xax+task_states]
   ${k.long ? '' : `mov dword ptr [esi+8], ${Selector.KERNEL_DS}`}
-  mov word ptr [xsi+${k.long ? 102 : 102}], ${TSS_BYTES}
+  mov word ptr [xsi+102], ${TSS_BYTES}
   mov eax, esi                          ; a descriptor: base in three parts
   shl eax, 16
   or eax, ${TSS_BYTES - 1}
@@ -222,6 +229,5 @@ seen_cs: dd 0
 flush_wanted: dd 0
 timer_ticks: dd 0
 calls_heard: dd 0
-${k.long ? '' : `; ${TSS_SP0}`}
 `
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import type { DemoOptions } from './demo.ts'
 import type { MatrixOptions } from './matrix.ts'
 import type { OpsOptions } from './ops.ts'
 import { ExitCode } from './exit-codes.ts'
@@ -26,6 +27,20 @@ export function commandLine(finish: (code: number) => void): Command {
     .version(version)
     .configureOutput({ outputError: () => {} })
     .exitOverride()
+  program
+    .command('demo')
+    .description('run a kernel of our own, which has a pv_ops table, on every platform; nothing is fetched')
+    .option('--platforms <LIST>', 'only these, as native,kvm')
+    .option('--bits <N>', 'the 64-bit or the 32-bit kernel', '64')
+    .option('--cpus <N>', 'virtual processors, at most 8', '2')
+    .option('--timeout <SECONDS>', 'for each platform', '60')
+    .option('--console', 'what the kernel writes, instead of the table')
+    .option('--json', 'write JSON instead of the table')
+    .addHelpText(
+      'after',
+      examples('paravirt demo', 'paravirt demo --platforms kvm --console', 'paravirt demo --bits 32 --json'),
+    )
+    .action(async (options: DemoOptions) => finish(await (await import('./demo.ts')).demo(options)))
   program
     .command('run')
     .description('boot a kernel; ends with the guest')

@@ -122,7 +122,17 @@ test('the disassembler reads what was written', () => {
       ]),
       ...['inc', 'dec', 'neg', 'not', 'mul', 'div', 'idiv', 'bswap'].map((name) => `${name} edi`),
       ...['sete', 'setb', 'setg'].map((name) => `${name} bl`),
-      ...['hlt', 'sti', 'cld', 'clts', 'wbinvd', 'rdtsc', 'cpuid', 'wrmsr', 'ud2', 'leave', 'ret'],
+      'hlt',
+      'sti',
+      'cld',
+      'clts',
+      'wbinvd',
+      'rdtsc',
+      'cpuid',
+      'wrmsr',
+      'ud2',
+      'leave',
+      'ret',
     ]
     for (const line of lines) {
       const { bytes } = assemble(line.toLowerCase(), { origin: ORIGIN, bits })

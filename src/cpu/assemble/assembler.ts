@@ -20,8 +20,20 @@ const prefixes: Readonly<Record<string, number>> = { lock: 0xf0, rep: 0xf3, repe
 const dataBytes: Readonly<Record<string, number>> = { db: 1, dw: 2, dd: 4, dq: 8 }
 /** Conditions that the disassembler writes otherwise. */
 const conditions: Readonly<Record<string, string>> = {
-  ...{ z: 'e', nz: 'ne', c: 'b', nc: 'ae', nae: 'b', nb: 'ae', na: 'be', nbe: 'a' },
-  ...{ nge: 'l', nl: 'ge', ng: 'le', nle: 'g', pe: 'p', po: 'np' },
+  z: 'e',
+  nz: 'ne',
+  c: 'b',
+  nc: 'ae',
+  nae: 'b',
+  nb: 'ae',
+  na: 'be',
+  nbe: 'a',
+  nge: 'l',
+  nl: 'ge',
+  ng: 'le',
+  nle: 'g',
+  pe: 'p',
+  po: 'np',
 }
 
 const forms = new Map<Bits, ReadonlyMap<string, readonly Form[]>>()
@@ -48,7 +60,7 @@ function encodeString(mnemonic: string, front: readonly number[], bits: Bits): n
   return [...front, ...narrow, ...(size === 64 ? [0x48] : []), row.opcode]
 }
 
-export function encodeInstruction(text: string, bits: Bits, here: bigint, symbol: Context['symbol']): number[] {
+function encodeInstruction(text: string, bits: Bits, here: bigint, symbol: Context['symbol']): number[] {
   const front: number[] = []
   let [, mnemonic = '', rest = ''] = /^(\S+)\s*(.*)$/s.exec(text) ?? []
   while (prefixes[mnemonic] !== undefined) {

@@ -1,0 +1,52 @@
+/** One run of the project's own kernel on one platform. */
+import { elfKernel } from '../boot/entries.ts'
+import { Machine } from '../machine/machine.ts'
+import type { MachineOptions } from '../machine/types.ts'
+import type { PlatformName } from '../platforms/index.ts'
+import type { Bits } from './image.ts'
+import { readReport, type Report } from './report.ts'
+
+/** Platforms that it has been taught, or that leave it alone. */
+export const demoPlatforms = ['native', 'kvm', 'vmware', 'hyperv', 'vmi'] as const satisfies readonly PlatformName[]
+
+const MEMORY = 32 << 20
+
+export interface PvopsOptions
+  extends Pick<MachineOptions, 'features' | 'deterministic' | 'translate' | 'observe' | 'interpreter' | 'system'> {
+  readonly image: Uint8Array
+  readonly bits: Bits
+  readonly platform: PlatformName
+  /** 1 to 8. */
+  readonly cpus: number
+  /** Gives up. */
+  readonly signal?: AbortSignal
+}
+
+export interface PvopsRun extends Report {
+  readonly console: string
+  /** Why it stopped, if it did not come to its end. */
+  readonly trouble: string | undefined
+  readonly seconds: number
+  readonly machine: Machine
+}
+
+export async function runPvops({ image, bits, platform, cpus, signal, ...options }: PvopsOptions): Promise<PvopsRun> {
+  let console = ''
+  const decoder = new TextDecoder('latin1')
+  const append = (bytes: Uint8Array) => void (console += decoder.decode(bytes))
+  const began = performance.now()
+  const machine = await Machine.create({
+    memory: MEMORY,
+    cpu: 'inorder',
+    platform,
+    cpus,
+    serial: { com1: append },
+    boot: { kernel: elfKernel(image, `pvops (${bits} bits)`), cmdline: `cpus=${cpus}` },
+    ...options,
+  })
+  const exit = await machine.run(signal)
+  const report = readReport(console)
+  const seconds = (performance.now() - began) / 1000
+  const detail = exit.kind === 'triple-fault' ? ` (${exit.detail})` : ''
+  return { ...report, console, trouble: exit.kind === 'power-off' ? undefined : exit.kind + detail, seconds, machine }
+}

@@ -1,0 +1,100 @@
+/** The project's own kernel: everywhere the same checks pass, and each platform's backend is what does the work. */
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type Bits, pvopsImage } from '../src/demo/image.ts'
+import { demoPlatforms, runPvops } from '../src/demo/run.ts'
+import { definitions, type PlatformName } from '../src/platforms/index.ts'
+
+const images = new Map<Bits, Uint8Array>()
+const image = (bits: Bits) => images.get(bits) as Uint8Array
+beforeAll(async () => {
+  for (const bits of [64, 32] as const) images.set(bits, await pvopsImage(bits))
+})
+
+const run = (platform: PlatformName, bits: Bits, more = {}) =>
+  runPvops({
+    image: image(bits),
+    bits,
+    platform,
+    cpus: 2,
+    deterministic: true,
+    signal: AbortSignal.timeout(60_000),
+    ...more,
+  })
+
+describe.each([64, 32] as const)('%i bits', (bits) => {
+  test.each(demoPlatforms)('%s: every check passes, whichever engine runs it', async (platform) => {
+    for (const translate of [false, 'eager'] as const) {
+      const { checks, passed, trouble, console } = await run(platform, bits, { translate })
+      expect(
+        checks.filter((check) => !check.passed),
+        console,
+      ).toEqual([])
+      expect(trouble, console).toBeUndefined()
+      expect(passed).toBe(true)
+      expect(checks.length).toBe(41)
+    }
+  })
+
+  test('with one CPU, and with four', async () => {
+    expect(await run('native', bits, { cpus: 1 })).toMatchObject({ passed: true })
+    expect(await run('kvm', bits, { cpus: 4 })).toMatchObject({ passed: true })
+  })
+})
+
+/** Requests that its backend makes, and operations that it does its own way. */
+const own = {
+  kvm: {
+    requests:
+      'MSR_KVM_SYSTEM_TIME_NEW MSR_KVM_WALL_CLOCK_NEW MSR_KVM_STEAL_TIME MSR_KVM_PV_EOI_EN ' +
+      'KVM_HC_SEND_IPI KVM_HC_KICK_CPU KVM_VCPU_FLUSH_TLB KVM_PV_EOI_ENABLED',
+    ops: 'cpu.io_delay time.sched_clock time.steal_clock apic.eoi apic.send_ipi lock.kick',
+  },
+  vmware: { requests: 'BDOOR_CMD_GETHZ BDOOR_CMD_STEALCLOCK', ops: 'cpu.io_delay time.steal_clock' },
+  hyperv: {
+    requests:
+      'HV_X64_MSR_REFERENCE_TSC HV_X64_MSR_VP_ASSIST_PAGE HV_X64_MSR_STIMER0_CONFIG HV_X64_MSR_STIMER0_COUNT ' +
+      'HV_X64_MSR_EOI HV_X64_MSR_TSC_FREQUENCY HV_X64_MSR_GUEST_IDLE HvCallSendSyntheticClusterIpi ' +
+      'HvCallFlushVirtualAddressList',
+    ops: 'time.sched_clock time.set_next_event apic.eoi apic.send_ipi mmu.flush_tlb_others lock.kick',
+  },
+} as const satisfies Partial<Record<PlatformName, { requests: string; ops: string }>>
+
+describe.each(Object.entries(own))('%s', (platform, { requests, ops }) => {
+  const name = platform as keyof typeof own
+
+  test('is asked for what it offers', async () => {
+    const { machine, costs, title } = await run(name, 64)
+    expect(title).not.toBe('bare hardware')
+    const asked = new Set([...machine.requests.counts.keys()].map((request) => request.name))
+    expect(requests.split(' ').filter((request) => !asked.has(request))).toEqual([])
+    for (const op of ops.split(' ')) expect([op, costs.find((cost) => cost.op === op)?.whose]).toEqual([op, title])
+  })
+
+  test('is not needed: without its features all is as on bare hardware', async () => {
+    const features = Object.keys(definitions[name].features).map((feature) => `no-${feature}`)
+    const { machine, passed, console } = await run(name, 64, { features })
+    expect(passed, console).toBe(true)
+    const asked = new Set([...machine.requests.counts.keys()].map((request) => request.name))
+    expect(
+      [...asked].filter(
+        (request) => /_HC_|HvCall|STEAL|GUEST_IDLE|_EOI/.test(request) && request !== 'BDOOR_CMD_STEALCLOCK',
+      ),
+    ).toEqual([])
+  })
+})
+
+test('on bare hardware an operation is its instruction, or nothing, or a direct call', async () => {
+  const { costs, sites } = await run('native', 64)
+  const how = Object.fromEntries(costs.map(({ op, how: patched }) => [op, patched]))
+  expect(how).toMatchObject({
+    'irq.irq_disable': 'inline',
+    'mmu.write_cr3': 'inline',
+    'mmu.set_pte': 'inline',
+    'mmu.pte_val': 'nothing',
+    'mmu.enter_lazy_mode': 'nothing',
+    'time.sched_clock': 'call',
+  })
+  expect(sites?.every((count) => count > 5)).toBe(true)
+  // Deterministic time is instructions: CLI and padding instead of CALL, CLI, RET.
+  expect(costs.find(({ op }) => op === 'irq.irq_disable')).toMatchObject({ before: 3, after: 2 })
+})
