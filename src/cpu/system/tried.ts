@@ -5,6 +5,7 @@
  */
 import { CPL, CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED, TLBC_SUPERVISOR_AC } from './layout'
 import { isCanonical } from './access'
+import { inKernel, isPv, togglePageTable } from './pv'
 import { codeMarks, hostAddress, pageKind } from './physical'
 import { alignmentChecked, currentBank } from './tlb'
 import { translateRead, translateWrite } from './translate'
@@ -47,13 +48,17 @@ export function tryWrite(p: u32, linear: u64, size: u32): u32 {
  * it; 0xffffffff, and no trace of a fault, where it could not or where no memory is.
  */
 export function physicalOf(p: u32, low: u32, high: u32, write: u32): u32 {
-  const long = (load<u32>(p, MODE) & MODE_LONG) != 0
+  const pv = isPv(p)
+  const long = pv || (load<u32>(p, MODE) & MODE_LONG) != 0
   const linear: u64 = long ? (<u64>high << 32) | <u64>low : <u64>low
   if (long && !isCanonical(linear)) return NOWHERE
   const cr2 = load<u64>(p, CR2)
   // Hypervisors work for kernels: where these run in user mode, or while user code runs, user rights mean nothing.
-  const bank = load<u32>(p, CPL) == 3 ? TLBC_SUPERVISOR_AC : currentBank(p)
+  const bank = load<u32>(p, CPL) == 3 && !pv ? TLBC_SUPERVISOR_AC : currentBank(p)
+  const user = pv && !inKernel(p)
+  if (user) togglePageTable(p)
   const frame = write != 0 ? translateWrite(p, linear, bank) : translateRead(p, linear, bank)
+  if (user) togglePageTable(p)
   if (frame == WALK_FAULT) {
     store<i32>(p, -1, EXC)
     store<u64>(p, cr2, CR2)

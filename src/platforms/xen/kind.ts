@@ -45,8 +45,6 @@ export interface Kind {
   initialise(vcpu: number, low: number, high: number, caller: number): number
   /** It has a state in which to begin: VCPUOP_initialise's, the domain builder's, or by a start-up message. */
   initialised(vcpu: number): boolean
-  /** VMASST_TYPE_* below 32 that are on, as a mask, whenever they change. */
-  assist?(mask: number): void
   /** VCPUOP_up of an initialised vCPU that is down, VCPUOP_down of one that is up: after `running` of cpu effects. */
   up(vcpu: number): void
   down(vcpu: number): void
@@ -57,6 +55,8 @@ export interface Kind {
   changeExtent(what: 'increase' | 'decrease' | 'populate', extents: Extents, index: number): boolean
   /** VCPUOP_register_vcpu_info moved vcpu_info of a vCPU to this address of memory. */
   movedInfo(vcpu: number, address: number): void
+  /** vm_assist has changed what is on: numbers of VMASST_TYPE_*. */
+  assisted(assists: ReadonlySet<number>): void
   /** Domain builder: everything in memory, and vCPU 0 as it begins. */
   build(options: BuildOptions): void
 }

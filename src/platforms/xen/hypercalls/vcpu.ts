@@ -112,10 +112,10 @@ export const vcpuOp = commands({
       summary: 'where to write the same whenever it changes',
       struct: area,
       ops: ['time.steal_clock', 'lock.vcpu_is_preempted'],
-      run: ({ domain, wide }, vcpu, block, f) => {
+      run: ({ domain, wide, vcpu: caller }, vcpu, block, f) => {
         const [low, high] = [block.get(f.address), wide ? block.high(f.address) : 0]
         if (!domain.kind.mayAccess(low, high)) return Errno.EFAULT
-        vcpu.runstate.register(low, high, wide)
+        vcpu.runstate.register(low, high, wide, caller)
         return 0
       },
     }),

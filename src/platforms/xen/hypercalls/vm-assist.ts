@@ -36,7 +36,7 @@ export const vmAssist = hypercall({
     if (call.arg(0) > 1) return Errno.ENOSYS
     if (call.arg(0) === 0) assists.add(type)
     else assists.delete(type)
-    kind.assist?.([...assists].reduce((mask, bit) => (bit < 32 ? mask | (1 << bit) : mask), 0))
+    kind.assisted(assists)
     return 0
   },
 })

@@ -6,6 +6,7 @@ import { pvImage } from '../builder/image.ts'
 import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
+import { Assist } from '../hypercalls/vm-assist.ts'
 import type { Kind } from '../kind.ts'
 import { createMm } from '../mm/create.ts'
 import { Type } from '../mm/frame-table.ts'
@@ -177,8 +178,9 @@ export class PvKind implements Kind {
     this.#domain.effects.pv.setWord(vcpu, 'info', address)
   }
 
-  /** VMASST_TYPE_* that are on, as a mask. */
-  assist(mask: number): void {
+  assisted(assists: ReadonlySet<number>): void {
+    this.mm.frames.strictM2p = assists.has(Assist.m2p_strict)
+    const mask = [...assists].reduce((sum, type) => (type < 32 ? sum | (1 << type) : sum), 0)
     for (const { id } of this.#domain.vcpus) this.#domain.effects.pv.setWord(id, 'assist', mask)
   }
 

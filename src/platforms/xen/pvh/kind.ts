@@ -134,6 +134,8 @@ export class PvhKind implements Kind {
 
   movedInfo(): void {}
 
+  assisted(): void {}
+
   build(options: BuildOptions): void {
     buildPvh(this.#domain, this.params, this.physmap, options)
   }

@@ -65,6 +65,7 @@ export class SystemTime {
     const page = clockPage(old, { tsc, time: now, scale: this.scale, flags: ClockFlag.STABLE })
     memory.place(address, page)
     const area = this.#areas[vcpu]
-    if (area) guest.copyOut(vcpu, area.low, area.high, page)
+    // One that has not begun has no page tables.
+    if (area && effects.cpu.running(vcpu)) guest.copyOut(vcpu, area.low, area.high, page)
   }
 }

@@ -48,10 +48,10 @@ export class Runstate {
     this.#change(RunState.OFFLINE)
   }
 
-  /** VCPUOP_register_runstate_memory_area. */
-  register(low: number, high: number, wide: boolean): void {
+  /** VCPUOP_register_runstate_memory_area; the address is the caller's. */
+  register(low: number, high: number, wide: boolean, caller: number): void {
     this.#area = low === 0 && high === 0 ? undefined : { low, high, wide }
-    this.#publish()
+    this.#publish(caller)
   }
 
   /** The structure as of now, in a caller's layout. */
@@ -95,10 +95,10 @@ export class Runstate {
     this.#publish()
   }
 
-  #publish(): void {
+  #publish(by = this.#vcpu): void {
     const area = this.#area
     if (!area) return
     const block = this.#write(this.#since, this.#times, area.wide)
-    this.#domain.guest.copyOut(this.#vcpu, area.low, area.high, block.bytes, block.size(runstateInfo))
+    this.#domain.guest.copyOut(by, area.low, area.high, block.bytes, block.size(runstateInfo))
   }
 }
