@@ -5,9 +5,10 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync } from 'node:fs'
-import { arch, cpus, platform } from 'node:os'
+import { arch, platform } from 'node:os'
 import { join } from 'node:path'
 import { cacheFolder } from '../../src/cache.ts'
+import { isIntel } from './host.ts'
 import { baseOf, Seg, Selector, type Mode } from './segments.ts'
 import { Space } from './space.ts'
 
@@ -144,7 +145,7 @@ export function runNative(path: string, cases: readonly Case[], raw?: (bytes: Ui
  * kernel that lets user code set FS base.
  */
 export function referenceNative(): string | undefined {
-  if (!/Intel/.test(cpus()[0]?.model ?? '')) return undefined
+  if (!isIntel) return undefined
   const path = buildNative()
   if (path === undefined) return undefined
   const nop: Case = {

@@ -3,6 +3,7 @@
  * against high-precision arithmetic to 0.501.
  */
 import { beforeAll, describe, expect, test } from 'vitest'
+import { isIntel } from '../../../test/oracle/host.ts'
 import { Core, Fx } from '../../../test/oracle/fp/oracle.ts'
 import * as reference from '../../../test/oracle/fp/reference.ts'
 import { Random } from '../../../test/oracle/fp/values.ts'
@@ -49,18 +50,20 @@ describe.each([
   ['fsincos', 0xfb, 'x87Tangent', [0], -70, 64],
   ['fptan', 0xf2, 'x87Tangent', [2], -70, 64],
   ['fpatan', 0xf3, 'x87Arctangent', [], -20, 20],
-] as [string, number, string, number[], number, number][])('%s', (_, second, name, args, low, high) => {
-  const op: X87Op = { code: [0xd9, second], ulps: 1n, ignoreStatus: C1, run: () => call(name, ...args) }
+] as [string, number, string, number[], number, number][])('%s', (name, second, procedure, args, low, high) => {
+  const op: X87Op = { code: [0xd9, second], ulps: 1n, ignoreStatus: C1, run: () => call(procedure, ...args) }
   test('ordinary operands', () => {
     expect(differences(core, { ...op, prepare: between(low, high) }, 2000)).toBe('')
   })
   test('near 1', () => {
     expect(differences(core, { ...op, prepare: between(-3, 2) }, 2000)).toBe('')
   })
-  test('any operands', () => {
+  // AMD's processors find the sine of the smallest normal numbers too small.
+  const same = isIntel || !['fsin', 'fsincos'].includes(name)
+  test.runIf(same)('any operands', () => {
     expect(differences(core, { ...op, prepare: (_random, view, at) => ready(view, at) }, 1500)).toBe('')
   })
-  test('any state', () => {
+  test.runIf(same)('any state', () => {
     expect(differences(core, op, 700)).toBe('')
   })
 })
