@@ -533,3 +533,46 @@ test('a case that a table does not lead to, and one 4 GiB away', () => {
   expect(end.register(S.R11)).toBe(10n)
   expect(end.register(S.R12) >> 32n).toBe(1n)
 })
+
+test('STI in a loop: an interrupt that waits comes after the next instruction, and not before', () => {
+  const random = new Random('sti')
+  let at = 50
+  const counts = Array.from({ length: 60 }, () => (at += 40 + random.below(90)))
+  const end = run(
+    `
+    ${gate(IRQ, 'handler')}
+    lea r8, [rip + shadowed]
+    mov ecx, 1200
+  again:
+    cli
+    inc rax
+    xor rbx, rax
+    sti
+    inc rdx
+  shadowed:
+    add rbx, rdx
+    dec ecx
+    jnz again
+    cli
+    hlt
+  handler:
+    mov rsi, [rsp]
+    # Never between STI and the end of the instruction after it.
+    lea rdi, [r8 - 3]
+    cmp rsi, rdi
+    jne later
+    inc r9
+  later:
+    rol r10, 5
+    xor r10, rsi
+    cmp rsi, r8
+    jne other
+    inc r11
+  other:
+    iretq`,
+    { irqs: counts },
+  )
+  expect(end.register(S.R9)).toBe(0n)
+  expect(end.register(S.R11)).toBeGreaterThan(10n)
+  expect(end.register(S.RDX)).toBe(1200n)
+})

@@ -7,7 +7,7 @@ type Change = 'bt' | 'bts' | 'btr' | 'btc'
 
 /** CF becomes `bit` (i32 0 or 1); the other flags, undefined but for ZF, stay as they do on Intel's processors. */
 function setCarry(s: Semantics, bit: Value): void {
-  s.setFlags(s.or(s.and(s.getFlags(), ~1), bit))
+  s.mergeFlags(1, bit)
 }
 
 function changed(s: Semantics, change: Change, a: Value, mask: Value): Value {

@@ -5,8 +5,8 @@ import type { Semantics } from './semantics.ts'
 
 const DF = 0x400
 
-row('clc', 'F8', '', (s) => s.setFlags(s.and(s.getFlags(), ~1)))
-row('stc', 'F9', '', (s) => s.setFlags(s.or(s.getFlags(), 1)))
+row('clc', 'F8', '', (s) => s.mergeFlags(1, s.k32(0)))
+row('stc', 'F9', '', (s) => s.mergeFlags(1, s.k32(1)))
 row('cmc', 'F5', '', (s) => s.setFlags(s.xor(s.getFlags(), 1)))
 row('cld', 'FC', '', (s) => s.setState(S.SYSFLAGS, 32, s.and(s.state(S.SYSFLAGS), ~DF)))
 row('std', 'FD', '', (s) => s.setState(S.SYSFLAGS, 32, s.or(s.state(S.SYSFLAGS), DF)))

@@ -62,6 +62,8 @@ export type Effect =
       bytes: number
       b: Value | undefined
       res: Value
+      /** They are those from before but for these bits. */
+      merged?: { mask: number; bits: Value }
       /** They are those of a comparison of these floating-point numbers, which are no NaNs. */
       compared?: readonly [Value, Value]
     }

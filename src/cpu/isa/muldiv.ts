@@ -76,10 +76,29 @@ row('imul2', '0F AF /r', 'Gv,Ev', multiplyLow(0, 1), { undefinedFlags: AFTER_MUL
 row('imul3', '69 /r', 'Gv,Ev,Iz', multiplyLow(1, 2), { undefinedFlags: AFTER_MUL })
 row('imul3', '6B /r', 'Gv,Ev,Is', multiplyLow(1, 2), { undefinedFlags: AFTER_MUL })
 
+/** The dividend's upper half is mostly no more than a sign. */
+function divide64(s: Semantics, signed: boolean, b: Value): void {
+  const low = s.reg(S.RAX)
+  const high = s.reg(S.RDX)
+  const extended = signed ? s.eq(high, s.sar(low, 63)) : s.isZero(high)
+  // 0, 1 and -1 are left to the procedure when signed: the one quotient that WebAssembly traps on is among them.
+  const short = signed ? s.gtU(s.add(b, 1n), 2n) : s.ne(b, 0n)
+  s.if(
+    s.and(extended, short),
+    () => {
+      const quotient = s.bin(signed ? 'div_s' : 'div_u', low, b)
+      s.setReg(S.RAX, quotient)
+      s.setReg(S.RDX, s.sub(low, s.mul(quotient, b)))
+    },
+    () => s.attempt(signed ? 'idiv' : 'div', s.k32(8), b),
+    true,
+  )
+}
+
 const divide = (signed: boolean) => (s: Semantics) => {
   const b = s.read(0)
   const size = s.size
-  if (size === 64) return s.attempt(signed ? 'idiv' : 'div', s.k32(8), b)
+  if (size === 64) return divide64(s, signed, b)
   s.fault(s.isZero(b), DE)
   const dividend = size === 8 ? s.reg(S.RAX, 16) : s.or(s.shl(s.toI64(s.reg(S.RDX)), size), s.toI64(s.reg(S.RAX)))
   let quotient: Value
@@ -92,12 +111,12 @@ const divide = (signed: boolean) => (s: Semantics) => {
       s.fault(s.and(s.eq(n, -(1n << 63n)), s.eq(d, -1n)), DE)
     }
     quotient = s.bin('div_s', n, d)
-    remainder = s.bin('rem_s', n, d)
+    remainder = s.sub(n, s.mul(quotient, d))
     s.fault(s.ne(quotient, s.signed64(s.toI32(quotient), size)), DE)
   } else {
     const d = s.toI64(b)
     quotient = s.bin('div_u', s.toI64(dividend), d)
-    remainder = s.bin('rem_u', s.toI64(dividend), d)
+    remainder = s.sub(s.toI64(dividend), s.mul(quotient, d))
     s.fault(s.ne(s.shr(quotient, size), 0n), DE)
   }
   if (size === 8) {

@@ -537,6 +537,12 @@ export class Semantics {
     this.effects.push(compared ? { ...effect, compared } : effect)
   }
 
+  /** Replace some of the arithmetic flags; `bits` has no others. */
+  mergeFlags(mask: number, bits: Value): void {
+    this.setFlags(this.or(this.and(this.getFlags(), ~mask), bits))
+    Object.assign(this.effects.at(-1) as Effect, { merged: { mask, bits } })
+  }
+
   // ---- floating point -----------------------------------------------------------------------------------------
 
   /**

@@ -10,10 +10,12 @@ import type { Semantics } from './semantics.ts'
 const AF = 0x10
 const OF = 0x800
 
-/** The count: static 1 for the rows that shift by one, else masked, in i32. */
-function countOf(s: Semantics, which: number): Value | 1 {
+/** The count: a number where it is known when this is recorded, else masked, in i32. */
+function countOf(s: Semantics, which: number): Value | number {
   if (which >= s.operands.length) return 1
-  return s.and(s.toI32(s.read(which, 8)), s.size === 64 ? 63 : 31)
+  const mask = s.size === 64 ? 63 : 31
+  const known = s.operand(which).kind === 'imm' ? s.knownImmediate() : undefined
+  return known === undefined ? s.and(s.toI32(s.read(which, 8)), mask) : known & mask
 }
 
 /** `count` as the operand's type, plus a constant. */
@@ -27,9 +29,9 @@ function as(s: Semantics, ty: 'i32' | 'i64', count: Value | number, plus = 0): V
 const bit = (s: Semantics, v: Value, n: number): Value => s.toI32(s.and(s.shr(v, n), 1))
 
 /** Do `body` unless the count is 0. */
-function ifCounted(s: Semantics, count: Value | 1, body: () => void): void {
-  if (count === 1) body()
-  else s.if(count, body)
+function ifCounted(s: Semantics, count: Value | number, body: () => void): void {
+  if (typeof count !== 'number') s.if(count, body)
+  else if (count > 0) body()
 }
 
 const shift = (name: 'shl' | 'shr' | 'sar') => (s: Semantics) => {
@@ -56,7 +58,7 @@ const shift = (name: 'shl' | 'shr' | 'sar') => (s: Semantics) => {
 
 /** Only CF and OF change. */
 function setCarryOverflow(s: Semantics, carry: Value, overflow: Value): void {
-  s.setFlags(s.or(s.and(s.getFlags(), ~0x801), s.or(carry, s.shl(overflow, 11))))
+  s.mergeFlags(0x801, s.or(carry, s.shl(overflow, 11)))
 }
 
 const rotate = (name: 'rol' | 'ror') => (s: Semantics) => {
@@ -105,7 +107,8 @@ const rotateThrough = (name: 'rcl' | 'rcr') => (s: Semantics) => {
   const left = name === 'rcl'
   const size = s.size
   // The rotation is of size + 1 bits.
-  const count = given === 1 ? s.k32(1) : size < 32 ? s.bin('rem_u', given, size + 1) : given
+  const number = typeof given === 'number' ? s.k32(given) : given
+  const count = size < 32 ? s.bin('rem_u', number, size + 1) : number
   let res: Value
   let carry: Value
   if (size === 64) ({ res, carry } = throughCarry64(s, left, a, carryIn, count))
@@ -145,7 +148,8 @@ for (const [name, digit, semantics, undefinedFlags] of families) {
 
 /** SHLD and SHRD. 16-bit counts above 16 are undefined; Intel's processors shift destination:source:destination. */
 const double = (left: boolean) => (s: Semantics) => {
-  const count = countOf(s, 2) as Value
+  const given = countOf(s, 2)
+  const count = typeof given === 'number' ? s.k32(given) : given
   const source = s.read(1)
   const a = s.update(0)
   let res: Value
@@ -163,7 +167,7 @@ const double = (left: boolean) => (s: Semantics) => {
     res = s.select(count, moved, a)
     carry = s.toI32(s.and(s.shr(a, left ? rest : s.sub(n, 1)), 1))
   }
-  s.if(count, () => {
+  ifCounted(s, given, () => {
     const overflow = bit(s, s.xor(a, res), s.size - 1)
     s.flags('RES', res, s.or(carry, s.shl(overflow, 11)))
   })

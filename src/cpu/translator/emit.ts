@@ -178,6 +178,8 @@ export class RegionEmitter extends RegionExits {
   #one(i: Instruction, effects: readonly Effect[]): void {
     if (i.crosses !== undefined) this.#crossingIsValid(i, i.crosses)
     if (!i.decoded.translatable) return this.byFunction(i)
+    this.#merges = effects.some((e) => e.kind === 'flags' && e.merged !== undefined)
+    this.#oldFlags = undefined
     this.floats.beginInstruction()
     this.beginAccesses()
     this.emit(effects)
@@ -318,7 +320,11 @@ export class RegionEmitter extends RegionExits {
         } else c.i32(1)
         return this.bail()
       case 'call':
-        if (e.procedure === 'getFlags') this.storeFlags()
+        if (e.procedure === 'getFlags') {
+          this.#oldFlags = e.result
+          if (this.#merges) return
+          this.storeFlags()
+        }
         return this.call(e)
       case 'aim':
         if (e.target) this.#checkTarget(e.target)
@@ -338,6 +344,15 @@ export class RegionEmitter extends RegionExits {
         throw new Error(`${e.kind} cannot be translated`)
     }
   }
+  /** The old flags of an instruction that merges new ones with them are made where they are used, if they are. */
+  protected override use(value: Value): void {
+    if (value !== this.#oldFlags || !this.#merges) return super.use(value)
+    this.storeFlags()
+    this.c.get(P).call(this.procedure('getFlags'))
+  }
+  #oldFlags: Value | undefined
+  #merges = false
+
   // ---- control ------------------------------------------------------------------------------------------------
 
   /** A near branch to a non-canonical address faults before anything changes. */

@@ -7,6 +7,8 @@ import { directCondition } from '../isa/known-flags.ts'
 import { FlagsKind, S } from '../layout.ts'
 import { P, RegionState, UNCHANGED } from './state.ts'
 
+const CARRY_OVERFLOW = 0x801
+
 /** The flags' producer as far as it is known here; undefined: the local of the kind holds it, or says that they are unchanged. The others always do. */
 interface Producer {
   kind: number
@@ -34,6 +36,7 @@ export abstract class RegionFlags extends RegionState {
       return
     }
     if (e.compared) return this.#compared(e.compared)
+    if (e.merged && this.#merge(e.merged)) return
     const operands = subtraction(e)
     const kept =
       operands && (operands[0].ty === 'i32' ? { ty: 'i32', a: l.a32, b: l.b32 } : { ty: 'i64', a: l.a64, b: l.b64 })
@@ -49,6 +52,37 @@ export abstract class RegionFlags extends RegionState {
     }
     c.set(l.flagsRes)
     this.producer = { kind: e.flags, bytes: e.bytes, operands: kept as Producer['operands'] }
+  }
+
+  /** Replace CF, or CF and OF, of known flags; false, and nothing done, if there is no short way. */
+  #merge({ mask, bits }: { mask: number; bits: Value }): boolean {
+    const c = this.c
+    const f = this.producer
+    const { flagsRes: res, flagsB: b } = this.local
+    if (!f || f.compared) return false
+    const rest = (local: number, kept: number) => {
+      c.get(local).i64(BigInt(kept)).op('i64.and')
+      this.use(bits)
+      c.op('i64.extend_i32_u').op('i64.or').set(local)
+    }
+    if (f.kind === FlagsKind.EXPLICIT) {
+      rest(res, 0x8d5 & ~mask)
+      return true
+    }
+    if (f.kind === FlagsKind.RES) rest(b, 0x811 & ~mask)
+    else if (f.kind === FlagsKind.LOGIC) {
+      this.use(bits)
+      c.op('i64.extend_i32_u').set(b)
+    } else if (mask === CARRY_OVERFLOW && (f.kind === FlagsKind.ADD || f.kind === FlagsKind.SUB)) {
+      // AF is the carry into bit 4.
+      c.get(res)
+        .get(b)
+        .op(f.kind === FlagsKind.ADD ? 'i64.sub' : 'i64.add')
+      c.get(b).op('i64.xor').get(res).op('i64.xor').set(b)
+      rest(b, 0x10)
+    } else return false
+    this.producer = { kind: FlagsKind.RES, bytes: f.bytes, operands: undefined }
+    return true
   }
 
   #compared([a, b]: readonly [Value, Value]): void {

@@ -57,7 +57,8 @@ function addressKey(r: Records, i: Instruction): PageKey {
   const register = plain ? base : base & 0xf8
   const index = plain ? S.ZERO : recordByte(r, i, R.INDEX) & 0xf8
   let key = register < S.ZERO ? `r${register >> 3}` : ''
-  if (index < S.ZERO) key += `r${index >> 3}`
+  // What is on the stack is small.
+  if (index < S.ZERO && register !== S.RSP) key += `r${index >> 3}`
   if (segment !== NO_SEGMENT) key += `s${segment}`
   if (register < S.ZERO) return key
   const displacement = r.i32[(i.fields + R.DISP) >> 2] as number

@@ -33,3 +33,12 @@ export class Pauses {
     return { count, milliseconds, longest, p999: this.percentile(0.999) }
   }
 }
+
+/**
+ * Milliseconds to measure a pause by: of this thread's processor time where the host tells that, so that what else it
+ * does meanwhile is no pause of ours.
+ */
+export function pauseClock(): number {
+  const used = globalThis.process?.threadCpuUsage?.()
+  return used ? (used.user + used.system) / 1000 : performance.now()
+}

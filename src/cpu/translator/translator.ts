@@ -16,7 +16,7 @@ import { pageOf, type Block, type Records } from './blocks.ts'
 import { Facts } from './facts.ts'
 import { entriesFor, regionGraph } from './graph.ts'
 import { regionImports } from './imports.ts'
-import { Pauses } from './pauses.ts'
+import { Pauses, pauseClock } from './pauses.ts'
 import { Profile } from './profile.ts'
 import { PageSamples } from './samples.ts'
 
@@ -34,8 +34,8 @@ const MAX_TRIED = 3
 /** Pages that a region may have beside its entry's, and how far they may be. */
 const MAX_PAGES = 3
 const MAX_PAGE_DISTANCE = 4
-/** Regions that one sample makes at most: callees come along. */
-const MAX_AT_ONCE = 4
+/** Regions that come along with one because it calls them; a sample makes one, so that no pause is long. */
+const MAX_CALLEES = 3
 const BATCH = 8
 /** Samples that a region waits at most for others to make a module with. */
 const PATIENCE = 16
@@ -121,6 +121,9 @@ export class Translator {
   #next = 0
   #writer = new ModuleWriter()
   #batched: Pending[] = []
+  /** Where the regions made last call, and how many of these are still to be made. */
+  #callees: { linear: bigint; table: number }[] = []
+  #more = 0
   /** Samples since the batch has its first region. */
   #waited = 0
   #arena!: Arena
@@ -170,12 +173,13 @@ export class Translator {
    */
   sample(p: number, weight: number): boolean {
     if (this.#batched.length > 0 && (this.#waited += weight) >= PATIENCE) {
-      const began = performance.now()
+      const began = pauseClock()
       this.#compile()
       this.#spent(began)
     }
     const mode = this.#i32[(p + S.MODE) >> 2] as number
     if (!(mode & Mode.FLAT)) return false
+    this.#translateCallee(p)
     if (!this.eager) this.#countMisses(p)
     const linear = this.#u64[(p + S.RIP) >> 3] as bigint
     const table = this.#tableAt(p, linear)
@@ -192,7 +196,7 @@ export class Translator {
     else if (!this.eager) return true
     const { before, now } = page.count(offset, this.eager, weight)
     if (Math.floor(before / this.#threshold) !== Math.floor(now / this.#threshold)) {
-      const began = performance.now()
+      const began = pauseClock()
       this.#translateAround(p, linear)
       this.#spent(began)
     }
@@ -210,7 +214,7 @@ export class Translator {
     // Calls of regions miss, too, where they are nested too deep.
     if (table === undefined || !this.#startsInstruction(table, offset)) return
     if (this.#samplesOf(table).miss(offset, misses) < MAX_MISSES) return
-    const began = performance.now()
+    const began = pauseClock()
     this.#translateWithCallees(p, linear & ~0xfffn, table, { entry: offset, seen: offset, called: true })
     this.#spent(began)
   }
@@ -266,7 +270,7 @@ export class Translator {
   }
 
   #spent(began: number): void {
-    this.stats.pauses.add(performance.now() - began)
+    this.stats.pauses.add(pauseClock() - began)
   }
 
   /** The pages around a linear address as the vCPU maps them now. */
@@ -314,25 +318,33 @@ export class Translator {
     }
   }
 
-  /** A region and some of those that it calls; whether there is one to be made. */
+  /** A region, and later some of those that it calls; whether there is one to be made. */
   #translateWithCallees(p: number, page: bigint, table: number, wanted: Wanted): boolean {
-    const made = this.#translate(p, page, table, wanted)
-    if (!made) return false
-    const work = this.#callees(made, page)
-    for (let n = 0; n < work.length && n < MAX_AT_ONCE; n++) {
-      const callee = work[n] as bigint
-      const other = this.#tableAt(p, callee)
-      const offset = Number(callee & 0xfffn)
-      if (other === undefined) continue
-      const blocks = this.#translate(p, callee & ~0xfffn, other, { entry: offset, seen: offset, called: true })
-      if (blocks) work.push(...this.#callees(blocks, callee & ~0xfffn))
-    }
-    return true
+    this.#callees = []
+    this.#more = MAX_CALLEES
+    return this.#translateAndNote(p, page, table, wanted)
   }
 
-  /** Where a region's direct calls go. */
-  #callees(blocks: readonly Block[], page: bigint): bigint[] {
-    return blocks.flatMap(({ call }) => (typeof call === 'number' ? [page + BigInt(call)] : []))
+  #translateAndNote(p: number, page: bigint, table: number, wanted: Wanted): boolean {
+    const made = this.#translate(p, page, table, wanted)
+    for (const { call } of made ?? []) {
+      if (typeof call !== 'number') continue
+      const linear = page + BigInt(call)
+      const callee = this.#tableAt(p, linear)
+      if (callee !== undefined) this.#callees.push({ linear, table: callee })
+    }
+    return made !== undefined
+  }
+
+  /** The next of those that the last region calls. */
+  #translateCallee(p: number): void {
+    const next = this.#callees.shift()
+    if (!next || this.#more === 0 || this.#tableAt(p, next.linear) !== next.table) return
+    this.#more--
+    const entry = Number(next.linear & 0xfffn)
+    const began = pauseClock()
+    this.#translateAndNote(p, next.linear & ~0xfffn, next.table, { entry, seen: entry, called: true })
+    this.#spent(began)
   }
 
   /** What the region consists of, or undefined if there is none to be made. */
@@ -420,7 +432,7 @@ export class Translator {
 
   async #compileLater(batch: readonly Pending[], bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const module = await WebAssembly.compile(bytes)
-    const began = performance.now()
+    const began = pauseClock()
     this.#install(batch, module, bytes)
     this.#spent(began)
   }
