@@ -11,6 +11,8 @@ function typed(...pieces: string[]): string {
     send: (sent) => (log += new TextDecoder().decode(sent)),
     quit: () => (log += '<quit>'),
     help: () => (log += '<help>'),
+    shutdown: (request) => (log += `<${request}>`),
+    sysrq: (key) => (log += `<sysrq ${key}>`),
   })
   for (const piece of pieces) parse(bytes(piece))
   return log
@@ -26,6 +28,10 @@ describe('Ctrl-A', () => {
   test('nothing after X in the same piece is sent', () => expect(typed('\x01xabc')).toBe('<quit>'))
   test('H helps, and typing goes on', () => expect(typed('a\x01hb')).toBe('a<help>b'))
   test('Ctrl-A Ctrl-A sends one', () => expect(typed('a\x01\x01b')).toBe('a\x01b'))
+  test('P, R and S ask the guest', () => {
+    expect(typed('a\x01pb\x01R')).toBe('a<poweroff>b<reboot>')
+    expect(typed('\x01s', 'Bx\x01sp')).toBe('<sysrq b>x<sysrq p>')
+  })
   test('another key does nothing', () => expect(typed('a\x01qb')).toBe('ab'))
 })
 
@@ -40,7 +46,9 @@ const inPieces = (alphabet: string[]) =>
 
 describe('where the pieces of a stream end changes nothing', () => {
   test('for escapes', () => {
-    fc.assert(fc.property(inPieces(['\x01', 'h', 'a', 'q']), ({ text, pieces }) => typed(...pieces) === typed(text)))
+    fc.assert(
+      fc.property(inPieces(['\x01', 'h', 'a', 'q', 's', 'p']), ({ text, pieces }) => typed(...pieces) === typed(text)),
+    )
   })
 
   test('for panics', () => {

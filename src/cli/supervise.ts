@@ -2,6 +2,7 @@
  * A machine while it runs: its serial ports joined to the terminal or to --exec's outputs, and every reason to end it
  * (Ctrl-A X, timeout, signals, a closed output, the command's end) turned into one abort. Returns the exit code.
  */
+import type { GuestControl } from '../paravirt/platform.ts'
 import type { MachineStats, SerialSinks } from '../machine/types.ts'
 import { execSinks } from './exec.ts'
 import { outcome } from './outcome.ts'
@@ -13,6 +14,7 @@ import { attachTerminal } from './terminal.ts'
 interface Runnable {
   run(signal: AbortSignal): Promise<Parameters<typeof outcome>[0]['reason']>
   readonly serial: readonly { send(bytes: Uint8Array): void }[]
+  readonly control?: GuestControl | undefined
   stats(): MachineStats
 }
 
@@ -67,7 +69,13 @@ export async function supervise(
 
   let machine = await start(serial)
   if (!executing)
-    cleanUp.use(attachTerminal({ send: (bytes) => machine.serial[0]!.send(bytes), quit: () => end({ kind: 'quit' }) }))
+    cleanUp.use(
+      attachTerminal({
+        send: (bytes) => machine.serial[0]!.send(bytes),
+        quit: () => end({ kind: 'quit' }),
+        control: () => machine.control,
+      }),
+    )
   let reason = await machine.run(ending.signal)
   const again = () => reboot && !executing && reason.kind === 'reset' && !stop && panic.finish() === undefined
   while (again()) {

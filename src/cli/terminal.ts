@@ -2,6 +2,7 @@
  * The user's terminal as the guest's console: raw while the machine runs, restored whatever ends it. What is no
  * terminal (a pipe, a file) is passed on byte by byte, without escapes.
  */
+import type { GuestControl } from '../paravirt/platform.ts'
 import { escapeHelp, escapeParser } from './escape.ts'
 
 export interface TerminalEvents {
@@ -9,10 +10,12 @@ export interface TerminalEvents {
   send(bytes: Uint8Array): void
   /** Ctrl-A X. */
   quit(): void
+  /** What the guest can be asked for, once it runs. */
+  control(): GuestControl | undefined
 }
 
 /** Connects stdin; dispose of the result to restore the terminal. */
-export function attachTerminal({ send, quit }: TerminalEvents, input = process.stdin): Disposable {
+export function attachTerminal({ send, quit, control }: TerminalEvents, input = process.stdin): Disposable {
   const raw = input.isTTY === true
   const say = (...lines: string[]) => process.stderr.write(lines.map((line) => `\r\n${line}`).join(''))
   const actions = {
@@ -23,6 +26,16 @@ export function attachTerminal({ send, quit }: TerminalEvents, input = process.s
       quit()
     },
     help: () => say(...escapeHelp, ''),
+    shutdown(request: 'poweroff' | 'reboot') {
+      const guest = control()
+      if (!guest) say('paravirt: this platform has no way to ask its guest', '')
+      else if (!guest.shutdown(request)) say('paravirt: the guest does not listen yet', '')
+    },
+    sysrq(key: string) {
+      const guest = control()
+      if (guest) guest.sysrq(key)
+      else say('paravirt: this platform has no way to ask its guest', '')
+    },
   }
   const onData = raw ? escapeParser(actions) : send
   const restore = () => {

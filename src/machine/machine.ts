@@ -12,6 +12,7 @@ import type { Core } from '../cpu/core.ts'
 import { Exit } from '../cpu/layout.ts'
 import { cpuid, cpuModel, signature } from '../cpu/models.ts'
 import type { Observer } from '../paravirt/observe.ts'
+import type { GuestControl } from '../paravirt/platform.ts'
 import type { OpenSnapshot } from '../snapshot/file.ts'
 import { type Assembly, assemble, SERIAL_PORTS } from './assemble.ts'
 import { CountedClock, RealClock } from './clock.ts'
@@ -74,6 +75,11 @@ export class Machine {
   /** What it does without asking, if that is counted. */
   get census(): Census | undefined {
     return this.#parts.census
+  }
+
+  /** Asks the guest to stop, to use less memory, ...; undefined: its platform has no way to. */
+  get control(): GuestControl | undefined {
+    return this.#parts.platform.control
   }
 
   get hardware(): Hardware {

@@ -66,6 +66,20 @@ export interface PvHooks {
   store(vcpu: number, address: number, size: number, low: number, high: number): boolean
 }
 
+/** How a guest can be asked to stop; `suspend` comes back by itself. */
+export const shutdownRequests = ['poweroff', 'reboot', 'halt', 'suspend'] as const
+export type ShutdownRequest = (typeof shutdownRequests)[number]
+
+/** What a host asks of a guest that listens to its hypervisor. */
+export interface GuestControl {
+  /** False: the guest has not said that it can, or has not taken the last request yet. */
+  shutdown(request: ShutdownRequest): boolean
+  /** A magic SysRq key, a character. */
+  sysrq(key: string): void
+  /** How much memory it shall use, in KiB; at most what it was given. */
+  setMemory(kibibytes: number): void
+}
+
 /** A platform under a machine. It is loaded before local APICs, timers, registers and memory are. */
 export interface Platform extends Stateful {
   /**
@@ -82,6 +96,8 @@ export interface Platform extends Stateful {
   /** False: #UD; `again`: not done yet, the instruction is executed once more. */
   hypercall(vcpu: number, instruction: HypercallInstruction): boolean | 'again'
   readonly pv?: PvHooks
+  /** Once the guest runs; absent: there is no such way. */
+  readonly control?: GuestControl | undefined
   /** Ports of the platform's own, which code of any privilege may use while EAX is `key`. */
   readonly openPorts?: { readonly first: number; readonly count: number; readonly key: number }
   /** Destinations of the I/O APIC's interrupts have 15 bits. */

@@ -63,9 +63,9 @@ describe('control', () => {
   test('memory and SysRq', () => {
     guest.ask(T.WATCH, 'memory/target\0m\0')
     guest.takeEvents()
-    dom0.control.setTarget(262144)
+    dom0.control.setMemory(262144)
     expect(guest.takeEvents()).toEqual(['memory/target\0m\0'])
-    dom0.control.setTarget(2 ** 30)
+    dom0.control.setMemory(2 ** 30)
     expect(guest.ask(T.READ, 'memory/target\0')).toBe('524288')
     dom0.control.sysrq('s')
     expect(guest.ask(T.READ, 'control/sysrq\0')).toBe('s')

@@ -75,7 +75,7 @@ export class Dom0 {
       target: memory,
       ...ends,
     })
-    this.control = new DomainControl(store, DOMU)
+    this.control = new DomainControl(store, DOMU, wake)
     const parts: BackendParts = {
       store,
       domain: DOMU,
