@@ -8,7 +8,7 @@ import { Access } from './permissions.ts'
 import { Accounts, Quota } from './quotas.ts'
 import { WriteRate } from './rate.ts'
 import { addWatch, answer, type Context, firstEvent, resetConnection, storeRequests } from './requests.ts'
-import { Tree } from './tree.ts'
+import { type SpecialPath, Tree } from './tree.ts'
 import { type Message, MessageType, StoreError, toBytes, toText } from './wire.ts'
 
 const byType = new Map(storeRequests.map((request) => [request.type, request]))
@@ -116,8 +116,7 @@ export class StoreServer {
     for (const listener of this.#afterwards) listener()
   }
 
-  /** `@introduceDomain` or `@releaseDomain`. */
-  fireSpecial(path: string): void {
+  fireSpecial(path: SpecialPath): void {
     this.#context.tree.fireSpecial(path)
     this.done()
   }

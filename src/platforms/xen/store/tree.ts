@@ -9,9 +9,14 @@ import { Access, accessOf, type Permission } from './permissions.ts'
 import { Quota } from './quotas.ts'
 import { StoreError } from './wire.ts'
 
+const specialPaths = ['@introduceDomain', '@releaseDomain'] as const
+export type SpecialPath = (typeof specialPaths)[number]
+const DOMAIN_0_ONLY: readonly Permission[] = [{ domain: 0, access: Access.NONE }]
+
 export class Tree {
   readonly database: Database
   readonly #connections: ReadonlySet<Connection>
+  readonly #special = new Map<string, readonly Permission[]>(specialPaths.map((path) => [path, DOMAIN_0_ONLY]))
 
   constructor(database: Database, connections: ReadonlySet<Connection>) {
     this.database = database
@@ -79,6 +84,8 @@ export class Tree {
     const parent = this.database.read(by, above)
     if (!parent) throw new StoreError('EINVAL')
     this.#removeBelow(by, path, path)
+    // A transaction has seen parent and child at different times: it cannot be committed anyway.
+    if (!parent.children.includes(nameOf(path))) throw new StoreError('EIO')
     this.database.write(
       by,
       above,
@@ -89,7 +96,7 @@ export class Tree {
 
   #removeBelow(by: Connection, path: string, root: string): void {
     const node = this.database.read(by, path)
-    if (!node) return
+    if (!node) throw new StoreError('EIO')
     for (const name of node.children) this.#removeBelow(by, childOf(path, name), root)
     // Whoever may see it is asked while it is still there.
     this.fire(by, path, path !== root)
@@ -113,10 +120,19 @@ export class Tree {
     }
   }
 
-  /** An event about domains: only for the privileged. */
-  fireSpecial(path: string): void {
+  /** Who may be told of what happens to domains. Throws EINVAL for another special path, EACCES. */
+  setSpecialPermissions(by: Connection, path: string, permissions: readonly Permission[]): void {
+    const before = this.#special.get(path)
+    if (!before) throw new StoreError('EINVAL')
+    const wanted = Access.WRITE | Access.OWNER
+    if ((allowed(by, before) & wanted) !== wanted) throw new StoreError('EACCES')
+    this.#special.set(path, permissions)
+  }
+
+  /** Something happened to a domain. */
+  fireSpecial(path: SpecialPath): void {
     for (const connection of this.#connections)
-      if (connection.privileged)
+      if (allowed(connection, this.#special.get(path) ?? []) & Access.READ)
         for (const watch of connection.watches) if (watch.path === path) connection.event(path, watch.token, undefined)
   }
 

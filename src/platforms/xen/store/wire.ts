@@ -42,6 +42,7 @@ export type StoreErrno =
   | 'ENOENT'
   | 'ENOMEM'
   | 'ENOSPC'
+  | 'EIO'
   | 'EBUSY'
   | 'ENOSYS'
   | 'EAGAIN'
