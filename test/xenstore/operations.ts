@@ -32,8 +32,18 @@ const T = MessageType
 const types = [
   ...Array.from({ length: 8 }, () => [T.WRITE, T.READ, T.MKDIR, T.RM, T.DIRECTORY] as const).flat(),
   ...Array.from({ length: 4 }, () => [T.WATCH, T.TRANSACTION_START, T.TRANSACTION_END, T.SET_PERMS] as const).flat(),
-  ...[T.GET_PERMS, T.GET_PERMS, T.UNWATCH, T.UNWATCH, T.DIRECTORY_PART, T.GET_DOMAIN_PATH],
-  ...[T.WATCH_EVENT, T.ERROR, T.RESET_WATCHES, 20, 23, 0xffff],
+  T.GET_PERMS,
+  T.GET_PERMS,
+  T.UNWATCH,
+  T.UNWATCH,
+  T.DIRECTORY_PART,
+  T.GET_DOMAIN_PATH,
+  T.WATCH_EVENT,
+  T.ERROR,
+  T.RESET_WATCHES,
+  20,
+  23,
+  0xffff,
 ]
 /** Without their path these are answered whatever errno was left from before. */
 const pathOnly = new Set<number>([T.READ, T.MKDIR, T.RM, T.DIRECTORY, T.GET_PERMS])

@@ -207,6 +207,15 @@ describe('watches', () => {
     expect(seen).toEqual(['@releaseDomain', '@releaseDomain'])
   })
 
+  test('domain 0 can let a guest know of domains', () => {
+    guest.ask(T.WATCH, '@releaseDomain\0r\0')
+    guest.takeEvents()
+    host.setPermissions('@releaseDomain', ['n0', 'r1'])
+    server.fireSpecial('@releaseDomain')
+    expect(guest.takeEvents()).toEqual(['@releaseDomain\0r\0'])
+    expect(() => host.setPermissions('@other', ['n0'])).toThrow('EINVAL')
+  })
+
   test('an event that waits is not doubled; one that waits too long is dropped', () => {
     guest.ask(T.WATCH, 'data\0tok\0')
     guest.takeEvents()
@@ -274,6 +283,14 @@ describe('transactions', () => {
     expect(guest.ask(T.TRANSACTION_END, 'F\0', id)).toBe('OK\0')
     expect(guest.ask(T.DIRECTORY, 'device\0')).toBe('')
     expect(guest.ask(T.READ, 'data\0')).toBe('')
+  })
+
+  test('that have seen a parent before its child cannot remove the child', () => {
+    const id = start()
+    guest.ask(T.DIRECTORY, 'data\0', id)
+    guest.ask(T.MKDIR, 'data/new\0')
+    expect(guest.ask(T.RM, 'data/new\0', id)).toBe('!EIO')
+    expect(guest.ask(T.TRANSACTION_END, 'T\0', id)).toBe('!EAGAIN')
   })
 
   test('remove and make again', () => {
