@@ -5,10 +5,12 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { DemoOptions } from './demo.ts'
+import type { InspectOptions } from './inspect.ts'
 import type { MatrixOptions } from './matrix.ts'
 import type { OpsOptions } from './ops.ts'
 import { ExitCode } from './exit-codes.ts'
 import type { RunOptions } from './run.ts'
+import type { TraceFileOptions } from './trace-file.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -19,6 +21,8 @@ const examples = (...lines: string[]): string => `\nExamples:\n${lines.map((line
 
 /** An option that can be given several times. */
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value]
+
+const print = (lines: readonly string[]): boolean => process.stdout.write(lines.map((line) => `${line}\n`).join(''))
 
 /** `finish` gets the exit code. */
 export function commandLine(finish: (code: number) => void): Command {
@@ -149,6 +153,61 @@ export function commandLine(finish: (code: number) => void): Command {
       finish(await (await import('./ops.ts')).ops(kernel, options)),
     )
   program
+    .command('trace')
+    .description('print, filter and sum up a trace that run --trace-file wrote, or show where two boots part')
+    .argument('<FILE>', 'the trace')
+    .argument('[OTHER]', 'another one: only what differs is printed, and the exit code is 1 if anything does')
+    .option('--name <PATTERN>', 'only requests whose name matches this regular expression')
+    .option('--kind <LIST>', 'only these: cpuid, msr, hypercall, command, counter, memory')
+    .option('--vcpu <N>', "only this vCPU's")
+    .option('--from <SECONDS>', "from this moment of the guest's time on")
+    .option('--to <SECONDS>', 'until this moment')
+    .option('--errors', 'only those that were answered by an error')
+    .option('--summary', 'how often each was made, how often in vain, when first and last')
+    .addHelpText(
+      'after',
+      examples(
+        'paravirt run --on hyperv --exec true --trace all --trace-file a.json',
+        'paravirt trace a.json --summary',
+        "paravirt trace a.json --name 'SYNIC|HYPERCALL' --to 0.5",
+        'paravirt trace a.json b.json',
+      ),
+    )
+    .action(async (file: string, other: string | undefined, options: TraceFileOptions) => {
+      const { lines, differ } = (await import('./trace-file.ts')).traceFile(file, other, options)
+      print(lines)
+      finish(differ ? ExitCode.DIFFERENT : ExitCode.OK)
+    })
+  program
+    .command('platforms')
+    .description('what there is to run a kernel on, with its features (in brackets: off unless asked for)')
+    .option('--json', 'write JSON')
+    .addHelpText('after', examples('paravirt platforms'))
+    .action(async ({ json }: { json?: true }) => {
+      print((await import('./platforms.ts')).platformLines(json === true))
+      finish(ExitCode.OK)
+    })
+  program
+    .command('inspect')
+    .description('what a kernel is: entries, notes, symbols, configuration, and which --on can work and why not')
+    .argument('[KERNEL]', "as for run; default: Debian's cloud kernel")
+    .option('--config', 'print the configuration that it carries')
+    .option('--json', 'write JSON')
+    .addHelpText('after', examples('paravirt inspect linux-image-6.12-amd64', 'paravirt inspect vmlinux --config'))
+    .action(async (kernel: string | undefined, options: InspectOptions) => {
+      print(await (await import('./inspect.ts')).inspect(kernel, options))
+      finish(ExitCode.OK)
+    })
+  program
+    .command('doctor')
+    .description('is all there that a boot needs, and what to do about what is not')
+    .addHelpText('after', examples('paravirt doctor'))
+    .action(async () => {
+      const findings = await (await import('./doctor.ts')).doctor()
+      print(findings.map(({ state, text }) => `${state.padEnd(5)} ${text}`))
+      finish(findings.some(({ state }) => state === 'wrong') ? ExitCode.DIFFERENT : ExitCode.OK)
+    })
+  program
     .command('explain')
     .description('what a request is, by name or number, or all that a platform can be asked')
     .argument('<NAME>', 'MSR_KVM_SYSTEM_TIME_NEW, 0x40000020, kvm, ...')
@@ -157,7 +216,7 @@ export function commandLine(finish: (code: number) => void): Command {
       examples('paravirt explain MSR_KVM_STEAL_TIME', 'paravirt explain 0x40000020', 'paravirt explain hyperv'),
     )
     .action(async (name: string) => {
-      for (const line of (await import('./explain.ts')).explain(name)) process.stdout.write(`${line}\n`)
+      print((await import('./explain.ts')).explain(name))
       finish(ExitCode.OK)
     })
   return program

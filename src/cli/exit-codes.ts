@@ -5,6 +5,8 @@
 export const ExitCode = {
   /** The guest powered itself off, or the --exec command returned 0. */
   OK: 0,
+  /** `trace`: two traces differ. `doctor`: something is wrong. As diff(1) and grep(1). */
+  DIFFERENT: 1,
   /** Bad input: options, names, files, sizes. Nothing was started. */
   USAGE: 2,
   /** The guest's kernel panicked. */

@@ -86,6 +86,13 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
       ['-kernel', './text', '-enable-kvm'],
       'paravirt: -enable-kvm: paravirt brings its own processor; for a guest of KVM say --on kvm',
     ],
+    ['no trace', ['trace', './text'], 'paravirt: ./text: line 1 is not from --trace-file: no JSON'],
+    ['a kernel to inspect', ['inspect', './empty'], 'paravirt: ./empty: empty file'],
+    [
+      'a bad pattern',
+      ['ops', './none', '--op', '('],
+      'paravirt: --op: Invalid regular expression: /(/: Unterminated group',
+    ],
     ['missing kernel', ['run', './none'], 'paravirt: ./none: no such file'],
     ['a folder', ['run', './a-folder'], 'paravirt: ./a-folder: a folder'],
     ['an empty kernel', ['run', './empty'], 'paravirt: ./empty: empty file'],

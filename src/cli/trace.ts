@@ -16,6 +16,8 @@ const kinds = {
   counters: 'counter',
   memory: 'memory',
 } as const
+/** As they are called in a trace's records. */
+export const requestKinds: readonly RequestKind[] = Object.values(kinds)
 type KindName = keyof typeof kinds
 
 /** Lines are written when so many bytes have gathered. */

@@ -30,8 +30,12 @@ export function backtrace(core: Core, symbols: SymbolTable): string[] {
     const wide = (mode & Mode.LONG) !== 0
     const register = (offset: number) => core.u64[(p + offset) >> 3] as bigint
     const rip = register(S.RIP)
-    const user = (core.i32[(p + S.CPL) >> 2] as number) === 3
-    const lines = [`vCPU ${vcpu}: ${user ? `in user space, 0x${rip.toString(16)}` : placeText(symbols, rip)}`]
+    // Xen's PV kernels, too, run at CPL 3.
+    const kernel = first !== undefined && rip >= first
+    const user = !kernel && (core.i32[(p + S.CPL) >> 2] as number) === 3
+    const lines = [
+      `vCPU ${vcpu}: ${kernel ? placeText(symbols, rip) : `${user ? 'in user space, ' : ''}0x${rip.toString(16)}`}`,
+    ]
     if (user || first === undefined) return lines
     const size = wide ? 8 : 4
     for (const word of stackWords(core, vcpu, register(S.RSP), size)) {

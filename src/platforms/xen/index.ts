@@ -15,6 +15,7 @@ import type {
 } from '../../paravirt/platform.ts'
 import { SnapshotError } from '../../snapshot/error.ts'
 import { NativePlatform } from '../native/index.ts'
+import { pvRefusal } from './builder/image.ts'
 import { Domain } from './domain.ts'
 import { features } from './features.ts'
 import { Hypercalls } from './hypercalls/dispatch.ts'
@@ -103,6 +104,7 @@ export const xenPv: PlatformDefinition = {
   board: 'bare',
   console: 'hvc0',
   frames: pvFrames,
+  refuses: pvRefusal,
   create: (options) => new XenPvPlatform(options),
 }
 

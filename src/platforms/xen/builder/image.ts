@@ -36,7 +36,18 @@ const KNOWN = [
   'dom0',
 ]
 
-export function pvImage(kernel: Kernel): PvImage {
+/** Why a kernel is no PV guest of Xen's, in words that follow its name; undefined: it is one. */
+export function pvRefusal(kernel: Kernel): string | undefined {
+  try {
+    pvImage({ name: '', elf: kernel.elf })
+    return undefined
+  } catch (error) {
+    if (error instanceof BootError) return error.message.replace(/^: /, '')
+    throw error
+  }
+}
+
+export function pvImage(kernel: Pick<Kernel, 'name' | 'elf'>): PvImage {
   const { name, elf } = kernel
   const fail = (what: string): never => {
     throw new BootError(`${name}: ${what}`)
