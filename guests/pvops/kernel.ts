@@ -10,6 +10,7 @@ import { hyperv } from './backends/hyperv.ts'
 import { kvm } from './backends/kvm.ts'
 import { functions } from './backends/native.ts'
 import { vmware } from './backends/vmware.ts'
+import { xen } from './backends/xen.ts'
 import { Builder } from './builder.ts'
 import { console } from './console.ts'
 import { costs } from './costs.ts'
@@ -19,7 +20,7 @@ import { patcher, probe, siteList, tables } from './patch.ts'
 import { programme, programmeCode } from './programme.ts'
 import { traps } from './traps.ts'
 
-const backends = [kvm, hyperv, vmware]
+const backends = [kvm, hyperv, vmware, xen]
 
 const main = (k: Builder) => `
 main:

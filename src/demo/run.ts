@@ -7,7 +7,14 @@ import type { Bits } from './image.ts'
 import { readReport, type Report } from './report.ts'
 
 /** Platforms that it has been taught, or that leave it alone. */
-export const demoPlatforms = ['native', 'kvm', 'vmware', 'hyperv', 'vmi'] as const satisfies readonly PlatformName[]
+export const demoPlatforms = [
+  'native',
+  'kvm',
+  'vmware',
+  'hyperv',
+  'xen-pvh',
+  'vmi',
+] as const satisfies readonly PlatformName[]
 
 const MEMORY = 32 << 20
 

@@ -2,8 +2,8 @@
  * KVM: clock pages instead of a calibrated TSC, steal time, EOIs by a bit in memory, interrupts and kicks by hypercall,
  * flushes that wait until a CPU runs again (Linux, Documentation/virt/kvm/x86).
  */
-import type { Builder } from '../builder.ts'
 import { MAX_CPUS } from '../layout.ts'
+import { readClock, tscFrequency } from './pvclock.ts'
 import { type Backend, ownPart, probeBySignature, writeAddress } from './backend.ts'
 
 const WALL_CLOCK = 0x4b564d00
@@ -16,83 +16,6 @@ const SEND_IPI = 10
 /** Bits of leaf 0x40000001 EAX. */
 const Feature = { NOP_IO_DELAY: 1, CLOCK: 3, STEAL_TIME: 5, PV_EOI: 6, UNHALT: 7, TLB_FLUSH: 9, SEND_IPI: 11 } as const
 const PREEMPTED = 16
-
-/** struct pvclock_vcpu_time_info: now = (TSC - timestamp << shift) * mul >> 32, plus system_time. */
-function readClock(k: Builder): string {
-  if (k.long)
-    return `
-kvm.sched_clock:
-  push rbx
-  ${ownPart('kvm.clocks', 64)}
-  mov rbx, rax
-.kvm_again:
-  mov r8d, [rbx]
-  rdtsc
-  shl rdx, 32
-  or rax, rdx
-  sub rax, [rbx+8]
-  movsx ecx, byte ptr [rbx+28]
-  test ecx, ecx
-  js .kvm_right
-  shl rax, cl
-  jmp .kvm_scale
-.kvm_right:
-  neg ecx
-  shr rax, cl
-.kvm_scale:
-  mov ecx, [rbx+24]
-  mul rcx
-  shrd rax, rdx, 32
-  add rax, [rbx+16]
-  cmp r8d, [rbx]
-  jne .kvm_again
-  test r8d, 1
-  jne .kvm_again
-  pop rbx
-  ret
-`
-  return `
-kvm.sched_clock:
-  push ebx
-  push esi
-  push edi
-  ${ownPart('kvm.clocks', 64)}
-  mov ebx, eax
-.kvm_again:
-  mov edi, [ebx]
-  rdtsc
-  sub eax, [ebx+8]
-  sbb edx, [ebx+12]
-  movsx ecx, byte ptr [ebx+28]
-  test ecx, ecx
-  js .kvm_right
-  shld edx, eax, cl
-  shl eax, cl
-  jmp .kvm_scale
-.kvm_right:
-  neg ecx
-  shrd eax, edx, cl
-  shr edx, cl
-.kvm_scale:
-  mov esi, edx
-  mul dword ptr [ebx+24]
-  mov ecx, edx
-  mov eax, esi
-  mul dword ptr [ebx+24]
-  add eax, ecx
-  adc edx, 0
-  add eax, [ebx+16]
-  adc edx, [ebx+20]
-  cmp edi, [ebx]
-  jne .kvm_again
-  test edi, 1
-  jne .kvm_again
-  pop edi
-  pop esi
-  pop ebx
-  ret
-`
-}
 
 export const kvm: Backend = {
   name: 'kvm',
@@ -118,18 +41,7 @@ ${probeBySignature('kvm', 'KVMKVMKVM', '  mov eax, 0x40000001\n  cpuid\n  mov [k
 kvm.time_init:                          ; the clock page says how fast the TSC is
   call native.time_init
   call kvm.register_clock
-  xor eax, eax
-  mov edx, 1000000
-  div dword ptr [kvm.clocks+24]
-  movsx ecx, byte ptr [kvm.clocks+28]
-  test ecx, ecx
-  js .kvm_left
-  shr eax, cl
-  jmp .kvm_khz
-.kvm_left:
-  neg ecx
-  shl eax, cl
-.kvm_khz:
+${tscFrequency('kvm', 'kvm.clocks')}
   mov [tsc_khz], eax
   call set_tsc_scale
   ret
@@ -156,7 +68,7 @@ kvm.setup_clock:                        ; what each CPU registers for itself
   ${writeAddress(k, PV_EOI, 1)}
 .kvm_no_eoi:
   ret
-${readClock(k)}
+${readClock(k, 'kvm', ownPart('kvm.clocks', 64))}
 kvm.get_wallclock:                      ; what it was at time 0, and the time since
   mov xax, kvm.wall
   ${writeAddress(k, WALL_CLOCK)}
