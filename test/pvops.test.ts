@@ -90,6 +90,20 @@ describe.each(Object.entries(own))('%s', (platform, { requests, ops }) => {
   })
 })
 
+test('VMI: everything goes through the ROM, where the same kernel is native without it', async () => {
+  const { machine, costs, title, passed, sites } = await run('vmi', 32, { features: ['counting'] })
+  expect([title, passed]).toEqual(['vmi', true])
+  const asked = [...machine.requests.counts.keys()].map(({ name }) => name)
+  const wanted =
+    'SetGDT SetIDT SetTR WriteGDTEntry WriteIDTEntry UpdateKernelStack SetCR0 SetCR3 GetCR0 GetCR2 GetCR3 GetCR4 CLTS ' +
+    'RDTSC EnableInterrupts DisableInterrupts GetInterruptMask SetInterruptMask IRET SYSEXIT Halt SetPxELong ' +
+    'AllocatePage ReleasePage InvalPage FlushTLB SetLinearMapping SetInitialAPState APICWrite GetCycleFrequency ' +
+    'GetCycleCounter SetAlarm GetWallclockTime SetLazyMode CPUID'
+  expect(wanted.split(' ').filter((name) => !asked.includes(`VMI_CALL_${name}`))).toEqual([])
+  expect(costs.find(({ op }) => op === 'irq.irq_disable')).toMatchObject({ whose: 'vmi', how: 'call' })
+  expect(sites?.[2]).toBeGreaterThan(200)
+})
+
 test('on bare hardware an operation is its instruction, or nothing, or a direct call', async () => {
   const { costs, sites } = await run('native', 64)
   const how = Object.fromEntries(costs.map(({ op, how: patched }) => [op, patched]))

@@ -6,9 +6,11 @@
 import { assemble } from '../../src/cpu/assemble/assembler.ts'
 import { writeElf } from '../../src/boot/elf.ts'
 import { NoteType } from '../../src/boot/xen-notes.ts'
+import type { Backend } from './backends/backend.ts'
 import { hyperv } from './backends/hyperv.ts'
 import { kvm } from './backends/kvm.ts'
 import { functions } from './backends/native.ts'
+import { vmi } from './backends/vmi.ts'
 import { vmware } from './backends/vmware.ts'
 import { xen } from './backends/xen.ts'
 import { Builder } from './builder.ts'
@@ -20,7 +22,7 @@ import { patcher, probe, siteList, tables } from './patch.ts'
 import { programme, programmeCode } from './programme.ts'
 import { traps } from './traps.ts'
 
-const backends = [kvm, hyperv, vmware, xen]
+const all: readonly Backend[] = [kvm, hyperv, vmware, xen, vmi]
 
 const main = (k: Builder) => `
 main:
@@ -70,6 +72,7 @@ ${programme(k)}
 /** Assembly of the whole kernel. */
 export function source(bits: 32 | 64): string {
   const k = new Builder(bits)
+  const backends = all.filter((backend) => (backend.bits ?? bits) === bits)
   const code = [
     entry(k),
     main(k),

@@ -14,6 +14,8 @@ export interface Backend {
   readonly name: string
   /** What the kernel says that it runs on. */
   readonly title: string
+  /** It exists for this code only. */
+  readonly bits?: 32 | 64
   overrides(k: Builder): readonly Override[]
   /** Text of the functions and of what they keep. */
   code(k: Builder): string
