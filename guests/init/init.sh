@@ -31,12 +31,15 @@ fi
 
 if [ -f /paravirt/exec ]; then
   # COM2 carries the command's standard output, COM3 its standard error, byte for byte; COM4 its exit code in decimal
-  # and a newline. Setting a line's modes also waits until all that was written to it has gone out.
-  for tty in /dev/ttyS1 /dev/ttyS2 /dev/ttyS3; do stty -F $tty 115200 raw -echo; done
-  sh /paravirt/exec < /dev/null > /dev/ttyS1 2> /dev/ttyS2
+  # and a newline. A guest of Xen has consoles instead. Setting a line's modes also waits until all that was written to
+  # it has gone out.
+  line=/dev/ttyS
+  [ -e /sys/bus/xen/devices/console-1 ] && line=/dev/hvc
+  for n in 1 2 3; do stty -F ${line}$n 115200 raw -echo; done
+  sh /paravirt/exec < /dev/null > ${line}1 2> ${line}2
   code=$?
-  for tty in /dev/ttyS1 /dev/ttyS2; do stty -F $tty raw; done
-  echo $code > /dev/ttyS3
+  for n in 1 2; do stty -F ${line}$n raw; done
+  echo $code > ${line}3
 else
   # Commands of the host's beside the shell, where there are two more ports.
   for ports in 'ttyS1 ttyS2' 'hvc1 hvc2'; do

@@ -117,6 +117,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   census?.start(core)
   const requests = new Observer(() => clock.now())
   const consoles: readonly ConsolePort[] = outputs.map((sink) => ({
+    connected: sink.connected,
     output: (bytes) => {
       for (const byte of bytes) sink.push(byte)
     },

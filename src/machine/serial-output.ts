@@ -7,6 +7,10 @@ export class SerialOutput {
     this.#sink = sink
   }
 
+  get connected(): boolean {
+    return this.#sink !== undefined
+  }
+
   push(byte: number): void {
     if (this.#sink) this.#bytes.push(byte)
   }

@@ -218,6 +218,8 @@ export interface MachineEffects {
 
 /** The user's end of a console. */
 export interface ConsolePort {
+  /** Somebody reads what comes out. */
+  readonly connected: boolean
   /** Bytes from the guest. */
   output(bytes: Uint8Array): void
   /** Called with what the user types. */

@@ -96,6 +96,7 @@ export class Mock {
     const view = new DataView(this.ram.buffer)
     const words = new Int32Array(this.ram.buffer)
     const consoles: ConsolePort[] = Array.from({ length: 4 }, (_, i) => ({
+      connected: true,
       output: (bytes) => note('console', i, JSON.stringify(String.fromCharCode(...bytes))),
       onInput: undefined,
     }))

@@ -5,10 +5,13 @@
  * pages; `events` and `grants` have a side for the guest and one for backends (`events.connect`, `grants.map`), which
  * play the part of dom0.
  */
+import type { Devices } from '../../paravirt/devices.ts'
 import type { Effects } from '../../paravirt/effects.ts'
 import type { PlatformOptions } from '../../paravirt/platform.ts'
 import { DOMU, Shutdown } from './constants.ts'
 import type { Context } from './context.ts'
+import type { ConsoleBackend } from './devices/console.ts'
+import type { Dom0 } from './dom0/dom0.ts'
 import { EventChannels } from './events/channels.ts'
 import { Pollers } from './events/pollers.ts'
 import { Frames, type SharedPage } from './frames.ts'
@@ -59,11 +62,17 @@ export class Domain implements Context {
   readonly uuid: Uint8Array
   /** The processor’s hypercall instruction is AMD’s. */
   readonly vmmcall: boolean
+  /** Disks and network cards that it is given. */
+  readonly devices: Devices
+  /** What serves it, once it is built. */
+  dom0: Dom0 | undefined
+  console: ConsoleBackend | undefined
   readonly #debugText: number[] = []
 
-  constructor({ effects, features, model }: PlatformOptions, kind: (domain: Domain) => Kind) {
+  constructor({ effects, features, model, devices }: PlatformOptions, kind: (domain: Domain) => Kind) {
     this.effects = effects
     this.features = features
+    this.devices = devices ?? { disks: [], networks: [] }
     this.vmmcall = model.vendor === 'AuthenticAMD'
     this.frames = new Frames(effects.memory)
     this.guest = new GuestMemory(effects, () => this.kind)

@@ -1,6 +1,7 @@
 /**
  * What a PVH guest and a PV guest differ in, as the rest of Xen sees it. `pvh/kind.ts` and `pv/kind.ts` are the two.
  */
+import type { SharedPage } from './frames.ts'
 import type { BuildOptions } from '../../paravirt/platform.ts'
 
 /** Numbers of frames in the guest's memory, as commands of memory_op name them. */
@@ -28,6 +29,8 @@ export interface Kind {
    */
   hold(number: number): number
   release(frame: number): void
+  /** The number by which the guest knows one of Xen's pages; -1: by none yet. */
+  numberOf(page: SharedPage): number
   /** Hypercalls may follow a pointer to this address; PV refuses the hypervisor's range before any page table does. */
   mayAccess(low: number, high: number): boolean
   /**

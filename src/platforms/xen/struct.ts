@@ -4,8 +4,11 @@
  */
 import type { ArgumentType } from '../../paravirt/requests.ts'
 
-/** `long` and `pointer` have the guest's width; `a64` has 8 bytes and is aligned to them for both. */
-export type CType = 'u8' | 'u16' | 's16' | 'u32' | 's32' | 'u64' | 'a64' | 'long' | 'pointer'
+/**
+ * `long` and `pointer` have the guest's width; `a64` has 8 bytes and is aligned to them for both; `gap` is what a 64-bit
+ * guest's inner structure has at its end, 4 bytes that a 32-bit guest's has not.
+ */
+export type CType = 'u8' | 'u16' | 's16' | 'u32' | 's32' | 'u64' | 'a64' | 'long' | 'pointer' | 'gap'
 
 export interface Field {
   readonly name: string
@@ -50,11 +53,15 @@ const plain = {
   a64: 'u64',
   long: 'u64',
   pointer: 'u64',
+  gap: 'u32',
 } as const
 
-const sizeOf = (c: CType, wide: boolean): number => (c === 'long' || c === 'pointer' ? (wide ? 8 : 4) : sizes[c])
+function sizeOf(c: CType, wide: boolean): number {
+  if (c === 'gap') return wide ? 4 : 0
+  return c === 'long' || c === 'pointer' ? (wide ? 8 : 4) : sizes[c]
+}
 const alignOf = (c: CType, wide: boolean): number =>
-  wide || c === 'a64' ? sizeOf(c, wide) : Math.min(4, sizeOf(c, wide))
+  Math.max(1, wide || c === 'a64' ? sizeOf(c, wide) : Math.min(4, sizeOf(c, wide)))
 const up = (offset: number, align: number): number => Math.ceil(offset / align) * align
 
 export function struct<Name extends string>(members: Readonly<Record<Name, Member>>): Struct<Name> {
@@ -107,6 +114,10 @@ export class Block {
 
   at(field: Field): number {
     return this.wide ? field.wide : field.narrow
+  }
+
+  bytesOf(field: Field): number {
+    return sizeOf(field.c, this.wide)
   }
 
   size(of: Struct): number {

@@ -95,11 +95,11 @@ export class Backend {
   readonly #device: BackendDevice
   readonly #frontend: Frontend
   readonly #name: string
-  readonly #kind: 'vbd' | 'vif'
+  readonly #kind: 'vbd' | 'vif' | 'console'
   #state: number = XenbusState.INITIALISING
   #stop: () => void = () => {}
 
-  constructor(parts: BackendParts, kind: 'vbd' | 'vif', id: number, device: BackendDevice) {
+  constructor(parts: BackendParts, kind: 'vbd' | 'vif' | 'console', id: number, device: BackendDevice) {
     const place = { domain: parts.domain, kind, id }
     this.#parts = parts
     this.#device = device

@@ -31,6 +31,7 @@ beforeEach(() => {
     memory: 524288,
     store: { page, frame: 0x104, port: 1 },
     console: { frame: 0x105, port: 2 },
+    consoles: [],
     devices: { disks: [new MemoryDisk(new Uint8Array(4096))], networks: [new UserNetwork().plug()] },
   })
 })

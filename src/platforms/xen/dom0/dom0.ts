@@ -3,10 +3,11 @@
  * of it runs between the guest's turns.
  */
 import type { Devices } from '../../../paravirt/devices.ts'
-import type { Deadline } from '../../../paravirt/effects.ts'
+import type { ConsolePort, Deadline } from '../../../paravirt/effects.ts'
 import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signals } from '../../../paravirt/signals.ts'
 import { DOMU } from '../constants.ts'
+import { ConsoleDevice } from '../devices/console-device.ts'
 import { BlockBackend } from '../devices/block/backend.ts'
 import { NetBackend } from '../devices/net/backend.ts'
 import { type GrantParts, grantSharing } from '../devices/sharing.ts'
@@ -35,6 +36,8 @@ export interface Dom0Options extends GrantParts {
   readonly memory: number
   readonly store: Ring
   readonly console: Pick<Ring, 'frame' | 'port'>
+  /** The first is the one of the builder's ring. */
+  readonly consoles: readonly ConsolePort[]
   readonly devices: Devices
 }
 
@@ -87,6 +90,7 @@ export class Dom0 {
       report,
     }
     this.#devices = [
+      ...options.consoles.flatMap((port, id) => (id > 0 && port.connected ? [new ConsoleDevice(parts, id, port)] : [])),
       ...devices.disks.map((disk, index) => new BlockBackend(parts, { disk, index, queues: vcpus })),
       ...devices.networks.map(
         (port, index) => new NetBackend(parts, { port, index, mac: macOf(index), queues: vcpus }),

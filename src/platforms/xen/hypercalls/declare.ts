@@ -27,6 +27,8 @@ export interface Hypercall extends Declaration {
   readonly unknown?: number
   /** Bits of the first argument that are the command; memory_op keeps a position above them. */
   readonly commandMask?: number
+  /** What all commands need first: 0, or the answer. */
+  readonly check?: ((call: Call) => number) | undefined
 }
 
 export interface Command extends Declaration {
@@ -91,6 +93,7 @@ export function commands(
     readonly number: number
     readonly unknown?: number
     readonly commandMask?: number
+    readonly check?: (call: Call) => number
     readonly commands: readonly Omit<Command, 'number'>[]
   },
 ): Hypercall {

@@ -98,8 +98,10 @@ export class Hypercalls {
     if (!request) return this.#unknown(call, of.number, of.unknown)
     const { struct } = request
     const { block } = call
-    let answer: Answer
-    if (struct === undefined) answer = request.run(call, block)
+    let answer: Answer = of.check?.(call) ?? 0
+    if (answer !== 0) {
+      // Refused before its command is looked at.
+    } else if (struct === undefined) answer = request.run(call, block)
     else {
       const size = block.size(struct)
       if (!call.copyIn(1, block.bytes, size)) answer = Errno.EFAULT

@@ -1,6 +1,7 @@
 /** All hypercalls that Xen has for its guests, by who declares them. */
 import type { Declaration } from '../../../paravirt/requests.ts'
 import { eventChannelOp } from '../events/commands.ts'
+import { grantTableOp } from '../grants/commands.ts'
 import { mmuHypercalls } from '../mm/hypercalls.ts'
 import { pvHypercalls } from '../pv/hypercalls.ts'
 import { hvmOp } from '../pvh/hvm-op.ts'
@@ -24,6 +25,7 @@ export const hypercalls: readonly Hypercall[] = [
   vcpuOp,
   schedOp,
   eventChannelOp,
+  grantTableOp,
   hvmOp,
   ...refused,
   ...mmuHypercalls,

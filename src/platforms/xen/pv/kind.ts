@@ -7,6 +7,7 @@ import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import { Assist } from '../hypercalls/vm-assist.ts'
+import type { SharedPage } from '../frames.ts'
 import type { Kind } from '../kind.ts'
 import { createMm } from '../mm/create.ts'
 import { Type } from '../mm/frame-table.ts'
@@ -56,6 +57,10 @@ export class PvKind implements Kind {
 
   release(frame: number): void {
     putPageAndType(this.mm.frames, frame)
+  }
+
+  numberOf(page: SharedPage): number {
+    return page.frame
   }
 
   mayAccess(_low: number, high: number): boolean {

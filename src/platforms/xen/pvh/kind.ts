@@ -3,6 +3,7 @@ import type { EntryState } from '../../../boot/layout.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
+import type { SharedPage } from '../frames.ts'
 import type { Extents, Kind } from '../kind.ts'
 import { buildPvh } from './builder.ts'
 import { contextBytes, entryOfContext } from './context.ts'
@@ -39,6 +40,10 @@ export class PvhKind implements Kind {
   }
 
   release(): void {}
+
+  numberOf(page: SharedPage): number {
+    return page.frame === page.home ? -1 : page.frame
+  }
 
   mayAccess(): boolean {
     return true

@@ -14,6 +14,8 @@ const Space = { shared_info: 0, grant_table: 1, gmfn: 2, gmfn_range: 3, gmfn_for
 const space = { c: 'u32', type: { kind: 'choice', values: Space } } as const
 /** Frames that are mapped before other vCPUs have their turn. */
 const SLICE = 512
+/** XENMAPIDX_grant_table_status */
+const GRANT_STATUS = 2 ** 31
 const INVALID_GFN = 0xffff_ffff_ffff_ffffn
 
 const pvhOf = ({ kind }: Domain): PvhKind | undefined => (kind instanceof PvhKind ? kind : undefined)
@@ -24,7 +26,8 @@ function mapOne(domain: Domain, kind: PvhKind, which: number, index: number, gfn
     case Space.shared_info:
       return index === 0 ? kind.physmap.map(domain.sharedInfo, gfn) : Errno.EINVAL
     case Space.grant_table: {
-      const page = domain.grants.frameToMap(index)
+      const isStatus = index >= GRANT_STATUS
+      const page = domain.grants.frameToMap(isStatus ? index - GRANT_STATUS : index, isStatus)
       return typeof page === 'number' ? page : kind.physmap.map(page, gfn)
     }
     case Space.gmfn:

@@ -97,7 +97,7 @@ export interface DeviceNodes {
 }
 
 export const frontendOf = ({ domain, kind, id }: Pick<DeviceNodes, 'domain' | 'kind' | 'id'>): string =>
-  kind === 'console' ? `${homeOf(domain)}/console` : `${homeOf(domain)}/device/${kind}/${id}`
+  kind === 'console' && id === 0 ? `${homeOf(domain)}/console` : `${homeOf(domain)}/device/${kind}/${id}`
 export const backendOf = ({ domain, kind, id }: Pick<DeviceNodes, 'domain' | 'kind' | 'id'>): string =>
   `${homeOf(0)}/backend/${kind}/${domain}/${id}`
 
@@ -115,7 +115,7 @@ export function addDevice(client: StoreClient, device: DeviceNodes): void {
   }
   client.transaction(() => {
     client.mkdir(front)
-    client.setPermissions(front, device.kind === 'console' ? foreign : own)
+    client.setPermissions(front, device.kind === 'console' && device.id === 0 ? foreign : own)
     client.write(`${front}/backend`, back)
     write(front, device.frontend, own)
     write(front, device.fixed ?? {}, foreign)

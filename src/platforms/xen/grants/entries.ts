@@ -1,0 +1,170 @@
+/**
+ * The shared part of a grant table: pages of entries in version 1 or 2, and in version 2 pages of status words. All of
+ * it is the guest's to write at any time; what is read here is read once.
+ */
+import type { Context } from '../context.ts'
+import { Errno } from '../errno.ts'
+import type { SharedPage } from '../frames.ts'
+
+const PAGE = 4096
+const ENTRY = { 1: 8, 2: 16 } as const
+const STATUS_PER_PAGE = PAGE / 2
+/** xl's default, max_grant_frames. */
+const MAX_FRAMES = 64
+/** Refs that the toolstack fills: they survive a change of version. */
+const RESERVED = 8
+
+/** GTF_* */
+export const Gtf = {
+  TYPE: 3,
+  PERMIT_ACCESS: 1,
+  TRANSITIVE: 3,
+  READONLY: 4,
+  READING: 8,
+  WRITING: 16,
+  SUB_PAGE: 0x100,
+} as const
+
+export interface Entry {
+  readonly flags: number
+  readonly domid: number
+  readonly frame: number
+  readonly offset: number
+  readonly length: number
+}
+
+const statusFrames = (frames: number): number => Math.ceil((frames * PAGE) / ENTRY[2] / STATUS_PER_PAGE)
+
+export class GrantEntries {
+  version: 1 | 2 = 1
+  readonly maxFrames = MAX_FRAMES
+  readonly #domain: Context
+  readonly #frames: SharedPage[] = []
+  #status: SharedPage[] = []
+
+  constructor(domain: Context) {
+    this.#domain = domain
+    this.grow(1)
+  }
+
+  get frames(): readonly SharedPage[] {
+    return this.#frames
+  }
+
+  get status(): readonly SharedPage[] {
+    return this.#status
+  }
+
+  /** How many refs there are. */
+  get count(): number {
+    return (this.#frames.length * PAGE) / ENTRY[this.version]
+  }
+
+  /** At least `frames` pages of entries; false: there cannot be so many. */
+  grow(frames: number): boolean {
+    if (frames > MAX_FRAMES) return false
+    while (this.#frames.length < frames) this.#frames.push(this.#domain.frames.sharedPage())
+    if (this.version === 2) this.#growStatus()
+    return true
+  }
+
+  #growStatus(): void {
+    while (this.#status.length < statusFrames(this.#frames.length)) this.#status.push(this.#domain.frames.sharedPage())
+  }
+
+  /** The page at an index of XENMAPSPACE_grant_table, or a negative error. */
+  page(index: number, status: boolean): SharedPage | number {
+    if (status) {
+      if (index >= this.#status.length && index < statusFrames(MAX_FRAMES)) this.grow((index + 1) * 8)
+      return this.#status[index] ?? Errno.EINVAL
+    }
+    if (index < MAX_FRAMES) this.grow(index + 1)
+    return this.#frames[index] ?? Errno.EINVAL
+  }
+
+  /** Where an entry is in memory. */
+  #address(ref: number): number {
+    const size = ENTRY[this.version]
+    const page = this.#frames[Math.floor((ref * size) / PAGE)] as SharedPage
+    return page.address + ((ref * size) % PAGE)
+  }
+
+  #statusAddress(ref: number): number {
+    if (this.version === 1) return this.#address(ref)
+    const page = this.#status[Math.floor(ref / STATUS_PER_PAGE)] as SharedPage
+    return page.address + 2 * (ref % STATUS_PER_PAGE)
+  }
+
+  get(ref: number): Entry {
+    const { view } = this.#domain.effects.memory
+    const at = this.#address(ref)
+    const flags = view.getUint16(at, true)
+    const domid = view.getUint16(at + 2, true)
+    if (this.version === 1) return { flags, domid, frame: view.getUint32(at + 4, true), offset: 0, length: PAGE }
+    const frame = view.getUint32(at + 12, true) * 2 ** 32 + view.getUint32(at + 8, true)
+    if (!(flags & Gtf.SUB_PAGE)) return { flags, domid, frame, offset: 0, length: PAGE }
+    return { flags, domid, frame, offset: view.getUint16(at + 4, true), length: view.getUint16(at + 6, true) }
+  }
+
+  /** Fill an entry, as the toolstack does. */
+  put(ref: number, domid: number, frame: number): void {
+    const { memory } = this.#domain.effects
+    const at = this.#address(ref)
+    memory.store16(at + 2, domid)
+    memory.store32(at + (this.version === 1 ? 4 : 8), frame)
+    memory.store16(at, Gtf.PERMIT_ACCESS)
+  }
+
+  /** Set and clear the bits that tell the guest of a use. */
+  mark(ref: number, set: number, clear: number): void {
+    const { memory } = this.#domain.effects
+    const at = this.#statusAddress(ref)
+    memory.store16(at, (memory.view.getUint16(at, true) | set) & ~clear)
+  }
+
+  swap(a: number, b: number): void {
+    const { memory } = this.#domain.effects
+    const exchange = (first: number, second: number, length: number) => {
+      const bytes = (at: number) => new Uint8Array(memory.view.buffer, memory.view.byteOffset + at, length).slice()
+      const [one, other] = [bytes(first), bytes(second)]
+      memory.place(first, other)
+      memory.place(second, one)
+    }
+    exchange(this.#address(a), this.#address(b), ENTRY[this.version])
+    if (this.version === 2) exchange(this.#statusAddress(a), this.#statusAddress(b), 2)
+  }
+
+  /** Everything but the reserved entries is cleared. A negative error, or 0. */
+  setVersion(version: 1 | 2): number {
+    const { memory } = this.#domain.effects
+    const { view } = memory
+    const kept: (Entry & { readonly used: number })[] = []
+    for (let ref = 0; ref < RESERVED; ref++) {
+      const entry = this.get(ref)
+      const type = entry.flags & Gtf.TYPE
+      if (this.version === 2 && (type === Gtf.TRANSITIVE || (type === Gtf.PERMIT_ACCESS && entry.frame >= 2 ** 32)))
+        return Errno.ERANGE
+      const used = view.getUint16(this.#statusAddress(ref), true) & (Gtf.READING | Gtf.WRITING)
+      const permits = this.version === 1 || type === Gtf.PERMIT_ACCESS
+      kept.push(permits ? { ...entry, used } : { flags: 0, domid: 0, frame: 0, offset: 0, length: PAGE, used: 0 })
+    }
+    if (version === 1) {
+      for (const page of this.#status) {
+        page.move(page.home)
+        this.#domain.frames.free(page.home)
+      }
+      this.#status = []
+    }
+    for (const page of this.#frames) memory.place(page.address, new Uint8Array(PAGE))
+    this.version = version
+    if (version === 2) this.#growStatus()
+    for (const [ref, { flags, domid, frame, used }] of kept.entries()) {
+      const at = this.#address(ref)
+      memory.store16(at, version === 1 ? flags | used : flags & ~(Gtf.READING | Gtf.WRITING))
+      memory.store16(at + 2, domid)
+      memory.store32(at + (version === 1 ? 4 : 8), frame)
+      if (version === 2) memory.store16(this.#statusAddress(ref), used)
+    }
+    return 0
+  }
+}
