@@ -10,6 +10,7 @@ import type { MatrixOptions } from './matrix.ts'
 import type { OpsOptions } from './ops.ts'
 import { ExitCode } from './exit-codes.ts'
 import type { RunOptions } from './run.ts'
+import type { StatOptions } from './stat.ts'
 import type { TraceFileOptions } from './trace-file.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -151,6 +152,24 @@ export function commandLine(finish: (code: number) => void): Command {
     )
     .action(async (kernel: string | undefined, options: OpsOptions) =>
       finish(await (await import('./ops.ts')).ops(kernel, options)),
+    )
+  program
+    .command('stat')
+    .description(
+      "a guest while it runs: requests a second, exits by reason with their mean cost, the kernel's hot functions",
+    )
+    .argument('[KERNEL]', "as for run; default: Debian's cloud kernel")
+    .option('--on <PLATFORM>', 'what the machine pretends to be', 'native')
+    .option('--interval <SECONDS>', 'between two looks', '1')
+    .option('--memory <SIZE>', 'guest memory', '512M')
+    .option('--cpus <N>', 'virtual processors', '1')
+    .option('--append <TEXT>', "added to the kernel's command line")
+    .option('--initrd <FILE>', 'initramfs; default: busybox and --exec')
+    .option('--exec <COMMAND>', 'shell command in user space; its output goes to stdout, the figures to stderr')
+    .option('--timeout <SECONDS>', 'give up after this time')
+    .addHelpText('after', examples("paravirt stat --on hyperv --cpus 2 --exec 'seq 100000 | sha256sum'"))
+    .action(async (kernel: string | undefined, options: StatOptions) =>
+      finish(await (await import('./stat.ts')).stat(kernel, options)),
     )
   program
     .command('trace')

@@ -1,9 +1,8 @@
 /** `paravirt inspect`: a kernel told in words, and where it can be run. */
-import { existsSync } from 'node:fs'
 import { loadKernel } from '../boot/kernel.ts'
 import { InputError } from '../errors.ts'
 import { inspectKernel, type Inspection } from '../inspect/inspect.ts'
-import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
+import { findKernelPath } from './kernel-path.ts'
 
 export interface InspectOptions {
   readonly config?: true
@@ -11,8 +10,7 @@ export interface InspectOptions {
 }
 
 export async function inspect(name: string | undefined, options: InspectOptions): Promise<string[]> {
-  const source = name ?? DEFAULT_KERNEL
-  const path = !existsSync(source) && isKernelPackage(source) ? await kernelFile(source) : source
+  const { path, source } = await findKernelPath(name)
   const found = inspectKernel(await loadKernel(path, source))
   if (options.config) {
     if (found.config !== undefined) return found.config.trimEnd().split('\n')

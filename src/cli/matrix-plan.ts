@@ -1,15 +1,15 @@
 /** Kernels and options of `matrix` and its like made into boots, and these carried out. */
-import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { loadKernel } from '../boot/kernel.ts'
 import { InputError } from '../errors.ts'
 import type { CellPlan } from '../matrix/plan.ts'
 import type { Cell } from '../matrix/report.ts'
 import { defaultJobs, runCells } from '../matrix/run.ts'
-import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
+import { DEFAULT_KERNEL } from '../packages/debian.ts'
 import { platforms, type PlatformName } from '../platforms/index.ts'
 import { signalExitCode } from './exit-codes.ts'
 import { readInitrd } from './guest.ts'
+import { findKernelPath } from './kernel-path.ts'
 import { lineProgress, liveProgress } from './matrix-progress.ts'
 import { parseCpus, parseJobs, parseMemory, parseName, parseTimeout } from './options.ts'
 
@@ -98,7 +98,7 @@ export async function bootCells(plans: readonly CellPlan[], jobs: number, severa
 /** A file that holds a kernel. Throws KernelError. */
 async function kernelPath(name: string): Promise<string> {
   try {
-    const path = !existsSync(name) && isKernelPackage(name) ? await kernelFile(name) : name
+    const { path } = await findKernelPath(name)
     // Read here, so that each worker finds it unpacked in the cache, and what is no kernel is refused before any boots.
     await loadKernel(path, name)
     return path

@@ -2,13 +2,11 @@
  * `paravirt run`: kernel, initramfs, command line, machine, console, and what its end means. Everything that can be
  * refused is refused before anything is started.
  */
-import { existsSync } from 'node:fs'
 import { loadKernel } from '../boot/kernel.ts'
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
-import { DEFAULT_KERNEL, isKernelPackage, kernelFile } from '../packages/debian.ts'
 import { cpuModels } from '../cpu/models.ts'
 import { definitions, platforms, type PlatformName } from '../platforms/index.ts'
 import { possiblePlatforms, refusal } from '../platforms/refusal.ts'
@@ -17,6 +15,7 @@ import { readSystemMap } from '../symbols/system-map.ts'
 import { ExitCode } from './exit-codes.ts'
 import { type DeviceOptions, guestDevices, openDevices } from './devices.ts'
 import { guestPlan, readInitrd } from './guest.ts'
+import { findKernelPath } from './kernel-path.ts'
 import { hotLines, parseHot, prepareFolder } from './hot.ts'
 import { parseCpus, parseFeatures, parseMemory, parseName, parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
@@ -71,8 +70,8 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
 
   const symbols = options.systemMap === undefined ? undefined : readSystemMap(options.systemMap)
   const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
-  const source = kernelName ?? DEFAULT_KERNEL
-  const kernel = await findKernel(source)
+  const { path, source } = await findKernelPath(kernelName)
+  const kernel = await loadKernel(path, source)
   if (kernel.entries.multiboot !== undefined && exec !== undefined)
     throw new InputError(`--exec: ${kernel.name} is no Linux`)
   const platform = chosen ?? guessPlatform(kernel)
@@ -126,11 +125,6 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
 /** The guest's last words, counts: beside its output. */
 function report(lines: readonly string[]): void {
   for (const line of lines) process.stderr.write(`${line}\n`)
-}
-
-/** A file, or where there is none a Debian package of this name. */
-async function findKernel(name: string): Promise<Kernel> {
-  return loadKernel(!existsSync(name) && isKernelPackage(name) ? await kernelFile(name) : name, name)
 }
 
 /** Where a PC will do, or the only platform that the kernel can make anything of. */

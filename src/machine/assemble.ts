@@ -97,12 +97,13 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     watchedLoad: (_, address, size) => census?.load(address, size),
     acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
   }
+  const hooked = options.hooks?.over(host) ?? host
   core = await Core.create({
     ramBytes: frames * PAGE,
     vcpus: cpus,
     signature: signature(model),
     amd: model.vendor === 'AuthenticAMD',
-    host: options.hooks?.over(host) ?? host,
+    host: options.exits?.over(hooked) ?? hooked,
     interpreter: census?.interpreter ?? options.interpreter,
     system: options.system,
     translate: census ? false : (options.translate ?? true),
@@ -144,7 +145,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   const vcpus = new Vcpus({
     core,
     now: () => clock.now(),
-    watcher: platform,
+    watcher: options.exits?.watch(platform) ?? platform,
     signature: signature(model),
     onBootInit: () => state.stop({ kind: 'reset' }),
   })

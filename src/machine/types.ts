@@ -5,6 +5,7 @@ import type { Core } from '../cpu/core.ts'
 import type { Interpreter } from '../cpu/interpreter/build.ts'
 import type { CpuModelName } from '../cpu/models.ts'
 import type { Translate, Translator } from '../cpu/translator/translator.ts'
+import type { ExitCounts } from './exits.ts'
 import type { Hooks } from './hooks.ts'
 import type { PlatformName } from '../platforms/index.ts'
 
@@ -49,6 +50,8 @@ export interface HostOptions {
   readonly observe?: { readonly every: number; readonly at: (core: Core, instructions: number) => void }
   /** Count what the guest does without asking its hypervisor; everything is interpreted then. */
   readonly census?: boolean
+  /** Count why vCPUs leave the core, and what it costs. */
+  readonly exits?: ExitCounts | undefined
   /** Translate hot code to WebAssembly; default true. */
   readonly translate?: Translate
   /** Translated code counts what it does: `core.translator.profile`. */
