@@ -9,27 +9,44 @@ const colours = { good: 'green', bad: 'red', skip: 'dim' } as const satisfies Re
 export function tableText(report: Report, colour: boolean): string {
   const paint = (format: Parameters<typeof styleText>[0], text: string) =>
     colour ? styleText(format, text, { validateStream: false }) : text
-  const rows = view(report)
+  const rows = view(report).filter(({ cells }) => cells.length > 0)
+  const several = rows.length > 1
   const groups = usedGroups(rows)
   const table = new Table({
-    head: ['platform', 'result', 'user space', 'instructions', 'kernel says', ...groups],
-    colAligns: ['left', 'left', 'right', 'right', 'left', ...groups.map(() => 'right' as const)],
+    head: [
+      ...(several ? ['kernel'] : []),
+      'platform',
+      'result',
+      'user space',
+      'instructions',
+      'kernel says',
+      ...groups,
+    ],
+    colAligns: [
+      ...(several ? ['left' as const] : []),
+      'left',
+      'left',
+      'right',
+      'right',
+      'left',
+      ...groups.map(() => 'right' as const),
+    ],
     style: { head: colour ? ['bold'] : [], border: colour ? ['grey'] : [] },
+    chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
   })
   const trouble: string[] = []
-  for (const { kernel, version, cells } of rows) {
-    if (cells.length === 0) continue
-    table.push([{ colSpan: 5 + groups.length, content: paint('bold', kernelTitle(kernel, version)) }])
-    for (const shown of cells) {
+  for (const { kernel, version, cells } of rows)
+    for (const [i, shown] of cells.entries()) {
       const { cell, result, userSpace, instructions, requests } = shown
       const counts = groups.map((group) => (cell.outcome === 'cannot-enter' ? '' : String(requests[group])))
       const told = paint(colours[cell.verdict], result)
-      table.push([cell.platform, told, userSpace, instructions, cell.detected ?? '-', ...counts])
-      trouble.push(...troubleLines(shown, report.kernels.length > 1 ? `${version} on ` : ''))
+      const title = several ? [i === 0 ? kernelTitle(kernel, version) : ''] : []
+      table.push([...title, cell.platform, told, userSpace, instructions, cell.detected ?? '-', ...counts])
+      trouble.push(...troubleLines(shown, several ? `${kernel} on ` : ''))
     }
-  }
   const shard = report.shard ? [`part ${report.shard.index} of ${report.shard.count}`] : []
-  return [...shard, table.toString(), ...trouble].join('\n')
+  const title = several ? [] : rows.map(({ kernel, version }) => paint('bold', kernelTitle(kernel, version)))
+  return [...shard, ...title, table.toString(), ...trouble].join('\n')
 }
 
 export const kernelTitle = (kernel: string, version: string): string =>
