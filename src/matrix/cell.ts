@@ -19,7 +19,7 @@ import { RequestsLog } from './requests-log.ts'
 
 /** What guests/init/init.sh prints first, and what a kernel says before it starts any other init. */
 const USER_SPACE = /^paravirt: user space$|Run \S+ as init process/
-const DETECTED = /Booting paravirtualized kernel on (.+)$/
+const DETECTED = /Booting (?:paravirtualized )?kernel on (.+)$/
 /** Between the command's output and the log. */
 const SEPARATOR = '\x1eparavirt-log\n'
 

@@ -14,6 +14,11 @@ export const knownMessages: readonly KnownMessage[] = [
     pattern: /^tsc: Marking TSC unstable due to running on Hyper-V$/,
     why: 'Hyper-V without an invariant TSC: Linux says that it takes the reference page instead',
   },
+  { pattern: /^Grant table initialized$/, why: 'Xen: Linux prints it at level warning' },
+  { pattern: /^ACPI: No IOAPIC entries present$/, why: 'Xen PVH: there is no I/O APIC' },
+  { pattern: /^ACPI: setting ELCR to [\da-f]+ /, why: 'Xen PVH: there is no PIC either' },
+  { pattern: /^PCI: (Fatal: No config space access|System does not support PCI)/, why: 'Xen PVH: there is no PCI bus' },
+  { pattern: /^ACPI: MPS support code is not built-in/, why: 'Xen PV: there is no ACPI for a guest' },
   {
     pattern: /^Unknown kernel command line parameters/,
     why: 'words of the command line that are meant for init',
@@ -27,4 +32,11 @@ export interface KnownError {
 }
 
 /** Errors that a healthy kernel asks for: it tries something, and goes another way if it is not there. */
-export const knownErrors: readonly KnownError[] = []
+export const knownErrors: readonly KnownError[] = [
+  {
+    platform: 'xen-pvh',
+    request: 'HVMOP_pagetable_dying',
+    why: 'Linux asks whether it is of use, and with nested paging it is not',
+  },
+  { platform: 'xen-pv', request: 'console_io', why: "the emergency console, which is the privileged domain's" },
+]
