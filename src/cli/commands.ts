@@ -102,6 +102,7 @@ export function commandLine(finish: (code: number) => void): Command {
     .option('--exec <COMMAND>', 'shell command in user space; the boot is good if it succeeds')
     .option('--until <TEXT>', 'the boot is good, and ends, when the console shows this')
     .option('--timeout <SECONDS>', 'of the host, for each boot; what takes longer hangs', '180')
+    .option('--deterministic', 'time passes with instructions executed: a boot is the same each time')
     .option('--jobs <N>', 'boots at once; default: as many as there are processors and memory for')
     .option('--expect <FILE>', 'assertions about the boots, in JSON (docs/matrix.md)')
     .option('--shard <I/N>', 'only part I of N, for several machines')

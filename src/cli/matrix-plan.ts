@@ -23,6 +23,7 @@ export interface PlanOptions {
   readonly exec?: string
   readonly until?: string
   readonly timeout: string
+  readonly deterministic?: true
   readonly jobs?: string
 }
 
@@ -41,7 +42,7 @@ export interface Planned {
 
 /** Throws InputError, for kernels KernelError. */
 export async function planCells(names: readonly string[], options: PlanOptions): Promise<Planned> {
-  const { append, initrd, exec, until } = options
+  const { append, initrd, exec, until, deterministic = false } = options
   const memory = parseMemory(options.memory)
   const cpus = parseCpus(options.cpus)
   const timeout = parseTimeout(options.timeout)
@@ -58,7 +59,7 @@ export async function planCells(names: readonly string[], options: PlanOptions):
   const plans = kernels.flatMap((kernel) =>
     chosen.map((platform): CellPlan => {
       const path = paths.get(kernel)!
-      return { kernel, path, platform, memory, cpus, append, initrd, exec, until, timeout }
+      return { kernel, path, platform, memory, cpus, append, initrd, exec, until, timeout, deterministic }
     }),
   )
   return { plans, jobs, kernels, chosen, memory, cpus, timeout }

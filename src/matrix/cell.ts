@@ -89,6 +89,7 @@ async function boot(
     platform: plan.platform,
     cpu: cpuModels[0],
     census: plan.census === true,
+    deterministic: plan.deterministic === true,
     boot: await guestPlan({
       kernel,
       platform: plan.platform,

@@ -28,6 +28,8 @@ export const knownMessages: readonly KnownMessage[] = [
 export interface KnownError {
   readonly platform: string
   readonly request: string
+  /** Only if the request, as the trace prints it, has this. */
+  readonly text?: string
   readonly why: string
 }
 
@@ -37,6 +39,12 @@ export const knownErrors: readonly KnownError[] = [
     platform: 'xen-pvh',
     request: 'HVMOP_pagetable_dying',
     why: 'Linux asks whether it is of use, and with nested paging it is not',
+  },
+  {
+    platform: 'xen-pv',
+    request: 'vm_assist',
+    text: '4gb_segments',
+    why: 'is for 32-bit guests; Linux asks for it whatever it is',
   },
   { platform: 'xen-pv', request: 'console_io', why: "the emergency console, which is the privileged domain's" },
 ]

@@ -21,6 +21,8 @@ export interface CellPlan {
   readonly until: string | undefined
   /** Milliseconds. */
   readonly timeout: number
+  /** Time passes with instructions executed, so that a boot is the same each time. */
+  readonly deterministic?: boolean
   /** Read the kernel's tables of operations at the end. */
   readonly ops?: boolean
   /** Count what the kernel does without asking; everything is interpreted then. */

@@ -38,8 +38,13 @@ export class RequestsLog {
     if (!this.#firstError && isError(event) && !this.#isKnown(event)) this.#firstError = event
   }
 
-  #isKnown({ request }: Event): boolean {
-    return knownErrors.some(({ platform, request: name }) => platform === this.#platform && name === request.name)
+  #isKnown(event: Event): boolean {
+    return knownErrors.some(
+      ({ platform, request, text }) =>
+        platform === this.#platform &&
+        request === event.request.name &&
+        (text === undefined || traceLine(event).includes(text)),
+    )
   }
 
   finish(): Pick<Cell, 'requests' | 'firstError' | 'lastRequests' | 'activity'> {
