@@ -25,18 +25,25 @@ export function buildGuest(name: string): string {
   const sources = [join(folder, `${name}.c`), join(lib, `start${bits}.S`), join(lib, 'guest.c')]
   if (bits === '64') sources.push(join(lib, 'long.c'))
   else sources.push(join(lib, 'protected.c'), join(lib, 'real.S'), join(lib, 'real.c'))
-  const options = [
-    `-m${bits}`,
-    '-I',
-    lib,
-    '-T',
-    join(lib, 'guest.ld'),
-    ...flags,
-    ...(bits === '64' ? ['-mno-red-zone'] : []),
-  ]
+  const options = [`-m${bits}`, '-I', lib, '-T', join(lib, 'guest.ld'), ...(bits === '64' ? ['-mno-red-zone'] : [])]
+  return compile(basename(name), options, sources, [join(lib, 'guest.h'), join(lib, 'guest.ld')])
+}
+
+/** Path of the kernel for Xen PV in guests/xen. */
+export function buildXenGuest(): string {
+  const own = join(folder, 'xen')
+  const files = readdirSync(own).map((file) => join(own, file))
+  const sources = files.filter((file) => /\.[cS]$/.test(file))
+  const options = ['-m64', '-mno-red-zone', '-mcmodel=kernel', '-T', join(own, 'guest.ld')]
+  return compile('xen', options, sources, files)
+}
+
+/** Compiles and links, unless it was done before with the same options and the same files. */
+function compile(name: string, more: readonly string[], sources: readonly string[], files: readonly string[]): string {
+  const options = [...more, ...flags]
   const hash = createHash('sha256').update(options.join(' '))
-  for (const path of [...sources, join(lib, 'guest.h'), join(lib, 'guest.ld')]) hash.update(readFileSync(path))
-  const path = join(cacheFolder(), `guest-${basename(name)}-${hash.digest('hex').slice(0, 16)}`)
+  for (const path of [...sources, ...files]) hash.update(readFileSync(path))
+  const path = join(cacheFolder(), `guest-${name}-${hash.digest('hex').slice(0, 16)}`)
   if (existsSync(path)) return path
   const temporary = `${path}.${process.pid}`
   const { status, stderr, error } = spawnSync('gcc', [...options, '-o', temporary, ...sources], { encoding: 'utf8' })

@@ -704,6 +704,23 @@ describe('stores to read-only pages', () => {
     ])
     expect(run.slowStore(p, BigInt(PAGE + 12), 8, 0n)).toBe(1)
     m.exception()
+    // A read-modify-write has changed registers and flags before its store is refused; another's are its own.
+    const change = () => {
+      m.set('RCX', 2)
+      m.set('FLAGS_RES', 2)
+    }
+    for (const [where, left] of [
+      [16, 1n],
+      [24, 2n],
+    ] as const) {
+      m.set('RCX', 1)
+      m.set('FLAGS_RES', 1)
+      expect(run.probeWrite(p, BigInt(PAGE + 16), 8)).toBe(0)
+      change()
+      expect(run.slowStore(p, BigInt(PAGE + where), 8, 0n)).toBe(1)
+      m.exception()
+      expect([m.get('RCX'), m.get('FLAGS_RES')]).toEqual([left, left])
+    }
     m.set32('PV_ASSIST', 0)
     expect(run.slowStore(p, BigInt(PAGE + 8), 8, 0n)).toBe(1)
     m.exception()

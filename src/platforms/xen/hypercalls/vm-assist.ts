@@ -16,7 +16,8 @@ export const Assist = {
 /** What each kind of 64-bit guest can switch. */
 const valid: Readonly<Record<'pvh' | 'pv', readonly number[]>> = {
   pvh: [Assist.runstate_update_flag],
-  pv: [Assist.writable_pagetables, Assist.architectural_iopl, Assist.runstate_update_flag, Assist.m2p_strict],
+  // Some mean something to 32-bit guests only, and are taken all the same.
+  pv: Object.values(Assist),
 }
 
 export const vmAssist = hypercall({

@@ -70,6 +70,12 @@ export class FrameTable {
   readonly typeRefs: Uint32Array
   /** Entries of this table that name tables of its own level (above zero), or such entries that name it (below). */
   readonly linear: Int16Array
+  /** An L2 table whose validation failed: how many of its entries count. 0: it has not, or that was undone. */
+  readonly partial: Uint16Array
+  /** One of them that is still to be undone, -1: none (Xen's `old_guest_table`). */
+  unfinished = -1
+  /** References that nobody will drop; see `promote`. */
+  readonly lost = new Map<number, number>()
   /** Time of `tlbs` at which it was last given up as what it was. */
   readonly stamps: Float64Array
   /** What Xen puts into its slots of L4 tables; whether the machine-to-physical table is there only while it must. */
@@ -98,6 +104,7 @@ export class FrameTable {
     this.types = new Uint8Array(frames)
     this.typeRefs = new Uint32Array(frames)
     this.linear = new Int16Array(frames)
+    this.partial = new Uint16Array(frames)
     this.stamps = new Float64Array(frames)
     this.#next = new Uint32Array(frames)
     this.#previous = new Uint32Array(frames)

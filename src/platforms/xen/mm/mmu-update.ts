@@ -53,7 +53,7 @@ export function mmuUpdate(call: Call, mm: Mm): Answer {
         const type = frames.typeRefs[frame] !== 0 ? frames.types[frame] & (TYPE | VALIDATED) : -1
         if (type === (Type.L1 | VALIDATED))
           answer = updateL1(frames, at, toLow, toHigh, kind === PRESERVE_AD, pages === PageOwner.IO)
-        else if (type >= 0 && (type & TYPE) >= Type.L2 && (type & TYPE) <= Type.L4) {
+        else if (type >= (Type.L2 | VALIDATED) && type <= (Type.L4 | VALIDATED)) {
           if (pages === PageOwner.SELF) {
             // What was not there before is in no TLB.
             const changes = (frames.words[at] & PRESENT) !== 0

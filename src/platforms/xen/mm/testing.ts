@@ -86,7 +86,8 @@ export function audit(f: FrameTable, holders: readonly Holder[] = []): string[] 
   const refs = new Uint32Array(f.count)
   const typeRefs = new Uint32Array(f.count)
   const wrong: string[] = []
-  const inUse = (frame: number) => f.typeRefs[frame] > 0 && (f.types[frame] & VALIDATED) !== 0
+  const inUse = (frame: number) =>
+    f.typeRefs[frame] > 0 && ((f.types[frame] & VALIDATED) !== 0 || f.partial[frame] !== 0)
   const level = (frame: number) => f.types[frame] & TYPE
   const say = (frame: number, what: string) => wrong.push(`frame ${frame} (type ${level(frame)}): ${what}`)
   const isTable = (frame: number) => level(frame) >= Type.L1 && level(frame) <= Type.L4 && inUse(frame)
@@ -103,8 +104,14 @@ export function audit(f: FrameTable, holders: readonly Holder[] = []): string[] 
       typeRefs[frame]++
       if (!isTable(frame)) say(frame, 'pinned, and no table')
     }
+    // What a failed validation has left.
+    refs[frame] += f.lost.get(frame) ?? 0
+    if (f.partial[frame] !== 0) {
+      refs[frame]++
+      typeRefs[frame]++
+    }
     if (!isTable(frame)) continue
-    for (let slot = 0; slot < ENTRIES; slot++) {
+    for (let slot = 0; slot < (f.partial[frame] || ENTRIES); slot++) {
       const low = f.words[(frame << TABLE_SHIFT) + 2 * slot]
       if ((low & PRESENT) === 0 || (level(frame) === 4 && isXenSlot(slot))) continue
       const to = low >>> 12

@@ -35,6 +35,7 @@ export function getType(f: FrameTable, frame: number, type: number): number {
   if (typeRefs[frame] !== 0) {
     // A table that is being validated is asked for by its own entries only, and then as something else.
     if ((old & TYPE) !== type) return EINVAL
+    if (f.partial[frame] !== 0) return resume(f, frame)
     typeRefs[frame]++
     return 0
   }
@@ -50,14 +51,42 @@ export function getType(f: FrameTable, frame: number, type: number): number {
     f.linear[frame] = 0
     const answer = validate(f, frame, type)
     if (answer < 0) {
-      types[frame] &= ~(TYPE | VALIDATED)
-      typeRefs[frame] = 0
-      f.stamps[frame] = f.tlbs.now
+      if (f.unfinished !== frame) untyped(f, frame)
       return answer
     }
   }
   types[frame] |= VALIDATED
   return 0
+}
+
+function untyped(f: FrameTable, frame: number): void {
+  f.types[frame] &= ~(TYPE | VALIDATED)
+  f.typeRefs[frame] = 0
+  f.stamps[frame] = f.tlbs.now
+}
+
+/** Go on with an L2 table whose validation failed, and was left at that: its use becomes the one that is asked for. */
+function resume(f: FrameTable, frame: number): number {
+  const from = f.partial[frame]
+  f.partial[frame] = 0
+  const answer = promote(f, frame, Type.L2, from)
+  if (answer === 0) f.types[frame] |= VALIDATED
+  f.put(frame)
+  return answer
+}
+
+/** Undo what a validation that failed has left (`put_old_guest_table`): after each request. */
+export function settle(f: FrameTable): void {
+  const frame = f.unfinished
+  if (frame < 0) return
+  f.unfinished = -1
+  const count = f.partial[frame]
+  f.partial[frame] = 0
+  demote(f, frame, Type.L2, count)
+  untyped(f, frame)
+  // Its own reference, and that of the entry that led to it.
+  f.put(frame)
+  f.put(frame)
 }
 
 /** Drop a use of a frame; `table` is the one whose entry it was (`_put_page_type`). */
@@ -90,14 +119,17 @@ export function putPageAndType(f: FrameTable, frame: number): void {
 export function getPageAndType(f: FrameTable, frame: number, type: number): number {
   if (!f.get(frame)) return EINVAL
   const answer = getType(f, frame, type)
-  if (answer < 0) f.put(frame)
+  if (answer < 0) {
+    if (f.unfinished !== frame) f.put(frame)
+    settle(f)
+  }
   return answer
 }
 
 function validate(f: FrameTable, frame: number, type: number): number {
   f.work += ENTRIES
   if (type === Type.L1) return promoteL1(f, frame)
-  return type === Type.SEG_DESC ? validateDescriptors(f, frame) : promote(f, frame, type)
+  return type === Type.SEG_DESC ? validateDescriptors(f, frame) : promote(f, frame, type, 0)
 }
 
 function promoteL1(f: FrameTable, frame: number): number {
@@ -118,12 +150,18 @@ function promoteL1(f: FrameTable, frame: number): number {
   return 0
 }
 
-/** Tables above L1. Entries before one that is refused keep what Xen added to them. */
-function promote(f: FrameTable, frame: number, level: number): number {
+/**
+ * Tables above L1, from a slot on. Entries before one that is refused keep what Xen added to them.
+ *
+ * An L2 table that fails after its first slot is undone later, by whoever is next above that had come further than its
+ * own first slot, or by `settle`. If that one is an L4 table, Xen 4.17 takes the L2 table for one of its own entries',
+ * sees that it is not, and lets it be: it keeps its type and two references until somebody wants it as an L2 table.
+ */
+function promote(f: FrameTable, frame: number, level: number, from: number): number {
   const { words } = f
   const start = frame << TABLE_SHIFT
   const add = level === 4 ? USER | ACCESSED : USER
-  for (let slot = 0; slot < ENTRIES; slot++) {
+  for (let slot = from; slot < ENTRIES; slot++) {
     if (level === 4 && isXenSlot(slot)) continue
     const at = start + 2 * slot
     const low = words[at]
@@ -131,7 +169,7 @@ function promote(f: FrameTable, frame: number, level: number): number {
     const high = words[at + 1]
     const answer = getTable(f, level, low, high, frame)
     if (answer < 0) {
-      demote(f, frame, level, slot)
+      if (slot > 0) undo(f, frame, level, slot)
       return answer
     }
     if ((low & add) !== add) f.ram.put(at, low | add, high)
@@ -142,6 +180,21 @@ function promote(f: FrameTable, frame: number, level: number): number {
     f.tlbs.changed()
   }
   return 0
+}
+
+function undo(f: FrameTable, frame: number, level: number, slot: number): void {
+  if (level === 2) {
+    f.partial[frame] = slot
+    f.unfinished = frame
+    f.refs[frame]++
+    return
+  }
+  if (level === 4 && f.unfinished >= 0) {
+    f.lost.set(f.unfinished, (f.lost.get(f.unfinished) ?? 0) + 1)
+    f.unfinished = -1
+  }
+  settle(f)
+  demote(f, frame, level, slot)
 }
 
 /** Let go of what the first `count` entries name. */
@@ -206,7 +259,7 @@ export function getTable(f: FrameTable, level: number, low: number, high: number
   if (high & FRAME_HIGH || !f.get(frame)) return EINVAL
   const answer = getType(f, frame, level - 1)
   if (answer === 0) return 0
-  f.put(frame)
+  if (f.unfinished !== frame) f.put(frame)
   return answer === EINVAL && getLinear(f, level, low, frame, table) ? 0 : answer
 }
 

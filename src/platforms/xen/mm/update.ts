@@ -5,7 +5,7 @@
 import { Errno } from '../errno.ts'
 import { ACCESSED, DIRTY, FRAME_HIGH, PRESENT, REFUSED, REFUSED_L1, SUBSTANCE, TABLE_SHIFT, USER } from './entries.ts'
 import type { FrameTable } from './frame-table.ts'
-import { adjustedHigh, adjustedLow, getL1, getTable, isXenSlot, putL1, putTable } from './types.ts'
+import { adjustedHigh, adjustedLow, getL1, getTable, isXenSlot, putL1, putTable, settle } from './types.ts'
 
 const { EINVAL } = Errno
 
@@ -48,7 +48,10 @@ export function updateTable(
     const same = sameMapping(oldLow, oldHigh, low, high)
     if (!same) {
       const answer = getTable(f, level, low, high, table)
-      if (answer < 0) return answer
+      if (answer < 0) {
+        settle(f)
+        return answer
+      }
     }
     write(f, at, toLow, high, oldLow, keep)
     if (same) return 0

@@ -1,0 +1,138 @@
+/* Console, chance, and the sequences: one for each seed. */
+#include "xen.h"
+#include <stdarg.h>
+
+struct start_info *start_info;
+u32 chance;
+static u64 digest;
+static u32 seed, show;
+
+/* The console: dom0 has Xen's, others a ring (xen/io/console.h). */
+struct ring { char in[1024], out[2048]; u32 in_cons, in_prod, out_cons, out_prod; };
+static volatile struct ring *ring;
+u8 console_page[PAGE] __attribute__((aligned(4096)));
+
+static u32 option(const char *name, u32 otherwise);
+
+void console_init(void) {
+  if (start_info->flags & 1 || option("io=", 0)) return;
+  u64 entry = start_info->console_mfn << 12 | 3;
+  H3(UPDATE_VA_MAPPING, console_page, entry, 2);
+  ring = (void *)console_page;
+}
+
+static void put(const char *text, u32 length) {
+  if (!ring) {
+    H3(CONSOLE_IO, 0, length, text);
+    return;
+  }
+  u32 port = start_info->console_evtchn;
+  for (u32 i = 0; i < length; i++) {
+    while (ring->out_prod - ring->out_cons == sizeof ring->out) {
+      H2(EVENT_CHANNEL_OP, 4, &port);
+      H2(SCHED_OP, 0, 0);
+    }
+    ring->out[ring->out_prod & (sizeof ring->out - 1)] = text[i];
+    asm volatile("" : : : "memory");
+    ring->out_prod++;
+  }
+  H2(EVENT_CHANNEL_OP, 4, &port);
+}
+
+static char line[512];
+static u32 used;
+
+static void character(char c) {
+  line[used++] = c;
+  if (c == '\n' || used == sizeof line) {
+    put(line, used);
+    used = 0;
+  }
+}
+
+void print(const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  for (; *format; format++) {
+    if (*format != '%') {
+      character(*format);
+      continue;
+    }
+    if (*++format == 's') {
+      for (const char *s = va_arg(list, const char *); *s; s++) character(*s);
+      continue;
+    }
+    s64 value = va_arg(list, s64);
+    char digits[24];
+    int n = 0;
+    u64 rest = *format == 'd' && value < 0 ? -value : value;
+    u32 base = *format == 'd' ? 10 : 16;
+    do digits[n++] = "0123456789abcdef"[rest % base]; while (rest /= base);
+    if (*format == 'd' && value < 0) character('-');
+    while (n) character(digits[--n]);
+  }
+  va_end(list);
+}
+
+void stop(void) {
+  u32 reason = 0;
+  for (;;) H2(SCHED_OP, 2, &reason);
+}
+
+u32 below(u32 limit) {
+  chance = chance * 1664525 + 1013904223;
+  return (u64)chance * limit >> 32;
+}
+
+static void mix(u64 value) {
+  for (int i = 0; i < 8; i++) digest = (digest ^ (value >> 8 * i & 255)) * 0x100000001b3;
+}
+
+void note(const char *what, int count, const s64 *values) {
+  for (int i = 0; i < count; i++) mix(values[i]);
+  if (!show) return;
+  print("  %s", what);
+  for (int i = 0; i < count; i++)
+    if (values[i] < 0 && values[i] > -200) print(" %d", values[i]);
+    else print(" %x", values[i]);
+  print("\n");
+}
+
+/* A number behind a word of the command line. */
+static u32 option(const char *name, u32 otherwise) {
+  for (const char *at = start_info->cmd_line; *at; at++) {
+    const char *a = at, *b = name;
+    while (*b && *a == *b) a++, b++;
+    if (*b) continue;
+    u32 value = 0;
+    while (*a >= '0' && *a <= '9') value = value * 10 + *a++ - '0';
+    return value;
+  }
+  return otherwise;
+}
+
+void main(void) {
+  mmu_init();
+  console_init();
+  traps_init();
+  event_init();
+  u32 first = option("first=", 1), seeds = option("seeds=", 200), calls = option("calls=", 500);
+  show = option("show=", 0);
+  for (seed = first; seed < first + seeds; seed++) {
+    chance = seed * 2654435761u;
+    digest = 0xcbf29ce484222325;
+    mmu_begin();
+    for (u32 i = 0; i < calls; i++)
+      switch (below(8)) {
+        case 0: cpu_step(); break;
+        case 1: event_step(); break;
+        default: mmu_step();
+      }
+    mmu_end();
+    cpu_end();
+    event_end();
+    print("seed %d: %x\n", (s64)seed, digest);
+  }
+  print("end\n");
+  stop();
+}
