@@ -17,6 +17,7 @@ import { SnapshotError } from '../../snapshot/error.ts'
 import { NativePlatform } from '../native/index.ts'
 import { pvRefusal } from './builder/image.ts'
 import { Domain } from './domain.ts'
+import { Errno } from './errno.ts'
 import { features } from './features.ts'
 import { Hypercalls } from './hypercalls/dispatch.ts'
 import { hypercalls, requestsOf } from './hypercalls/index.ts'
@@ -31,7 +32,7 @@ const PAGE = 4096
 /** What the guest can have beyond its memory, in frames: room for pages that it maps by number. */
 const ROOM = 0x10000
 
-class XenPvhPlatform implements Platform {
+export class XenPvhPlatform implements Platform {
   readonly domain: Domain
   #kind!: PvhKind
   readonly #dispatch: Dispatch<Domain>
@@ -73,6 +74,11 @@ class XenPvhPlatform implements Platform {
 
   hypercall(vcpu: number, instruction: HypercallInstruction): boolean | 'again' {
     if (instruction !== this.#instruction) return false
+    const { cpu } = this.domain.effects
+    if (cpu.protectedMode(vcpu) && cpu.privilege(vcpu) !== 0) {
+      cpu.setNumber(vcpu, 'rax', Errno.EPERM, cpu.wide(vcpu))
+      return true
+    }
     return this.#hypercalls.enter(vcpu) === 'done' || 'again'
   }
 

@@ -66,6 +66,7 @@ const array = <Name extends string>(row: {
     name: row.name,
     summary: row.summary,
     ...(row.guest ? { guest: row.guest } : {}),
+    element: row.struct as Struct,
     args: [
       { name: 'list', type: { kind: 'linear' } },
       { name: 'count', type: { kind: 'u32' } },

@@ -37,6 +37,8 @@ export interface Command extends Declaration {
   readonly command: number
   readonly guest?: Kind['name'] | undefined
   readonly struct: Struct | undefined
+  /** What the array consists of that its pointer leads to. */
+  readonly element?: Struct | undefined
   /** The structure goes back when the command has succeeded. */
   readonly writes: boolean
   readonly run: (call: Call, block: Block) => Answer
@@ -65,6 +67,7 @@ export function command<Name extends string = never>(
   row: Common & {
     readonly command: number
     readonly struct?: Struct<Name>
+    readonly element?: Struct
     /** Arguments that are no structure. */
     readonly args?: readonly Argument[]
     readonly run: (call: Call, block: Block, fields: Struct<Name>['fields']) => Answer

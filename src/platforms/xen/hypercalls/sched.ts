@@ -131,8 +131,7 @@ export const schedOp = commands({
 })
 
 /** A signed number of nanoseconds in two words; 32-bit guests pass them as two arguments. */
-const nanoseconds = (call: Call): number => (call.wide ? call.high(0) : call.arg(1)) * 2 ** 32 + call.arg(0)
-const signed = (value: number): number => (value >= 2 ** 63 ? value - 2 ** 64 : value)
+const nanoseconds = (call: Call): number => ((call.wide ? call.high(0) : call.arg(1)) | 0) * 2 ** 32 + call.arg(0)
 
 export const setTimerOp = hypercall({
   number: 15,
@@ -142,7 +141,7 @@ export const setTimerOp = hypercall({
   ops: ['time.set_next_event'],
   source: 'xen/xen.h',
   run: (call) => {
-    call.domain.vcpus[call.vcpu]?.timers.setOp(signed(nanoseconds(call)))
+    call.domain.vcpus[call.vcpu]?.timers.setOp(nanoseconds(call))
     return 0
   },
 })

@@ -42,7 +42,6 @@ const errors = {
   EACCES: 'a PV guest, or memory of devices',
   EINVAL: 'nothing is there, or nothing can be',
   ESRCH: 'no such domain',
-  EPERM: 'another domain',
   EFAULT: 'the structure cannot be read',
 } as const
 
