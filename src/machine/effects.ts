@@ -99,6 +99,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
       },
       park: (vcpu) => parts().vcpus.park(vcpu),
       unpark: (vcpu) => parts().vcpus.unpark(vcpu),
+      interruptFlag: (vcpu) => (word(vcpu, S.SYSFLAGS) & FLAG_IF) !== 0,
       setInterruptFlag: (vcpu) => {
         const { core } = parts()
         core.i32[(state(vcpu) + S.SYSFLAGS) >> 2] |= FLAG_IF

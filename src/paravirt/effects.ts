@@ -43,7 +43,9 @@ export interface CpuEffects {
   park(vcpu: number): void
   /** A parked vCPU goes on where it was. */
   unpark(vcpu: number): void
-  /** Set EFLAGS.IF. */
+  /** EFLAGS.IF. */
+  interruptFlag(vcpu: number): boolean
+  /** Set it. */
   setInterruptFlag(vcpu: number): void
   /** Neither parked nor waiting for its start-up message. */
   running(vcpu: number): boolean

@@ -22,6 +22,7 @@ export class MockVcpu {
   apicEnabled = true
   stolen = 0
   running = true
+  interruptFlag = true
   /** An interrupt would be taken. */
   waits = false
   line: (() => number) | undefined
@@ -116,6 +117,7 @@ export class Mock {
           note('unpark', vcpu)
           this.#vcpu(vcpu).running = true
         },
+        interruptFlag: (vcpu) => this.#vcpu(vcpu).interruptFlag,
         setInterruptFlag: (vcpu) => note('sti', vcpu),
         running: (vcpu) => this.#vcpu(vcpu).running,
         register: (vcpu, name) => this.#vcpu(vcpu).registers.get(name) as bigint,

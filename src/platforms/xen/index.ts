@@ -16,6 +16,7 @@ import type {
 import { SnapshotError } from '../../snapshot/error.ts'
 import { NativePlatform } from '../native/index.ts'
 import { pvRefusal } from './builder/image.ts'
+import { Shutdown } from './constants.ts'
 import { Domain } from './domain.ts'
 import { Errno } from './errno.ts'
 import { features } from './features.ts'
@@ -87,7 +88,13 @@ export class XenPvhPlatform implements Platform {
   }
 
   leave(vcpu: number, halted: boolean): void {
-    this.domain.leave(vcpu, halted)
+    const { domain } = this
+    const { cpu } = domain.effects
+    // HLT with interrupts off is a vCPU's end, and the last one's is the domain's (hvm_hlt).
+    if (halted && !cpu.interruptFlag(vcpu) && !domain.pollers.polls(vcpu)) {
+      domain.down(vcpu)
+      if (!domain.vcpus.some(({ id }) => cpu.running(id))) domain.shutdown(Shutdown.POWEROFF)
+    } else domain.leave(vcpu, halted)
   }
 
   init(vcpu: number): void {

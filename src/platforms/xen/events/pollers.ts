@@ -27,6 +27,10 @@ export class Pollers {
     lock.block(vcpu)
   }
 
+  polls(vcpu: number): boolean {
+    return this.#ports[vcpu] !== NONE
+  }
+
   /** An event became pending. */
   check(port: number): void {
     if (this.#polling === 0) return

@@ -437,6 +437,25 @@ describe('vcpu_op', () => {
     expect(guest.raw(24, [0, 2, NOWHERE])).toBe('EFAULT')
   })
 
+  test('HLT with interrupts off is the end, unless it polls', () => {
+    const guest = setUp()
+    const { platform, done } = guest
+    guest.vcpu(1).running = true
+    guest.vcpu(1).interruptFlag = false
+    guest.vcpu(0).interruptFlag = false
+    guest.op('EVTCHNOP_bind_ipi', { vcpu: 1 })
+    guest.words(LIST, 1)
+    guest.op('SCHEDOP_poll', { ports: LIST, nr_ports: 1 }, { vcpu: 1 })
+    platform.leave(1, true)
+    platform.enter(1)
+    platform.leave(1, false)
+    expect(done()).toEqual(['block 1'])
+    platform.leave(1, true)
+    expect(done()).toEqual(['park 1'])
+    platform.leave(0, true)
+    expect(done()).toEqual(['park 0', 'power-off'])
+  })
+
   test('NMI, physical ids', () => {
     const { raw, done } = setUp()
     expect([raw(24, [11, 2, 0]), raw(24, [11, 2, 8]), raw(24, [12, 0, BUFFER])]).toEqual([0, 'EINVAL', 'EINVAL'])
