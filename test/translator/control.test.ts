@@ -576,3 +576,100 @@ test('STI in a loop: an interrupt that waits comes after the next instruction, a
   expect(end.register(S.R11)).toBeGreaterThan(10n)
   expect(end.register(S.RDX)).toBe(1200n)
 })
+
+/** A loop that calls small functions, of which regions have copies: two returns, another page, one that returns elsewhere. */
+const smallFunctions = (irq: string) => `
+    ${irq}
+    mov r12d, 2000
+  again:
+    mov edi, r12d
+    call early
+    call away
+    test r12d, 63
+    jnz usual
+    call elsewhere
+    inc r14
+  usual:
+    call early
+    dec r12d
+    jnz again
+    cli
+    hlt
+    .balign 16
+  early:
+    test edi, 3
+    jz none
+    lea rax, [rax + rdi * 2]
+    ret
+  none:
+    inc rbx
+    ret
+    .balign 16
+  elsewhere:
+    # Past the increment.
+    add qword ptr [rsp], 3
+    inc r13
+    ret
+    .balign 4096
+    .skip 8 * 4096
+  away:
+    xor rax, rbx
+    rol rax, 7
+    push rax
+    pop rdx
+    ret
+  handler:
+    mov r15, [rsp]
+    rol r8, 3
+    xor r8, r15
+    inc r9
+    iretq`
+
+test('small functions that callers have copies of', () => {
+  const end = run(smallFunctions(''))
+  expect(end.register(S.R13)).toBe(31n)
+  expect(end.register(S.R14)).toBe(0n)
+  expect(end.register(S.RBX)).toBe(1000n)
+})
+
+test('interrupts in copies of small functions', () => {
+  const end = run(smallFunctions(`${gate(IRQ, 'handler')}\n sti`), { irqs })
+  expect(end.register(S.R9)).toBe(BigInt(irqs.filter((at) => at < end.count).length))
+})
+
+test('a small function that is patched, and one whose page is mapped elsewhere', () => {
+  const other = Place.CODE + 0x3000
+  const end = run(`
+    # The other page has the same function but for a constant.
+    lea rsi, [rip + away]
+    mov edi, ${other}
+    mov ecx, 64
+    rep movsb
+    mov byte ptr [${other + 3}], 100
+    mov r12d, 300
+  again:
+    call near1
+    call away
+    mov rax, [${Place.PAGES} + ${(Place.CODE >> 12) + 1} * 8]
+    mov rcx, rax
+    xor rcx, ${Place.CODE + 0x1000} ^ ${other}
+    mov [${Place.PAGES} + ${(Place.CODE >> 12) + 1} * 8], rcx
+    invlpg [${Place.CODE + 0x1000}]
+    call away
+    mov [${Place.PAGES} + ${(Place.CODE >> 12) + 1} * 8], rax
+    invlpg [${Place.CODE + 0x1000}]
+    xor byte ptr [rip + near1 + 3], 6
+    dec r12d
+    jnz again
+    hlt
+    .balign 16
+  near1:
+    add rbx, 5
+    ret
+    .balign 4096
+  away:
+    add rdx, 1
+    ret`)
+  expect(end.register(S.RBX)).toBe(150n * 8n)
+  expect(end.register(S.RDX)).toBe(300n * 101n)
+})

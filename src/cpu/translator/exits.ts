@@ -157,6 +157,15 @@ export abstract class RegionExits extends RegionMemory {
    */
   protected switchOn(places: readonly number[]): void {
     const c = this.c
+    if (places.length === 1) {
+      const none = this.height
+      this.open('block')
+      c.get(this.local.exitLinear)
+      this.linearOf(places[0] as number)
+      c.op('i64.ne').hint(false)
+      this.brIf(none)
+      return this.br(this.height)
+    }
     const least = places[0] as number
     const range = (places.at(-1) as number) - least
     const shift = alignment(places)

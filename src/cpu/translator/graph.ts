@@ -10,8 +10,11 @@ import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
 import { pageOf, type Block, type Edge, type Instruction, type Outline, type Records } from './blocks.ts'
 import { order } from './dominators.ts'
 import { jumpTargets } from './jump-tables.ts'
+import { Leaves } from './leaves.ts'
 
 const MAX_INSTRUCTIONS = 500
+/** Pages that a region's own code, without callees, is at most away from its entry's. */
+const MAX_PAGE_DISTANCE = 4
 /** A call of a place so near after itself only pushes an address. */
 const NEAR = 16
 
@@ -75,11 +78,16 @@ const fits = (i: Instruction | number | undefined): boolean =>
 /** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
 export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
   const known = new Map<number, Instruction | number | undefined>([[entry, make(r, 0, copy, copy, r.decoded)]])
-  const at = (place: number) => {
+  const anywhere = (place: number) => {
     if (!known.has(place))
       known.set(place, known.size < MAX_INSTRUCTIONS ? instructionAt(r, place, r.decoded) : undefined)
     return known.get(place)
   }
+  const at = (place: number) => (Math.abs(pageOf(place)) <= MAX_PAGE_DISTANCE ? anywhere(place) : undefined)
+  const leaves = new Leaves(
+    (place) => (fits(anywhere(place)) ? (anywhere(place) as Instruction) : undefined),
+    (i) => flow(r, i),
+  )
   const leaders = new Set([entry])
   const computed = new Map<Instruction, number[]>()
   // Breadth first, so that what does not fit is what is farthest away.
@@ -94,6 +102,7 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
       const i = at(place) as Instruction
       const { target, call } = flow(r, i)
       place = i.place + i.length
+      if (typeof call === 'number') leaves.consider(i, call)
       if (target !== undefined) {
         leaders.add(target)
         work.push(target)
@@ -111,24 +120,39 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
       line.push(i)
     }
   }
-  return fits(at(entry)) ? order(buildBlocks(r, entry, leaders, computed, at)) : undefined
+  return fits(at(entry)) ? order(buildBlocks(r, entry, { leaders, computed, leaves, at, anywhere })) : undefined
+}
+
+type Lookup = (place: number) => Instruction | number | undefined
+
+/** Blocks of the function, or of a copy of a leaf that returns to the place `back`. */
+interface Within {
+  readonly blocks: Map<number, Block>
+  readonly leaders: ReadonlySet<number>
+  readonly at: Lookup
+  readonly back: number | undefined
 }
 
 function buildBlocks(
   r: Records,
   entry: number,
-  leaders: ReadonlySet<number>,
-  computed: ReadonlyMap<Instruction, readonly number[]>,
-  at: (place: number) => Instruction | number | undefined,
+  known: {
+    leaders: ReadonlySet<number>
+    computed: ReadonlyMap<Instruction, readonly number[]>
+    leaves: Leaves
+    at: Lookup
+    anywhere: Lookup
+  },
 ): Block {
-  const blocks = new Map<number, Block>()
-  const edge = (place: number, from: number): Edge => {
-    const i = at(place)
-    if (fits(i)) return { block: block(place) }
+  const main: Within = { blocks: new Map(), leaders: known.leaders, at: known.at, back: undefined }
+  const edge = (place: number, from: number, within: Within): Edge => {
+    const i = within.at(place)
+    if (fits(i)) return { block: block(place, within) }
     if (i === undefined || pageOf(place) !== pageOf(from)) return { place }
     return { record: typeof i === 'number' ? i : (i as Instruction).at }
   }
-  const block = (place: number): Block => {
+  const block = (place: number, within: Within): Block => {
+    const { blocks, leaders, at, back } = within
     const made = blocks.get(place)
     if (made) return made
     const b: Block = {
@@ -149,19 +173,26 @@ function buildBlocks(
       b.instructions.push(i)
       here = i.place + i.length
       const { target, call } = flow(r, i)
-      if (target !== undefined) b.taken = edge(target, i.place)
+      const leaf = back === undefined ? known.leaves.of(i) : undefined
+      if (leaf) {
+        const copy = { blocks: new Map(), leaders: leaf.leaders, at: known.anywhere, back: here }
+        b.taken = { block: block(leaf.entry, copy) }
+        return b
+      }
+      if (target !== undefined) b.taken = edge(target, i.place, within)
       if (call !== undefined) b.call = call
       if (i.decoded.ends && call === undefined) {
-        b.targets = (computed.get(i) ?? []).map(block)
+        const targets = back !== undefined && i.decoded.returns ? [back] : (known.computed.get(i) ?? [])
+        b.targets = targets.filter((to) => fits(known.at(to))).map((to) => block(to, main))
         return b
       }
       if (b.taken || call !== undefined || leaders.has(here) || !fits(at(here))) {
-        b.next = edge(here, i.place)
+        b.next = edge(here, i.place, within)
         return b
       }
     }
   }
-  return block(entry)
+  return block(entry, main)
 }
 
 /** How far around a place its line and function are looked for. */

@@ -31,9 +31,8 @@ const MAX_MISSES = 16_000
 const MIN_STRAIGHT = 8
 /** Functions that are tried as a place's, nearest first. */
 const MAX_TRIED = 3
-/** Pages that a region may have beside its entry's, and how far they may be. */
-const MAX_PAGES = 3
-const MAX_PAGE_DISTANCE = 4
+/** Pages that a region may have beside its entry's. */
+const MAX_PAGES = 5
 /** Regions that come along with one because it calls them; a sample makes one, so that no pause is long. */
 const MAX_CALLEES = 3
 const BATCH = 8
@@ -278,7 +277,7 @@ export class Translator {
     const tables = new Map<number, number | undefined>([[0, table]])
     const long = ((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG) !== 0
     const find = (page: number): number | undefined => {
-      if (tables.size > MAX_PAGES || Math.abs(page) > MAX_PAGE_DISTANCE) return undefined
+      if (tables.size > MAX_PAGES) return undefined
       const at = linear + BigInt(page) * 4096n
       return this.#tableAt(p, long ? BigInt.asUintN(64, at) : BigInt.asUintN(32, at))
     }

@@ -1,0 +1,69 @@
+/**
+ * Small functions that call nobody: a region has a copy of such a callee for each call of it, whose return is a jump
+ * back that is verified as any computed jump. The call still pushes its return address, so nothing else changes.
+ */
+import type { Instruction } from './blocks.ts'
+
+/** Instructions of a callee at most, and of all copies in a region. */
+const MOST = 24
+const MOST_TOGETHER = 240
+
+export interface Leaf {
+  readonly entry: number
+  /** Places where its blocks begin. */
+  readonly leaders: ReadonlySet<number>
+}
+
+/** What an instruction does to control: see graph.ts. */
+interface Flow {
+  readonly target: number | undefined
+  readonly call: number | 'computed' | undefined
+}
+
+export class Leaves {
+  readonly #at: (place: number) => Instruction | undefined
+  readonly #flow: (i: Instruction) => Flow
+  readonly #found = new Map<number, (Leaf & { count: number }) | undefined>()
+  readonly #inlined = new Map<Instruction, Leaf>()
+  #room = MOST_TOGETHER
+
+  /** `at`: the instruction at a place, if a region can have it. */
+  constructor(at: (place: number) => Instruction | undefined, flow: (i: Instruction) => Flow) {
+    this.#at = at
+    this.#flow = flow
+  }
+
+  /** A call's callee becomes part of the region, if it is a small leaf and there is room. */
+  consider(call: Instruction, target: number): void {
+    if (!this.#found.has(target)) this.#found.set(target, this.#leafAt(target))
+    const leaf = this.#found.get(target)
+    if (!leaf || leaf.count > this.#room) return
+    this.#room -= leaf.count
+    this.#inlined.set(call, leaf)
+  }
+
+  of(call: Instruction): Leaf | undefined {
+    return this.#inlined.get(call)
+  }
+
+  #leafAt(entry: number): (Leaf & { count: number }) | undefined {
+    const leaders = new Set([entry])
+    const seen = new Set<number>()
+    const work = [entry]
+    for (let place = work.pop(); place !== undefined; place = work.pop()) {
+      if (seen.has(place)) continue
+      seen.add(place)
+      const i = this.#at(place)
+      if (!i || seen.size > MOST) return undefined
+      const { target, call } = this.#flow(i)
+      if (call !== undefined || i.decoded.calls) return undefined
+      if (i.decoded.ends && target === undefined && !i.decoded.returns) return undefined
+      if (target !== undefined) {
+        leaders.add(target).add(i.place + i.length)
+        work.push(target)
+      }
+      if (!i.decoded.ends) work.push(i.place + i.length)
+    }
+    return { entry, leaders, count: seen.size }
+  }
+}
