@@ -31,7 +31,7 @@ export interface CoreHost {
   writeCr8(vcpu: number, value: number): void
   random(vcpu: number): number
   /** A store to a WATCHED page is about to happen; `attribute` is the page's PAGE_ATTR. */
-  watchedStore?(vcpu: number, address: number, size: number, attribute: number): void
+  watchedStore?(vcpu: number, address: number, size: number, value: number, attribute: number): void
   /** A load from a READS page is about to happen. */
   watchedLoad?(vcpu: number, address: number, size: number): void
   /** A vCPU of a Xen PV domain did what crashes the domain: a `PvCrash`. */
@@ -234,8 +234,8 @@ export class Core {
       readCr8: (p: number) => host.readCr8(number(p)),
       writeCr8: (p: number, value: number) => host.writeCr8(number(p), value),
       random: (p: number) => host.random(number(p)),
-      watchedStore: (p: number, address: number, size: number) =>
-        host.watchedStore?.(number(p), address >>> 0, size, memory8[M.PAGE_ATTR + (address >>> 12)] as number),
+      watchedStore: (p: number, address: number, size: number, value: number) =>
+        host.watchedStore?.(number(p), address >>> 0, size, value, memory8[M.PAGE_ATTR + (address >>> 12)] as number),
       watchedLoad: (p: number, address: number, size: number) => host.watchedLoad?.(number(p), address >>> 0, size),
       pvCrash: (p: number, reason: number) => host.pvCrash?.(number(p), reason),
       pvLdt: (p: number, page: number) => host.pvLdt?.(number(p), page) ?? 0,

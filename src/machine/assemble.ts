@@ -93,7 +93,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
     writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
     random: repeated ? () => repeated.next() : hostRandom(),
-    watchedStore: (_, address, size, attribute) => census?.store(address, size, attribute),
+    watchedStore: (_, address, size, value, attribute) => census?.store(address, size, value, attribute),
     watchedLoad: (_, address, size) => census?.load(address, size),
     acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
   }

@@ -32,15 +32,15 @@ test('whole entries count by level; any other store ends the watch', () => {
   census.start(parts as never)
   expect(parts.i32[M.WATCH_TABLES >> 2]).toBe(1)
   parts.u8[M.PAGE_ATTR + 5] = PageAttr.WATCHED | 1
-  census.store(0x5008, 8, PageAttr.WATCHED | 1)
-  census.store(0x5010, 4, PageAttr.WATCHED | 1)
-  census.store(0x6000, 8, PageAttr.WATCHED | 4)
+  census.store(0x5008, 8, 0, PageAttr.WATCHED | 1)
+  census.store(0x5010, 4, 0, PageAttr.WATCHED | 1)
+  census.store(0x6000, 8, 0, PageAttr.WATCHED | 4)
   expect(census.list()).toEqual([
     { what: 'store to a level 1 page table', op: 'mmu.set_pte', count: 2 },
     { what: 'store to a level 4 page table', op: 'mmu.set_p4d', count: 1 },
   ])
   expect(parts.u8[M.PAGE_ATTR + 5]).toBe(PageAttr.WATCHED | 1)
-  census.store(0x5001, 1, PageAttr.WATCHED | 1)
+  census.store(0x5001, 1, 0, PageAttr.WATCHED | 1)
   expect(parts.u8[M.PAGE_ATTR + 5]).toBe(PageAttr.RAM)
 })
 
@@ -68,7 +68,7 @@ describe('shared bytes', () => {
       [0x5080, 4],
     ] as const) {
       census.load(address, size)
-      census.store(address, size, watched)
+      census.store(address, size, 0, watched)
     }
     expect(census.list()).toEqual([
       { what: 'load from clock pages', op: 'time.clocksource', count: 3 },
@@ -81,6 +81,25 @@ describe('shared bytes', () => {
     census.load(0x5008, 8)
     census.load(0x6008, 8)
     expect(census.list()[0]).toMatchObject({ count: 4 })
+  })
+
+  test('an interrupt flag in memory is set and cleared', () => {
+    const census = new Census()
+    census.start(core() as never)
+    const stores = { zero: 'irq.irq_enable', other: 'irq.irq_disable' } as const
+    census.share({ name: 'event masks', stores }, 0, 0x5001n)
+    for (const [address, size, value] of [
+      [0x5001, 1, 1],
+      [0x5001, 1, 0],
+      [0x5000, 2, 0x0100],
+      [0x5000, 4, 0xff00ff],
+      [0x5001, 1, -1],
+    ] as const)
+      census.store(address, size, value, PageAttr.WATCHED)
+    expect(census.list()).toEqual([
+      { what: 'store of 1 to event masks', op: 'irq.irq_disable', count: 3 },
+      { what: 'store of 0 to event masks', op: 'irq.irq_enable', count: 2 },
+    ])
   })
 
   test('the page may be the hypervisor’s own', () => {

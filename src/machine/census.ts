@@ -59,9 +59,9 @@ export class Census {
     core.i32[M.WATCH_TABLES >> 2] = 1
   }
 
-  store(address: number, size: number, attribute: number): void {
+  store(address: number, size: number, value: number, attribute: number): void {
     const level = attribute & LEVEL
-    if (level === 0) return this.#shared.store(address, size)
+    if (level === 0) return this.#shared.store(address, size, value)
     const wide = size >= 4 && address % size === 0 && size <= 8
     if (!wide) this.#core.u8[M.PAGE_ATTR + (address >>> 12)] = PageAttr.RAM
     else this.#stores[level - 1] = (this.#stores[level - 1] as number) + 1

@@ -12,7 +12,9 @@ export interface Seen {
 
 interface Use {
   loads: number
-  stores: number
+  /** Of 0, and of anything else. */
+  zeros: number
+  others: number
 }
 
 export class SharedCounts {
@@ -25,7 +27,7 @@ export class SharedCounts {
   move(byte: SharedByte, vcpu: number, address: number | undefined): [page: number, watched: boolean][] {
     const places = this.#places.get(byte) ?? []
     this.#places.set(byte, places)
-    if (!this.#uses.has(byte)) this.#uses.set(byte, { loads: 0, stores: 0 })
+    if (!this.#uses.has(byte)) this.#uses.set(byte, { loads: 0, zeros: 0, others: 0 })
     const before = places[vcpu]
     places[vcpu] = address
     const changed = new Set<number>()
@@ -43,23 +45,34 @@ export class SharedCounts {
   }
 
   load(address: number, size: number): void {
-    this.#touch(address, size, 'loads')
+    for (const { use } of this.#touched(address, size)) use.loads++
   }
 
-  store(address: number, size: number): void {
-    this.#touch(address, size, 'stores')
+  store(address: number, size: number, value: number): void {
+    for (const { use, at } of this.#touched(address, size)) {
+      const byte = (value >>> (8 * (at - address))) & 0xff
+      if (byte === 0) use.zeros++
+      else use.others++
+    }
   }
 
-  #touch(address: number, size: number, how: keyof Use): void {
+  *#touched(address: number, size: number): Iterable<{ use: Use; at: number }> {
     for (const [at, byte] of this.#pages.get(address >>> 12) ?? [])
-      if (at >= address && at < address + size) (this.#uses.get(byte) as Use)[how]++
+      if (at >= address && at < address + size) yield { use: this.#uses.get(byte) as Use, at }
   }
 
   /** What has a name among Linux's operations. */
   list(): Seen[] {
-    return [...this.#uses].flatMap(([{ name, loads, stores }, use]) => [
-      ...(loads ? [{ what: `load from ${name}`, op: loads, count: use.loads }] : []),
-      ...(stores ? [{ what: `store to ${name}`, op: stores, count: use.stores }] : []),
-    ])
+    return [...this.#uses].flatMap(([{ name, loads, stores }, use]) => {
+      const seen: Seen[] = []
+      if (loads) seen.push({ what: `load from ${name}`, op: loads, count: use.loads })
+      if (typeof stores === 'string') seen.push({ what: `store to ${name}`, op: stores, count: use.zeros + use.others })
+      else if (stores)
+        seen.push(
+          { what: `store of 0 to ${name}`, op: stores.zero, count: use.zeros },
+          { what: `store of 1 to ${name}`, op: stores.other, count: use.others },
+        )
+      return seen
+    })
   }
 }

@@ -84,7 +84,7 @@ export interface SharedByte {
   readonly name: string
   /** Linux's operations that loads and stores are. */
   readonly loads?: Op
-  readonly stores?: Op
+  readonly stores?: Op | { readonly zero: Op; readonly other: Op }
 }
 
 export interface MemoryEffects {

@@ -9,9 +9,9 @@
 export declare function hostMmioRead(p: u32, pa: f64, size: i32): i32
 @external("host", "mmioWrite")
 export declare function hostMmioWrite(p: u32, pa: f64, size: i32, value: i32): void
-/** A store of `size` bytes to a WATCHED page is about to happen. */
+/** A store of `size` bytes to a WATCHED page is about to happen; the low 4 bytes of the value, or 0 for a longer one. */
 @external("host", "watchedStore")
-export declare function hostWatchedStore(p: u32, pa: u32, size: i32): void
+export declare function hostWatchedStore(p: u32, pa: u32, size: i32, value: i32): void
 /** A load of `size` bytes from a READS page is about to happen. */
 @external("host", "watchedLoad")
 export declare function hostWatchedLoad(p: u32, pa: u32, size: i32): void

@@ -70,7 +70,7 @@ export function physRead(p: u32, pa: u64, size: i32): u64 {
 /** Write the low 1 to 8 bytes of `value`; they lie in one page. Writes to ROM and to sealed pages are lost. */
 export function physWrite(p: u32, pa: u64, size: i32, value: u64): void {
   const kind = pageKind(pa >>> 12)
-  if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, size)
+  if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, size, <i32>value)
   else if (kind != PAGE_RAM) {
     if (kind == PAGE_MMIO) mmioWrite(p, pa, size, value)
     return
@@ -127,7 +127,7 @@ export function physCopyIn(p: u32, pa: u64, source: u32, length: u32): void {
   while (length != 0) {
     const n = min(length, 0x1000 - (<u32>pa & 0xfff))
     const kind = pageKind(pa >>> 12)
-    if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, n)
+    if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, n, 0)
     if (kind == PAGE_RAM || (kind & PAGE_WATCHED) != 0) {
       touch(p, <u32>pa, n)
       memory.copy(hostAddress(pa), source, n)
@@ -172,7 +172,7 @@ export function physFill(p: u32, pa: u64, value: i32, length: u32): void {
   while (length != 0) {
     const n = min(length, 0x1000 - (<u32>pa & 0xfff))
     const kind = pageKind(pa >>> 12)
-    if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, n)
+    if (kind & PAGE_WATCHED) hostWatchedStore(p, <u32>pa, n, 0)
     if (kind == PAGE_RAM || (kind & PAGE_WATCHED) != 0) {
       touch(p, <u32>pa, n)
       memory.fill(hostAddress(pa), <u8>value, n)

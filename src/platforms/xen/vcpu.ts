@@ -1,4 +1,5 @@
 /** A vCPU's part of the domain: where its vcpu_info is, its run states, its timers. */
+import type { SharedByte } from '../../paravirt/effects.ts'
 import type { Context, VcpuEnd } from './context.ts'
 import { Errno } from './errno.ts'
 import { Virq } from './events/virq.ts'
@@ -11,6 +12,15 @@ const VCPU_INFO_BYTES = 64
 /** vcpu_info: what both layouts have at the same place. */
 const UPCALL_PENDING = 0
 const UPCALL_MASK = 1
+const TSC_TIMESTAMP = 0x28
+
+/** A PV guest's interrupt flag; the time, which each reading loads once. */
+const MASKS: SharedByte = {
+  name: 'event masks',
+  loads: 'irq.save_fl',
+  stores: { zero: 'irq.irq_enable', other: 'irq.irq_disable' },
+}
+const CLOCKS: SharedByte = { name: 'clock pages', loads: 'time.clocksource' }
 
 export class XenVcpu implements VcpuEnd {
   readonly id: number
@@ -25,6 +35,13 @@ export class XenVcpu implements VcpuEnd {
     this.id = id
     this.runstate = new Runstate(domain, id)
     this.timers = new Timers(domain.effects.time, () => domain.events.virq(id, Virq.TIMER))
+    this.#share()
+  }
+
+  #share(): void {
+    const { memory } = this.#domain.effects
+    memory.share(MASKS, this.id, BigInt(this.info + UPCALL_MASK))
+    memory.share(CLOCKS, this.id, BigInt(this.info + TSC_TIMESTAMP))
   }
 
   /** Address in memory of its vcpu_info. There are at most 32 vCPUs, so each has a place in shared_info. */
@@ -63,6 +80,7 @@ export class XenVcpu implements VcpuEnd {
     const old = new Uint8Array(memory.view.buffer, memory.view.byteOffset + this.info, VCPU_INFO_BYTES).slice()
     memory.place(address, old)
     this.#registered = { frame, address }
+    this.#share()
     kind.movedInfo(this.id, address)
     // Everything may be pending: the guest looks, so nothing gets lost.
     if (wideInfo) memory.store64(address + 8, (1n << 64n) - 1n)
