@@ -19,7 +19,7 @@ import { costs } from './costs.ts'
 import { entry, memory } from './entry.ts'
 import { ORIGIN, STACK } from './layout.ts'
 import { patcher, probe, siteList, tables } from './patch.ts'
-import { programme, programmeCode } from './programme.ts'
+import { programme, programmeCode } from './programme/index.ts'
 import { traps } from './traps.ts'
 
 const all: readonly Backend[] = [kvm, hyperv, vmware, xen, vmi]
