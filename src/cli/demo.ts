@@ -61,7 +61,7 @@ function summary(platform: string, { title, checks, sites, trouble, passed, seco
     `${platform.padEnd(9)}"${title ?? '?'}": ${good} of ${checks.length} checks${patched ?? ''}; ${seconds.toFixed(1)} s`,
   ]
   for (const { what, passed: fine } of checks) if (!fine) lines.push(`          failed: ${what}`)
-  if (trouble) lines.push(`          it ended early: ${trouble}`)
+  if (trouble) lines.push(`          it ended early: ${trouble === 'aborted' ? '--timeout was reached' : trouble}`)
   else if (!passed && good === checks.length) lines.push('          it did not come to its end')
   return lines.join('\n')
 }
