@@ -112,6 +112,9 @@ boot_gdt: dw gdt_end-gdt-1
 command_line: dd 0
 secondary_stack: dd 0
 bits ${k.bits}
+align 8
+window_pde: dx pd_low+${((WINDOW >> 21) + 1) * 8}
+old_pde: dd 0, 0
 `
 }
 

@@ -5,7 +5,7 @@
  */
 import { assemble } from '../../src/cpu/assemble/assembler.ts'
 import { writeElf } from '../../src/boot/elf.ts'
-import { NoteType } from '../../src/boot/xen-notes.ts'
+import { NoteType, type XenNote } from '../../src/boot/xen-notes.ts'
 import type { Backend } from './backends/backend.ts'
 import { hyperv } from './backends/hyperv.ts'
 import { kvm } from './backends/kvm.ts'
@@ -13,6 +13,7 @@ import { functions } from './backends/native.ts'
 import { vmi } from './backends/vmi.ts'
 import { vmware } from './backends/vmware.ts'
 import { xen } from './backends/xen.ts'
+import { xenPv } from './backends/xen-pv.ts'
 import { Builder } from './builder.ts'
 import { console } from './console.ts'
 import { costs } from './costs.ts'
@@ -22,7 +23,7 @@ import { patcher, probe, siteList, tables } from './patch.ts'
 import { programme, programmeCode } from './programme/index.ts'
 import { traps } from './traps.ts'
 
-const all: readonly Backend[] = [kvm, hyperv, vmware, xen, vmi]
+const all: readonly Backend[] = [xenPv, kvm, hyperv, vmware, xen, vmi]
 
 const main = (k: Builder) => `
 main:
@@ -90,18 +91,36 @@ export function source(bits: 32 | 64): string {
   return [...code, siteList(k), k.strings(), memory(k)].join('\n')
 }
 
+function word(type: number, value: number, bits: 32 | 64): XenNote {
+  const desc = new Uint8Array(bits / 8)
+  new DataView(desc.buffer).setUint32(0, value, true)
+  return { type, desc }
+}
+
+const text = (type: number, value: string): XenNote => ({ type, desc: new TextEncoder().encode(`${value}\0`) })
+
+/** What Xen's builder of paravirtual domains wants to know: addresses are physical ones. */
+const pvNotes = (labels: ReadonlyMap<string, number>): XenNote[] => [
+  text(NoteType.XEN_VERSION, 'xen-3.0'),
+  text(NoteType.GUEST_OS, 'pvops'),
+  text(NoteType.LOADER, 'generic'),
+  word(NoteType.VIRT_BASE, 0, 64),
+  word(NoteType.PADDR_OFFSET, 0, 64),
+  word(NoteType.ENTRY, labels.get('xenpv.start') as number, 64),
+  word(NoteType.HYPERCALL_PAGE, labels.get('xen.page') as number, 64),
+]
+
 /** The kernel as an ELF file. */
 export function pvopsKernel(bits: 32 | 64): Uint8Array {
   const { bytes, labels } = assemble(source(bits), { origin: ORIGIN, bits })
   const start = labels.get('start') as number
-  const desc = new Uint8Array(4)
-  new DataView(desc.buffer).setUint32(0, start, true)
+  const notes = [word(NoteType.PHYS32_ENTRY, start, bits), ...(bits === 64 ? pvNotes(labels) : [])]
   return writeElf({
     bits,
     segments: [{ address: ORIGIN, bytes, size: bytes.length }],
     entry: start,
     headerEntry: BigInt(start),
     pvh: start,
-    notes: [{ type: NoteType.PHYS32_ENTRY, desc }],
+    notes,
   })
 }

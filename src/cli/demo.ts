@@ -25,8 +25,9 @@ const plain = { style: { head: [], border: [] }, chars: { mid: '', 'left-mid': '
 export async function demo(options: DemoOptions): Promise<number> {
   const bits = parseBits(options.bits)
   const cpus = parseCpus(options.cpus)
-  const names = options.platforms?.split(',') ?? demoPlatforms
-  const platforms = names.map((name) => parseName('platform', name.trim(), demoPlatforms))
+  const known = demoPlatforms(bits)
+  const names = options.platforms?.split(',') ?? known
+  const platforms = names.map((name) => parseName('platform', name.trim(), known))
   const limit = parseTimeout(options.timeout)
   const image = await pvopsImage(bits)
   const runs: { platform: string; run: PvopsRun }[] = []

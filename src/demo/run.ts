@@ -7,14 +7,20 @@ import type { Bits } from './image.ts'
 import { readReport, type Report } from './report.ts'
 
 /** Platforms that it has been taught, or that leave it alone. */
-export const demoPlatforms = [
+const taught = [
   'native',
   'kvm',
   'vmware',
   'hyperv',
   'xen-pvh',
+  'xen-pv',
   'vmi',
 ] as const satisfies readonly PlatformName[]
+export type DemoPlatform = (typeof taught)[number]
+
+/** Xen's paravirtual guests have 64 bits here. */
+export const demoPlatforms = (bits: Bits): readonly DemoPlatform[] =>
+  taught.filter((platform) => platform !== 'xen-pv' || bits === 64)
 
 const MEMORY = 32 << 20
 

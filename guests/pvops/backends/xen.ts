@@ -17,15 +17,15 @@ const EVENT_CHANNEL_OP = 32
 const HVM_OP = 34
 
 /** Interrupts of the event channels, by a vector that wants no EOI. */
-const UPCALL = 0xf3
+export const UPCALL = 0xf3
 
 const RING_OUT = 1024
 const OUT_BYTES = 2048
 
 /** A hypercall; an argument may be XAX or XBX. It changes nothing but its result. */
-function call(k: Builder, number: number, ...args: readonly (string | number)[]): string {
-  const registers = k.long ? ['rdi', 'rsi', 'rdx'] : ['ebx', 'ecx', 'edx']
-  const kept = k.long ? ['rdi', 'rsi'] : ['ebx']
+export function call(k: Builder, number: number, ...args: readonly (string | number)[]): string {
+  const registers = k.long ? ['rdi', 'rsi', 'rdx', 'r10'] : ['ebx', 'ecx', 'edx']
+  const kept = k.long ? ['rdi', 'rsi', 'r10'] : ['ebx']
   return [
     ...kept.map((name) => `push ${name}`),
     ...args.map((arg, i) => `mov ${registers[i]}, ${arg}`).toReversed(),
@@ -35,7 +35,7 @@ function call(k: Builder, number: number, ...args: readonly (string | number)[])
 }
 
 /** Places in the shared page, whose words are as wide as the code's. */
-const places = ({ long }: Builder) => ({
+export const places = ({ long }: Builder) => ({
   selector: long ? 8 : 4,
   time: 32,
   pending: 2048,
@@ -156,8 +156,10 @@ xen.get_wallclock:
   add eax, [xen.shared+${at.wallClock + 4}]
   ret
 
-xen.setup_clock:                        ; run states, and channels for the timer and for locks
+xen.setup_clock:
   call native.setup_boot_clock
+
+xen.setup_channels:                     ; run states, and channels for the timer and for locks
   push xbx
   mov xax, xen.upcall
   mov [handlers+${UPCALL * k.word}], xax

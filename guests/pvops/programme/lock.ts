@@ -27,6 +27,12 @@ contend:
   pop xbx
   ret
 
+; Once.
+take_lock:
+  call spin_lock
+  call spin_unlock
+  ret
+
 ; A ticket lock: the byte head is whose turn it is, tail the next ticket.
 spin_lock:
   push xbx
@@ -42,6 +48,7 @@ spin_lock:
   dec ecx
   jne .lock_spin
   lock inc dword ptr [lock_waits]
+  mov dword ptr [lock_slept], 1
   mov xax, lock_head
   ${k.op('lock.wait')}
   jmp .lock_try
@@ -76,6 +83,7 @@ spin_unlock:
 align 4
 locked_count: dd 0
 lock_waits: dd 0
+lock_slept: dd 0
 lock_head: db 0
 lock_tail: db 0
 `

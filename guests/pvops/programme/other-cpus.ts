@@ -80,8 +80,21 @@ export function otherCpus(k: Builder): string {
   imul eax, dword ptr [cpus], ${ROUNDS}
   cmp [locked_count], eax
   ${k.check('lock: nobody counted twice', 'e')}
-  cmp dword ptr [lock_waits], 0
-  ${k.check('lock.wait: who waits long sleeps, and is kicked', 'ne')}
+  call spin_lock                        ; until CPU 1 has waited for too long to spin
+  mov dword ptr [lock_slept], 0
+  mov eax, 1
+  mov xdx, take_lock
+  call run_on
+  mov xsi, lock_slept
+  mov edi, 1
+  call wait_for
+  call spin_unlock
+  call wait_until_idle
+  cmp dword ptr [lock_slept], 1
+  jne .never_slept
+  cmp xword ptr [jobs+${k.word}], 0
+.never_slept:
+  ${k.check('lock.wait, lock.kick: who waits long sleeps, and goes on', 'e')}
   mov eax, 1
   ${k.op('lock.vcpu_is_preempted')}
   cmp eax, 2

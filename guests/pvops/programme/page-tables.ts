@@ -1,6 +1,5 @@
 /** Mapping, remapping, protection, a page table at two places, page faults. */
 import type { Builder } from '../builder.ts'
-import { WINDOW } from '../layout.ts'
 import { AD, faulting, frame, map, P, page, saw, W } from './common.ts'
 
 export function pageTables(k: Builder): string {
@@ -8,9 +7,9 @@ export function pageTables(k: Builder): string {
   return `
   mov dword ptr [${first}], 0x11111111
   mov dword ptr [${second}], 0x22222222
-  mov xax, ${first}
+  mov xax, ${frame(7)}
   ${k.op('mmu.alloc_pte')}
-  mov xax, ${first}
+  mov xax, ${frame(7)}
   ${k.op('mmu.release_pte')}
   ${map(k, 0, first)}
   mov dword ptr [${page(0) + 4}], 0x33333333
@@ -45,16 +44,20 @@ export function pageTables(k: Builder): string {
   cmp dword ptr [${page(1)}], 0x22222222
 .lazy:
   ${k.check('lazy mode: done when it is left', 'e')}
-  mov eax, [${page(512)}]               ; the next 2 MiB are mapped by a large page
-  mov xax, pd_low+${((WINDOW >> 21) + 1) * 8}
+  mov xdx, [window_pde]                 ; what maps the next 2 MiB
+  mov eax, [xdx]
+  mov [old_pde], eax
+  mov eax, [xdx+4]
+  mov [old_pde+4], eax
+  mov xax, xdx
   mov xdx, window_table+${P | W | AD}
   xor ecx, ecx
   ${k.op('mmu.set_pmd')}
   ${k.op('mmu.flush_tlb_kernel')}
   mov ebx, [${page(513)}]
-  mov xax, pd_low+${((WINDOW >> 21) + 1) * 8}
-  mov xdx, ${page(512) | 0x83}
-  xor ecx, ecx
+  mov xax, [window_pde]
+  mov xdx, [old_pde]
+  mov ecx, [old_pde+4]
   ${k.op('mmu.set_pmd')}
   ${k.op('mmu.flush_tlb_kernel')}
   cmp ebx, 0x22222222

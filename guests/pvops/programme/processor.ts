@@ -47,14 +47,14 @@ export function processor(k: Builder): string {
   ${k.op('cpu.cpuid')}
   cmp dword ptr [words+4], 0
   ${k.check('cpuid: there is a vendor', 'ne')}
-  mov eax, 0x277
-  mov edx, 0x00070406
-  mov ecx, 0x01070406
+  mov eax, 0xc0000100
+  mov edx, 0x12345000
+  xor ecx, ecx
   ${k.op('cpu.write_msr')}
-  mov eax, 0x277
+  mov eax, 0xc0000100
   ${k.op('cpu.read_msr')}
-  cmp eax, 0x00070406
-  ${k.check('write_msr, read_msr: the page attribute table', 'e')}
+  cmp eax, 0x12345000
+  ${k.check('write_msr, read_msr: the base of FS', 'e')}
   ${k.op('cpu.read_tsc')}
   mov ebx, eax
   ${k.op('cpu.read_tsc')}

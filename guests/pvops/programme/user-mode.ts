@@ -31,6 +31,7 @@ export function userMode(k: Builder): string {
   cmp dword ptr [seen_cs], ${user}
   ${k.check('user mode: to those in ring 3', 'e')}
   ${run('user_peek')}
+  or dword ptr [seen_error], 1          ; not there, or not for ring 3
   ${saw(k, 14, 5)}
   ${k.check('user mode: no look at the kernel', 'e')}
   ${k.long ? fastCalls64(k) : fastCalls32(k)}
