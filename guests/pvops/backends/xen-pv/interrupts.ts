@@ -1,0 +1,98 @@
+/** The interrupt flag, which is a byte in memory; events, for what were interrupts. */
+import type { Builder } from '../../builder.ts'
+import { Vector } from '../../layout.ts'
+import { call, places, UPCALL } from '../xen.ts'
+import { Hypercall } from './abi.ts'
+
+export function interrupts(k: Builder): string {
+  const at = places(k)
+  return `
+xenpv.save_fl:
+  call cpu_number
+  shl eax, 6
+  cmp byte ptr [rax+xen.shared+1], 0
+  sete al
+  movzx eax, al
+  shl eax, 9
+  ret
+
+xenpv.restore_fl:
+  test eax, 0x200
+  jne xenpv.irq_enable
+
+xenpv.irq_disable:
+  push rax
+  call cpu_number
+  shl eax, 6
+  mov byte ptr [rax+xen.shared+1], 1
+  pop rax
+  ret
+
+xenpv.irq_enable:                       ; what waits comes with the next hypercall
+  push rax
+  call cpu_number
+  shl eax, 6
+  mov byte ptr [rax+xen.shared+1], 0
+  cmp byte ptr [rax+xen.shared], 0
+  je .xenpv_enabled
+  push rdx
+  ${call(k, Hypercall.XEN_VERSION, 0, 0)}
+  pop rdx
+.xenpv_enabled:
+  pop rax
+  ret
+
+xenpv.safe_halt:                        ; SCHEDOP_block, which lets events in
+  ${call(k, Hypercall.SCHED_OP, 1, 0)}
+  ret
+
+xenpv.apic_read:
+  xor eax, eax
+  ret
+
+xenpv.setup_clock:                      ; and channels for interrupts of other CPUs
+  call xen.setup_channels
+  mov rax, xenpv.upcall
+  mov [handlers+${UPCALL * 8}], rax
+  push rbx
+  call cpu_number
+  mov ebx, eax
+  test ebx, ebx
+  je .xenpv_boot_cpu
+  call xenpv.use_user_tables
+.xenpv_boot_cpu:
+  mov [xen.bind], ebx
+  ${call(k, Hypercall.EVENT_CHANNEL_OP, 7, 'xen.bind')}
+  mov eax, [xen.bind+4]
+  mov [xenpv.call_ports+rbx*4], eax
+  mov [xen.bind], ebx
+  ${call(k, Hypercall.EVENT_CHANNEL_OP, 7, 'xen.bind')}
+  mov eax, [xen.bind+4]
+  mov [xenpv.wake_ports+rbx*4], eax
+  pop rbx
+  ret
+
+xenpv.upcall:
+  call xen.upcall
+  call cpu_number
+  mov ecx, [xenpv.wake_ports+rax*4]
+  lock btr dword ptr [xen.shared+${at.pending}], ecx
+  mov ecx, [xenpv.call_ports+rax*4]
+  lock btr dword ptr [xen.shared+${at.pending}], ecx
+  jnc .xenpv_no_call
+  lock inc dword ptr [calls_heard]
+.xenpv_no_call:
+  ret
+
+xenpv.send_ipi:
+  cmp edx, ${Vector.CALL}
+  lea rax, [rax*4]
+  mov rdx, xenpv.call_ports
+  je .xenpv_send
+  mov rdx, xenpv.wake_ports
+.xenpv_send:
+  add rax, rdx
+  ${call(k, Hypercall.EVENT_CHANNEL_OP, 4, 'rax')}
+  ret
+`
+}
