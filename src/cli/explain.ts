@@ -1,4 +1,7 @@
-/** `paravirt explain NAME`: a request by its name or number, or a platform with all that can be asked of it. */
+/**
+ * `paravirt explain NAME`: a request by its name or number (of a sub-command as 29.6, as it is printed), or a platform
+ * with all that can be asked of it.
+ */
 import { InputError } from '../errors.ts'
 import { explainPlatform, explainRequest } from '../paravirt/explain.ts'
 import type { PlatformDefinition } from '../paravirt/platform.ts'
@@ -9,11 +12,14 @@ export function explain(wanted: string): string[] {
   const all: readonly PlatformDefinition[] = Object.values(definitions)
   const platform = all.find(({ name }) => name === wanted)
   if (platform) return explainPlatform(platform)
-  const number = /^(0x[\da-f]+|\d+)$/i.test(wanted) ? Number(wanted) : undefined
+  const [, whole, command] = /^(0x[\da-f]+|\d+)(?:\.(\d+))?$/i.exec(wanted) ?? []
+  const number = whole === undefined ? undefined : Number(whole)
   const found = all.flatMap((definition) =>
     definition.requests
-      .filter(({ name, number: n }) =>
-        number === undefined ? name.toLowerCase() === wanted.toLowerCase() : n === number,
+      .filter(({ name, number: n, command: c }) =>
+        number === undefined
+          ? name.toLowerCase() === wanted.toLowerCase()
+          : n === number && (command === undefined || c === Number(command)),
       )
       .map((request) => explainRequest(definition, request)),
   )

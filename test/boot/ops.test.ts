@@ -29,3 +29,26 @@ test.each(kernels)('%s', async (kernel) => {
   expect(cell('lock.queued_spin_unlock', 'native')!.sites).toMatch(/inline mov BYTE PTR \[rdi\],0x0/)
   expect(cell('time.sched_clock', 'hyperv')!.function).toMatch(/hv.*sched_clock/)
 })
+
+test('a PV guest of Xen replaces what is privileged', async () => {
+  const { code, stdout } = await command(['ops', '--platforms', 'native,xen-pv', '--json'])
+  expect(code).toBe(0)
+  const rows = JSON.parse(stdout) as OpRow[]
+  const cells = (op: string) => rows.find((row) => row.op === op)!.platforms
+  expect(cells('mmu.write_cr3')).toEqual([
+    {
+      platform: 'native',
+      function: 'native_write_cr3',
+      sites: expect.stringMatching(/inline mov cr3,rdi$/),
+      arrived: 'unseen',
+    },
+    {
+      platform: 'xen-pv',
+      function: 'xen_write_cr3',
+      sites: expect.stringMatching(/^\d+ × direct call$/),
+      arrived: expect.stringMatching(/^\d{3,} by hypercall$/),
+    },
+  ])
+  expect(cells('irq.irq_disable')[1]).toMatchObject({ function: 'xen_irq_disable_direct', arrived: 'unseen' })
+  expect(cells('mmu.set_pte')[1]).toMatchObject({ function: 'xen_set_pte' })
+})
