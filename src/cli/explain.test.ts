@@ -8,7 +8,7 @@ test('by name, whatever its case', () => {
 
 test('by number, on every platform that has it', () => {
   expect(explain('0x40000020')[0]).toMatch(/^HV_X64_MSR_TIME_REF_COUNT: hyperv msr 0x40000020$/)
-  const first = explain('0x40000000').filter((line) => / cpuid 0x40000000$/.test(line))
+  const first = explain('0x40000000').filter((line) => line.endsWith(' cpuid 0x40000000'))
   expect(first.length).toBeGreaterThan(3)
 })
 
@@ -21,5 +21,5 @@ test('a sub-command by both its numbers', () => {
 
 test('what is not there', () => {
   expect(() => explain('0x12345678')).toThrow('no platform has a request of number 0x12345678')
-  expect(() => explain('MSR_KVM_STEEL_TIME')).toThrow(/did you mean MSR_KVM_STEAL_TIME\?$/)
+  expect(() => explain('MSR_KVM_STEEL_TIME')).toThrow(/did you mean MSR_KVM_STEAL_TIME\b/)
 })
