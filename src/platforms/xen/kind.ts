@@ -16,6 +16,18 @@ export interface Extents {
   write(index: number, frame: number): boolean
 }
 
+/** A linear or machine address as two halves. */
+interface Address {
+  readonly low: number
+  readonly high: number
+}
+
+/** Mappings of grants in page tables of the guest's; answers are GNTST_* errors, or handles. See `mm/grant-maps.ts`. */
+interface GrantMapper {
+  map(vcpu: number, grant: { readonly frame: number; release(): void }, address: Address, flags: number): number
+  unmap(vcpu: number, handle: number, host: Address | undefined, device: number | undefined, other?: Address): number
+}
+
 export interface Kind {
   readonly name: 'pvh' | 'pv'
   /**
@@ -56,6 +68,8 @@ export interface Kind {
   readonly maximumGpfn: number
   /** One extent of XENMEM_increase_reservation, decrease_reservation or populate_physmap; false: it failed. */
   changeExtent(what: 'increase' | 'decrease' | 'populate', extents: Extents, index: number): boolean
+  /** The guest can map grants. */
+  readonly grantMaps?: GrantMapper
   /** VCPUOP_register_vcpu_info moved vcpu_info of a vCPU to this address of memory. */
   movedInfo(vcpu: number, address: number): void
   /** vm_assist has changed what is on: numbers of VMASST_TYPE_*. */

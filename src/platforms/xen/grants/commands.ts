@@ -2,7 +2,7 @@
  * grant_table_op (xen/grant_table.h), as the guest makes it. Commands on arrays do one element after the other, each
  * with its own status.
  *
- * The guest cannot map grants: dom0 gives out none, and its own pages it has already.
+ * dom0 gives out no grants, so that the guest can map its own ones only, if it is PV; they are the kind's to map.
  */
 import type { ErrorName } from '../errno.ts'
 import { DOM0, DOMID, DOMU } from '../constants.ts'
@@ -10,7 +10,7 @@ import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import type { Call } from '../hypercalls/call.ts'
 import { type Answer, command, commands } from '../hypercalls/declare.ts'
-import { Block, type Struct, struct } from '../struct.ts'
+import { Block, type Field, type Struct, struct } from '../struct.ts'
 import type { Held } from './table.ts'
 import { GntStatus } from './status.ts'
 
@@ -59,7 +59,7 @@ const array = <Name extends string>(row: {
   readonly summary: string
   readonly struct: Struct<Name>
   readonly guest?: 'pv'
-  readonly each: (domain: Domain, block: Block, fields: Struct<Name>['fields']) => void
+  readonly each: (domain: Domain, block: Block, fields: Struct<Name>['fields'], vcpu: number) => void
 }) =>
   command({
     command: row.command,
@@ -86,7 +86,7 @@ const array = <Name extends string>(row: {
           return 'continue'
         }
         if (!call.copyIn(1, element.bytes, size, i * size)) return Errno.EFAULT
-        row.each(call.domain, element, fields)
+        row.each(call.domain, element, fields, call.vcpu)
         for (const field of list) {
           if (!field.out) continue
           const at = element.at(field)
@@ -164,7 +164,13 @@ function move(domain: Domain, block: Block, f: typeof copyStruct.fields, from: H
   return GntStatus.OKAY
 }
 
-const MAP = { device: 1, host: 2, application: 8, contains_pte: 16 } as const
+const MAP = { device: 1, host: 2, readonly: 4, application: 8, contains_pte: 16 } as const
+
+/** An address that is given, or none. */
+const given = (block: Block, field: Field): { low: number; high: number } | undefined => {
+  const [low, high] = [block.get(field), block.high(field)]
+  return low === 0 && high === 0 ? undefined : { low, high }
+}
 
 /** Frame numbers of pages to a list in the guest; a GNTST_*. */
 function listFrames(
@@ -202,7 +208,7 @@ export const grantTableOp = commands({
     array({
       command: 0,
       name: 'GNTTABOP_map_grant_ref',
-      summary: 'map memory that other domains lend; none does',
+      summary: 'map memory that a domain lends: its own',
       struct: struct({
         host_addr: 'u64',
         flags: { c: 'u32', type: { kind: 'flags', bits: { device: 0, host: 1, readonly: 2, application: 3, pte: 4 } } },
@@ -212,16 +218,27 @@ export const grantTableOp = commands({
         handle: { c: 'u32', out: true },
         dev_bus_addr: { c: 'u64', out: true },
       }),
-      each: ({ kind }, block, f) => {
+      each: ({ kind, grants }, block, f, vcpu) => {
         const flags = block.get(f.flags)
         const dom = block.get(f.dom)
-        const answer = () => {
+        const answer = (): number => {
           if (!(flags & (MAP.device | MAP.host))) return GntStatus.BAD_GNTREF
           const others = MAP.device | MAP.application | MAP.contains_pte
           if (kind.name === 'pvh' && flags & others) return GntStatus.GENERAL_ERROR
           if (dom !== DOM0 && dom !== DOMU) return GntStatus.BAD_DOMAIN
-          if (dom === DOM0 && block.get(f.ref) >= DOM0_REFS) return GntStatus.BAD_GNTREF
-          return GntStatus.GENERAL_ERROR
+          if (dom === DOM0) return block.get(f.ref) >= DOM0_REFS ? GntStatus.BAD_GNTREF : GntStatus.GENERAL_ERROR
+          const grant = grants.acquire(DOMU, block.get(f.ref), (flags & MAP.readonly) === 0, false)
+          if (typeof grant === 'number') return grant
+          const address = { low: block.get(f.host_addr), high: block.high(f.host_addr) }
+          const handle = kind.grantMaps?.map(vcpu, grant, address, flags)
+          if (handle === undefined) {
+            grant.release()
+            return GntStatus.GENERAL_ERROR
+          }
+          if (handle < 0) return handle
+          block.set(f.handle, handle)
+          block.set(f.dev_bus_addr, grant.frame * PAGE)
+          return GntStatus.OKAY
         }
         block.set(f.status, answer())
       },
@@ -231,7 +248,12 @@ export const grantTableOp = commands({
       name: 'GNTTABOP_unmap_grant_ref',
       summary: 'unmap it',
       struct: struct({ host_addr: 'u64', dev_bus_addr: 'u64', handle: 'u32', status }),
-      each: (_, block, f) => block.set(f.status, GntStatus.BAD_HANDLE),
+      each: ({ kind }, block, f, vcpu) => {
+        const device = block.whole(f.dev_bus_addr)
+        const host = given(block, f.host_addr)
+        const answer = kind.grantMaps?.unmap(vcpu, block.get(f.handle), host, device === 0 ? undefined : device)
+        block.set(f.status, answer ?? GntStatus.BAD_HANDLE)
+      },
     }),
     single({
       command: 2,
@@ -300,7 +322,10 @@ export const grantTableOp = commands({
       summary: 'unmap it and map something else there',
       guest: 'pv',
       struct: struct({ host_addr: 'u64', new_addr: 'u64', handle: 'u32', status }),
-      each: (_, block, f) => block.set(f.status, GntStatus.BAD_HANDLE),
+      each: ({ kind }, block, f, vcpu) => {
+        const addresses = [given(block, f.host_addr), undefined, given(block, f.new_addr)] as const
+        block.set(f.status, kind.grantMaps?.unmap(vcpu, block.get(f.handle), ...addresses) ?? GntStatus.BAD_HANDLE)
+      },
     }),
     command({
       command: 8,

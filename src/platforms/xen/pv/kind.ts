@@ -11,6 +11,7 @@ import type { SharedPage } from '../frames.ts'
 import type { Kind } from '../kind.ts'
 import { createMm } from '../mm/create.ts'
 import { Type } from '../mm/frame-table.ts'
+import { GrantMaps } from '../mm/grant-maps.ts'
 import type { Mm } from '../mm/mm.ts'
 import { getPageAndType, putPageAndType } from '../mm/types.ts'
 import { isGuestHigh } from './addresses.ts'
@@ -29,6 +30,7 @@ const RAM = 1
 export class PvKind implements Kind {
   readonly name = 'pv'
   readonly mm: Mm
+  readonly grantMaps: GrantMaps
   readonly #domain: Domain
   readonly #gdts: (readonly number[])[]
   /** With what a vCPU that is initialised will begin. */
@@ -42,6 +44,7 @@ export class PvKind implements Kind {
     this.#contexts = domain.vcpus.map(() => undefined)
     const { effects } = domain
     this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest })
+    this.grantMaps = new GrantMaps(this.mm)
     this.mm.frames.share(domain.sharedInfo.frame, true)
     domain.frames.onShare = (frame) => this.mm.frames.share(frame, true)
     for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
