@@ -134,7 +134,7 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
 describe('matrix: wrong usage ends a bisection, a kernel that cannot be had is skipped', () => {
   test.each<[string, string[], number, string]>([
     ['unknown option', ['--tpa'], 128, "unknown option '--tpa' (Did you mean --tap?)"],
-    ['unknown platform', ['--platforms', 'native,kmv'], 128, "unknown platform 'kmv'; did you mean kvm?"],
+    ['unknown platform', ['--platforms', 'native,hyprv'], 128, "unknown platform 'hyprv'; did you mean hyperv?"],
     ['two forms', ['--tap', '--json'], 128, '--tap and --json both write to stdout; choose one'],
     [
       'a part of nothing',
