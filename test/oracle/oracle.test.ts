@@ -36,13 +36,13 @@ function againstEachOther(one: Run, other: Run, modes: readonly Mode[], count: n
     .map(({ row, mode }) => `${rowTitle(row)}, ${mode}-bit: the engines differ`)
 }
 
-test('our processor does what the host’s does', { timeout: 300_000 }, async () => {
+test('our processor does what the host’s does', { timeout: 900_000 }, async () => {
   const { run } = await createOurs()
   const wrong = native === undefined ? againstDigests(run) : againstHost(run, allModes, 16)
   expect(wrong.join('\n\n')).toBe('')
 })
 
-test('and so does translated code', { timeout: 300_000 }, async () => {
+test('and so does translated code', { timeout: 900_000 }, async () => {
   // Segmented code is never translated.
   const modes = [64, 32] as const
   const cases = 6
