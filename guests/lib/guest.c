@@ -2,7 +2,9 @@
 #include <stdarg.h>
 #include "guest.h"
 
-#define COM1 0x3f8
+#ifndef CONSOLE_PORT
+#define CONSOLE_PORT 0x3f8 /* COM1 */
+#endif
 #define ARITHMETIC 0x8d5
 
 struct frame in, out;
@@ -15,7 +17,7 @@ int (*hook)(struct frame *);
 void (*runner)(struct frame *);
 _Noreturn void run_end(void);
 
-static void put(char c) { outb(COM1, c); }
+static void put(char c) { outb(CONSOLE_PORT, c); }
 
 static void put_hex(word value) {
   int shift = sizeof(word) * 8 - 4;

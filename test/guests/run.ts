@@ -31,6 +31,7 @@ export async function runHere(
     platform: 'native',
     deterministic: true,
     serial: { com1: (bytes) => (text += Buffer.from(bytes).toString('latin1')) },
+    onReport: (lines) => (text += lines.map((line) => `${line.replace(/^\(d\d+\) /, '')}\n`).join('')),
     boot: { kernel, cmdline },
     ...options,
   })
