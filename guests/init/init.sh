@@ -31,15 +31,16 @@ fi
 
 if [ -f /paravirt/exec ]; then
   # COM2 carries the command's standard output, COM3 its standard error, byte for byte; COM4 its exit code in decimal
-  # and a newline. A guest of Xen has consoles instead. Setting a line's modes also waits until all that was written to
-  # it has gone out.
+  # and a newline. A guest of Xen has consoles instead, whose modes last while they are open. Setting a line's modes
+  # also waits until all that was written to it has gone out.
   line=/dev/ttyS
   [ -e /sys/bus/xen/devices/console-1 ] && line=/dev/hvc
+  exec 3> ${line}1 4> ${line}2 5> ${line}3
   for n in 1 2 3; do stty -F ${line}$n 115200 raw -echo; done
-  sh /paravirt/exec < /dev/null > ${line}1 2> ${line}2
+  sh /paravirt/exec < /dev/null >&3 2>&4 3>&- 4>&- 5>&-
   code=$?
   for n in 1 2; do stty -F ${line}$n raw; done
-  echo $code > ${line}3
+  echo $code >&5
 else
   # Commands of the host's beside the shell, where there are two more ports.
   for ports in 'ttyS1 ttyS2' 'hvc1 hvc2'; do
