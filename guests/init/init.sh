@@ -25,7 +25,7 @@ if [ -f /paravirt/modules ]; then
   }
   while read -r disk; do wait_for "/dev/$disk"; done < /paravirt/disks
   while read -r card; do
-    wait_for "/sys/class/net/$card" && ip link set "$card" up && udhcpc -i "$card" -q -n -f > /dev/null
+    wait_for "/sys/class/net/$card" && ip link set "$card" up && udhcpc -i "$card" -s /usr/share/udhcpc/default.script -q -n -f > /dev/null 2>&1
   done < /paravirt/networks
 fi
 
