@@ -25,6 +25,8 @@ import { XenVcpu } from './vcpu.ts'
 /** Frames that libxl lets a domain have beyond its memory (LIBXL_MAXMEM_CONSTANT), and those of its own. */
 const SLACK = 256 + 32
 const NEWLINE = 10
+/** Nothing has changed meanwhile (XEN_ELFNOTE_SUSPEND_CANCEL). */
+const SUSPEND_CANCELLED = 1
 const LONGEST_LINE = 256
 /** The domain's UUID: the same in each run, as no two run on one Xen. */
 const UUID = [0x70, 0x61, 0x72, 0x61, 0x76, 0x69, 0x42, 0x74, 0x80, 0x78, 0x65, 0x6e, 0x64, 0x6f, 0x6d, 0x55]
@@ -134,20 +136,26 @@ export class Domain implements Context {
     this.time.start()
   }
 
-  shutdown(given: number): void {
+  /** The end of the domain, and why; or what SCHEDOP_shutdown answers if it goes on. */
+  shutdown(given: number): number {
     const { machine } = this.effects
     const reason = this.shutdownCode ?? given
     switch (reason) {
       case Shutdown.POWEROFF:
-        return machine.powerOff()
+        machine.powerOff()
+        return 0
       case Shutdown.REBOOT:
-        return machine.reset()
+        machine.reset()
+        return 0
       case Shutdown.CRASH:
-        return machine.crash('it reported its own crash')
+        return this.crash('it reported its own crash')
       case Shutdown.WATCHDOG:
-        return machine.crash('its watchdog timer ran out')
+        return this.crash('its watchdog timer ran out')
+      // Nobody keeps its state: the toolstack lets it go on at once, as when it only wanted a checkpoint.
+      case Shutdown.SUSPEND:
+        return SUSPEND_CANCELLED
       default:
-        machine.crash(`it shut down for reason ${reason}`)
+        return this.crash(`it shut down for reason ${reason}`)
     }
   }
 }

@@ -8,6 +8,7 @@ import type { CpuidResult } from '../../cpu/models.ts'
 import { Dispatch } from '../../paravirt/dispatch.ts'
 import type {
   BuildOptions,
+  GuestControl,
   HypercallInstruction,
   Platform,
   PlatformDefinition,
@@ -51,6 +52,10 @@ export class XenPvhPlatform implements Platform {
     })
     this.#hypercalls = new Hypercalls(this.domain, hypercalls, options.observer)
     this.#instruction = options.model.vendor === 'GenuineIntel' ? 'vmcall' : 'vmmcall'
+  }
+
+  get control(): GuestControl | undefined {
+    return this.domain.dom0?.control
   }
 
   transfer(): void {
@@ -116,6 +121,7 @@ export const xenPv: PlatformDefinition = {
   requests: [...leaves, ...requestsOf('pv')],
   board: 'bare',
   console: 'hvc0',
+  devices: ['disks', 'networks'],
   frames: pvFrames,
   refuses: pvRefusal,
   create: (options) => new XenPvPlatform(options),

@@ -71,8 +71,7 @@ export const schedOp = commands({
       ops: ['machine.restart', 'machine.crash'],
       source,
       run: ({ domain }, block, f) => {
-        domain.shutdown(block.get(f.reason) & 0xff)
-        return 0
+        return domain.shutdown(block.get(f.reason) & 0xff)
       },
     }),
     command({

@@ -3,7 +3,7 @@ import type { CpuidResult } from '../../../cpu/models.ts'
 import { PvCrash } from '../../../cpu/layout.ts'
 import { Dispatch } from '../../../paravirt/dispatch.ts'
 import type { Observer } from '../../../paravirt/observe.ts'
-import type { BuildOptions, Platform, PlatformOptions, PvHooks } from '../../../paravirt/platform.ts'
+import type { BuildOptions, GuestControl, Platform, PlatformOptions, PvHooks } from '../../../paravirt/platform.ts'
 import { SnapshotError } from '../../../snapshot/error.ts'
 import { NativePlatform } from '../../native/index.ts'
 import { Domain } from '../domain.ts'
@@ -99,6 +99,10 @@ export class XenPvPlatform implements Platform {
     if (this.#crashed) return
     this.#crashed = true
     this.domain.crash(`vCPU ${vcpu}: ${reasons[reason] ?? 'it did what it must not'}`)
+  }
+
+  get control(): GuestControl | undefined {
+    return this.domain.dom0?.control
   }
 
   transfer(): void {
