@@ -10,6 +10,7 @@ import type { MatrixOptions } from './matrix.ts'
 import type { OpsOptions } from './ops.ts'
 import { ExitCode } from './exit-codes.ts'
 import type { RunOptions } from './run.ts'
+import type { RestoreOptions } from './restore.ts'
 import type { StatOptions } from './stat.ts'
 import type { TraceFileOptions } from './trace-file.ts'
 
@@ -72,6 +73,8 @@ export function commandLine(finish: (code: number) => void): Command {
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
     .option('--count [WHAT]', "print how often each request was made; 'all': also what the kernel did without asking")
     .option('--stats', 'print instructions, time, memory and translation to stderr at the end')
+    .option('--snapshot <FILE>', 'where Ctrl-A W saves the machine, for restore')
+    .option('--snapshot-when <TEXT>', 'save it when the console shows this, and end')
     .option('--hot <N>', 'count what translated code does, and list the N regions that did most at the end')
     .option('--hot-wasm <FOLDER>', 'with --hot: write the WebAssembly text of these regions there')
 
@@ -89,6 +92,20 @@ export function commandLine(finish: (code: number) => void): Command {
     )
     .action(async (kernel: string | undefined, options: RunOptions) =>
       finish(await (await import('./run.ts')).run(kernel, options)),
+    )
+  program
+    .command('restore')
+    .description('go on from a snapshot; ends with the guest')
+    .argument('<FILE>', 'what run --snapshot or the library has saved, with this version')
+    .option('--timeout <SECONDS>', 'give up after this time')
+    .option('--snapshot <FILE>', 'where Ctrl-A W saves the machine; default: the same file')
+    .option('--stats', 'print instructions, time, memory and translation to stderr at the end')
+    .addHelpText(
+      'after',
+      examples("paravirt run --on kvm --snapshot shell.snap --snapshot-when '~ # '", 'paravirt restore shell.snap'),
+    )
+    .action(async (file: string, options: RestoreOptions) =>
+      finish(await (await import('./restore.ts')).restore(file, options)),
     )
   program
     .command('matrix')

@@ -10,6 +10,7 @@ function typed(...pieces: string[]): string {
   const parse = escapeParser({
     send: (sent) => (log += new TextDecoder().decode(sent)),
     quit: () => (log += '<quit>'),
+    save: () => (log += '<save>'),
     help: () => (log += '<help>'),
     shutdown: (request) => (log += `<${request}>`),
     sysrq: (key) => (log += `<sysrq ${key}>`),
@@ -27,6 +28,7 @@ describe('Ctrl-A', () => {
   test('the prefix and its key may come in two pieces', () => expect(typed('\x01', 'x')).toBe('<quit>'))
   test('nothing after X in the same piece is sent', () => expect(typed('\x01xabc')).toBe('<quit>'))
   test('H helps, and typing goes on', () => expect(typed('a\x01hb')).toBe('a<help>b'))
+  test('W saves, and typing goes on', () => expect(typed('a\x01wb\x01W')).toBe('a<save>b<save>'))
   test('Ctrl-A Ctrl-A sends one', () => expect(typed('a\x01\x01b')).toBe('a\x01b'))
   test('P, R and S ask the guest', () => {
     expect(typed('a\x01pb\x01R')).toBe('a<poweroff>b<reboot>')

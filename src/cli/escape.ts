@@ -1,12 +1,13 @@
 /**
  * QEMU's console escapes: Ctrl-A is the prefix. X ends the machine, H prints this help, Ctrl-A sends Ctrl-A itself.
- * P, R and S ask the guest for something, where its hypervisor can; after any other key nothing happens, as in QEMU.
+ * W writes a snapshot; P, R and S ask the guest for something, where its hypervisor can; after any other key nothing happens, as in QEMU.
  */
 const CTRL_A = 0x01
 
 export const escapeHelp = [
   'Ctrl-A H    this help',
   'Ctrl-A X    end the virtual machine',
+  'Ctrl-A W    write a snapshot to the file that --snapshot says',
   'Ctrl-A P    ask the guest to power itself off (Xen)',
   'Ctrl-A R    ask the guest to reboot (Xen)',
   'Ctrl-A S KEY    a magic SysRq key (Xen)',
@@ -16,6 +17,7 @@ export const escapeHelp = [
 export interface EscapeActions {
   send(bytes: Uint8Array): void
   quit(): void
+  save(): void
   help(): void
   shutdown(request: 'poweroff' | 'reboot'): void
   sysrq(key: string): void
@@ -48,6 +50,9 @@ export function escapeParser(actions: EscapeActions): (typed: Uint8Array) => voi
         flush()
         actions.quit()
         return
+      } else if (key === 'w') {
+        flush()
+        actions.save()
       } else if (key === 'p' || key === 'r') {
         flush()
         actions.shutdown(key === 'p' ? 'poweroff' : 'reboot')

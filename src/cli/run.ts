@@ -40,6 +40,8 @@ export interface RunOptions extends DeviceOptions {
   readonly traceFile?: string
   readonly count?: true | string
   readonly stats?: true
+  readonly snapshot?: string
+  readonly snapshotWhen?: string
   readonly hot?: string
   readonly hotWasm?: string
 }
@@ -68,6 +70,11 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   if (exec !== undefined && initrd !== undefined)
     throw new InputError('--exec needs the default initramfs; leave out --initrd')
 
+  const { snapshot, snapshotWhen: when } = options
+  if (when !== undefined && snapshot === undefined)
+    throw new InputError('--snapshot-when needs --snapshot, which says where to save')
+  if (snapshot !== undefined && exec !== undefined)
+    throw new InputError('--snapshot: with --exec the machine ends with the command; leave out one of them')
   const symbols = options.systemMap === undefined ? undefined : readSystemMap(options.systemMap)
   const given = initrd === undefined ? undefined : await readInitrd(initrd, memory)
   const { path, source } = await findKernelPath(kernelName)
@@ -111,7 +118,8 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     return machine
   }
   const { reboot, stats = false } = options
-  const code = await supervise(start, { executing: exec !== undefined, timeout, stats, reboot })
+  const plan = snapshot === undefined ? undefined : { file: snapshot, when, agent: given === undefined }
+  const code = await supervise(start, { executing: exec !== undefined, timeout, stats, reboot, snapshot: plan })
   trace?.end()
   if (machine && (code === ExitCode.PANIC || code === ExitCode.TRIPLE_FAULT))
     report(kernelBacktrace(machine, kernel, symbols))

@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ExitReason, SerialSinks } from '../machine/types.ts'
 import { supervise } from './supervise.ts'
@@ -19,6 +22,11 @@ const bytes = (text: string) => new TextEncoder().encode(text)
 function machine(behave: (serial: SerialSinks) => ExitReason | undefined) {
   return async (serial: SerialSinks) => ({
     serial: [{ send: () => {} }],
+    pause: async () => {},
+    resume: () => {},
+    save: async function* () {
+      yield bytes('a snapshot')
+    },
     stats: () => ({ instructions: 2_000_000, virtualNanoseconds: 5e8, translation: undefined }),
     run: (signal: AbortSignal) =>
       new Promise<ExitReason>((resolve) => {
@@ -31,6 +39,35 @@ function machine(behave: (serial: SerialSinks) => ExitReason | undefined) {
 
 const executing = { executing: true, timeout: undefined, stats: false }
 const onSignals = () => (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const).map((name) => process.listenerCount(name))
+
+describe('--snapshot-when', () => {
+  test('saves when the console shows the text, in whatever pieces, and ends', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'paravirt-'))
+    const file = join(folder, 'box.snap')
+    const code = await supervise(
+      machine((serial) => {
+        serial.com1!(bytes('login: ro'))
+        serial.com1!(bytes('ot\n~'))
+        serial.com1!(bytes(' # '))
+        return undefined
+      }),
+      { executing: false, timeout: undefined, stats: false, snapshot: { file, when: '~ # ', agent: true } },
+    )
+    expect([code, readFileSync(file, 'utf8'), readdirSync(folder)]).toEqual([0, 'a snapshot', ['box.snap']])
+    rmSync(folder, { recursive: true })
+  })
+
+  test('a file that cannot be written is wrong input', async () => {
+    const start = machine((serial) => {
+      serial.com1!(bytes('~ # '))
+      return undefined
+    })
+    const snapshot = { file: '/nowhere/box.snap', when: '# ', agent: true }
+    await expect(supervise(start, { executing: false, timeout: undefined, stats: false, snapshot })).rejects.toThrow(
+      '--snapshot /nowhere/box.snap: ENOENT',
+    )
+  })
+})
 
 describe('--exec', () => {
   test('passes on the command’s output only, and its exit code, in whatever pieces they come', async () => {

@@ -2,16 +2,18 @@
  * A machine while it runs: its serial ports joined to the terminal or to --exec's outputs, and every reason to end it
  * (Ctrl-A X, timeout, signals, a closed output, the command's end) turned into one abort. Returns the exit code.
  */
+import type { Machine } from '../machine/machine.ts'
 import type { GuestControl } from '../paravirt/platform.ts'
 import type { MachineStats, SerialSinks } from '../machine/types.ts'
 import { execSinks } from './exec.ts'
 import { outcome } from './outcome.ts'
 import type { Stop } from './outcome.ts'
 import { PanicWatcher } from './panic.ts'
+import { saveTo, type SnapshotPlan } from './snapshot.ts'
 import { attachTerminal } from './terminal.ts'
 
 /** What is needed of a machine. */
-interface Runnable {
+interface Runnable extends Pick<Machine, 'pause' | 'resume' | 'save'> {
   run(signal: AbortSignal): Promise<Parameters<typeof outcome>[0]['reason']>
   readonly serial: readonly { send(bytes: Uint8Array): void }[]
   readonly control?: GuestControl | undefined
@@ -25,13 +27,14 @@ export interface SuperviseOptions {
   readonly stats: boolean
   /** A guest that resets itself begins again, unless it has panicked or was to run a command. */
   readonly reboot?: boolean
+  readonly snapshot?: SnapshotPlan | undefined
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 
 export async function supervise(
   start: (serial: SerialSinks) => Promise<Runnable>,
-  { executing, timeout, stats, reboot = false }: SuperviseOptions,
+  { executing, timeout, stats, reboot = false, snapshot }: SuperviseOptions,
 ): Promise<number> {
   const began = performance.now()
   const ending = new AbortController()
@@ -44,10 +47,31 @@ export async function supervise(
   const stdout = (bytes: Uint8Array) => void process.stdout.write(bytes)
   const stderr = (bytes: Uint8Array) => void process.stderr.write(bytes)
   const ended = (exitCode: number) => end({ kind: 'executed', exitCode })
+  const save = async (): Promise<string> => {
+    if (!snapshot) return 'there is no file to save to: --snapshot FILE says one'
+    return saveTo(machine, snapshot).then(
+      (size) => `saved to ${snapshot.file} (${(size / 2 ** 20).toFixed(1)} MiB)`,
+      (error: unknown) => (error as Error).message,
+    )
+  }
+  const awaited =
+    snapshot?.when === undefined
+      ? undefined
+      : new TextWatcher(snapshot.when, () => {
+          void saveTo(machine, snapshot).then(
+            () => end({ kind: 'quit' }),
+            (error: unknown) => {
+              failure = error
+              end({ kind: 'quit' })
+            },
+          )
+        })
+  let failure: unknown
   const serial: SerialSinks = {
     com1(bytes) {
       panic.see(bytes)
       if (!executing) stdout(bytes)
+      awaited?.see(bytes)
     },
     ...(executing ? execSinks({ stdout, stderr, ended }) : {}),
   }
@@ -73,6 +97,7 @@ export async function supervise(
       attachTerminal({
         send: (bytes) => machine.serial[0]!.send(bytes),
         quit: () => end({ kind: 'quit' }),
+        save,
         control: () => machine.control,
       }),
     )
@@ -83,11 +108,32 @@ export async function supervise(
     reason = await machine.run(ending.signal)
   }
   cleanUp.dispose()
+  if (failure !== undefined) throw failure
 
   const { code, line } = outcome({ reason, stop, panic: panic.finish(), executing })
   if (line !== undefined) process.stderr.write(`paravirt: ${line}\n`)
   if (stats) printStats(machine.stats(), (performance.now() - began) / 1000)
   return code
+}
+
+/** Calls back once when a text has been seen, in pieces of any size. */
+class TextWatcher {
+  readonly #text: string
+  readonly #found: () => void
+  readonly #decoder = new TextDecoder('latin1')
+  #seen: string | undefined = ''
+
+  constructor(text: string, found: () => void) {
+    this.#text = new TextDecoder('latin1').decode(new TextEncoder().encode(text))
+    this.#found = found
+  }
+
+  see(bytes: Uint8Array): void {
+    if (this.#seen === undefined) return
+    const text = this.#seen + this.#decoder.decode(bytes)
+    this.#seen = text.includes(this.#text) ? undefined : text.slice(-this.#text.length)
+    if (this.#seen === undefined) this.#found()
+  }
 }
 
 function printStats({ instructions, virtualNanoseconds, translation }: MachineStats, seconds: number): void {

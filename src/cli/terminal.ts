@@ -10,12 +10,14 @@ export interface TerminalEvents {
   send(bytes: Uint8Array): void
   /** Ctrl-A X. */
   quit(): void
+  /** Ctrl-A W: what to tell the user. */
+  save(): Promise<string>
   /** What the guest can be asked for, once it runs. */
   control(): GuestControl | undefined
 }
 
 /** Connects stdin; dispose of the result to restore the terminal. */
-export function attachTerminal({ send, quit, control }: TerminalEvents, input = process.stdin): Disposable {
+export function attachTerminal({ send, quit, save, control }: TerminalEvents, input = process.stdin): Disposable {
   const raw = input.isTTY === true
   const say = (...lines: string[]) => process.stderr.write(lines.map((line) => `\r\n${line}`).join(''))
   const actions = {
@@ -25,6 +27,7 @@ export function attachTerminal({ send, quit, control }: TerminalEvents, input = 
       say('')
       quit()
     },
+    save: () => void save().then((line) => say(line, '')),
     help: () => say(...escapeHelp, ''),
     shutdown(request: 'poweroff' | 'reboot') {
       const guest = control()

@@ -61,6 +61,11 @@ export class Agent implements Stateful {
     await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
+  /** Ask the guest's end whether it is there. */
+  greet(): void {
+    this.#say('hello')
+  }
+
   /** Nothing more will come. */
   lose(error: Error): void {
     this.#lost ??= error

@@ -131,7 +131,9 @@ export class Machine implements AsyncDisposable {
       },
     }
     inner = await create(host, parts)
-    return new Machine(inner, parts, options, commands)
+    const machine = new Machine(inner, parts, options, commands)
+    if (commands) parts.agent.greet()
+    return machine
   }
 
   #ended(reason: ExitReason | undefined, error: Error): ExitReason {

@@ -1,0 +1,39 @@
+/** `paravirt restore`: a machine goes on from a file. */
+import { createReadStream } from 'node:fs'
+import { InputError } from '../errors.ts'
+import { Machine } from '../machine/machine.ts'
+import { identity } from '../machine/snapshot.ts'
+import { openSnapshot } from '../snapshot/file.ts'
+import { parseTimeout } from './options.ts'
+import { supervise } from './supervise.ts'
+
+export interface RestoreOptions {
+  readonly timeout?: string
+  readonly stats?: true
+  readonly snapshot?: string
+}
+
+/** Returns the exit code. */
+export async function restore(file: string, options: RestoreOptions): Promise<number> {
+  const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
+  const source = createReadStream(file, { highWaterMark: 1 << 20 })
+  const bytes = (async function* () {
+    try {
+      yield* source as AsyncIterable<Uint8Array>
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      throw new InputError(`${file}: ${code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder' : message}`)
+    }
+  })()
+  const snapshot = await openSnapshot(bytes, identity, file)
+  return supervise((serial) => Machine.restore(snapshot, { serial }), {
+    executing: false,
+    timeout,
+    stats: options.stats === true,
+    snapshot: {
+      file: options.snapshot ?? file,
+      when: undefined,
+      agent: snapshot.header.about['agent'] !== undefined,
+    },
+  })
+}
