@@ -73,6 +73,8 @@ export function commandLine(finish: (code: number) => void): Command {
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
     .option('--count [WHAT]', "print how often each request was made; 'all': also what the kernel did without asking")
     .option('--stats', 'print instructions, time, memory and translation to stderr at the end')
+    .option('--gdb <ADDRESS>', 'let GDB debug the guest: :1234, or HOST:1234')
+    .option('--wait', 'with --gdb: do not run before GDB says so')
     .option('--snapshot <FILE>', 'where Ctrl-A W saves the machine, for restore')
     .option('--snapshot-when <TEXT>', 'save it when the console shows this, and end')
     .option('--hot <N>', 'count what translated code does, and list the N regions that did most at the end')

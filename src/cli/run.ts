@@ -10,6 +10,7 @@ import type { MachineOptions } from '../machine/types.ts'
 import { cpuModels } from '../cpu/models.ts'
 import { definitions, platforms, type PlatformName } from '../platforms/index.ts'
 import { possiblePlatforms, refusal } from '../platforms/refusal.ts'
+import { GdbServer, parseGdbAddress } from '../gdb/server.ts'
 import { kernelBacktrace } from '../symbols/backtrace.ts'
 import { readSystemMap } from '../symbols/system-map.ts'
 import { ExitCode } from './exit-codes.ts'
@@ -42,6 +43,8 @@ export interface RunOptions extends DeviceOptions {
   readonly stats?: true
   readonly snapshot?: string
   readonly snapshotWhen?: string
+  readonly gdb?: string
+  readonly wait?: true
   readonly hot?: string
   readonly hotWasm?: string
 }
@@ -71,6 +74,8 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
     throw new InputError('--exec needs the default initramfs; leave out --initrd')
 
   const { snapshot, snapshotWhen: when } = options
+  const gdb = options.gdb === undefined ? undefined : parseGdbAddress(options.gdb)
+  if (options.wait && !gdb) throw new InputError('--wait needs --gdb, which says where GDB connects')
   if (when !== undefined && snapshot === undefined)
     throw new InputError('--snapshot-when needs --snapshot, which says where to save')
   if (snapshot !== undefined && exec !== undefined)
@@ -97,6 +102,8 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   })
   const trace = traced && openTrace(traced, options.traceFile)
   let machine: Machine | undefined
+  let server: GdbServer | undefined
+  const quit = new AbortController()
   const testDevices = options.qemuTestDevices === true
   const census = counted === 'all'
   const start = async (serial: MachineOptions['serial']) => {
@@ -115,11 +122,27 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
       profile: hot !== undefined,
     })
     trace?.attach(machine.requests)
+    if (gdb) {
+      const { requests } = machine
+      const counts = () => countLines(requests, undefined)
+      server = await GdbServer.listen(gdb, { machine, bits: kernel.bits, onKill: () => quit.abort(), requests: counts })
+      if (options.wait) await machine.pause()
+      report([`gdb: target remote ${gdb.host}:${server.port}${options.wait ? '; the machine waits for it' : ''}`])
+    }
     return machine
   }
   const { reboot, stats = false } = options
   const plan = snapshot === undefined ? undefined : { file: snapshot, when, agent: given === undefined }
-  const code = await supervise(start, { executing: exec !== undefined, timeout, stats, reboot, snapshot: plan })
+  const code = await supervise(start, {
+    executing: exec !== undefined,
+    timeout,
+    stats,
+    // A debugger's breakpoints are this machine's.
+    reboot: reboot && !gdb,
+    snapshot: plan,
+    quit: quit.signal,
+  })
+  server?.end(code)
   trace?.end()
   if (machine && (code === ExitCode.PANIC || code === ExitCode.TRIPLE_FAULT))
     report(kernelBacktrace(machine, kernel, symbols))

@@ -28,13 +28,15 @@ export interface SuperviseOptions {
   /** A guest that resets itself begins again, unless it has panicked or was to run a command. */
   readonly reboot?: boolean
   readonly snapshot?: SnapshotPlan | undefined
+  /** Somebody else than the terminal's user ends the machine. */
+  readonly quit?: AbortSignal | undefined
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 
 export async function supervise(
   start: (serial: SerialSinks) => Promise<Runnable>,
-  { executing, timeout, stats, reboot = false, snapshot }: SuperviseOptions,
+  { executing, timeout, stats, reboot = false, snapshot, quit }: SuperviseOptions,
 ): Promise<number> {
   const began = performance.now()
   const ending = new AbortController()
@@ -90,6 +92,10 @@ export async function supervise(
     const timer = setTimeout(() => end({ kind: 'timeout', milliseconds: timeout }), timeout)
     cleanUp.defer(() => clearTimeout(timer))
   }
+
+  const onQuit = () => end({ kind: 'quit' })
+  quit?.addEventListener('abort', onQuit)
+  cleanUp.defer(() => quit?.removeEventListener('abort', onQuit))
 
   let machine = await start(serial)
   if (!executing)

@@ -389,6 +389,8 @@ export class Core {
       let left = this.#budget(p)
       if (left + this.#rest <= 0) return Exit.BUDGET
       if (left <= SLICE_MARGIN && this.#rest > 0) {
+        // With breakpoints nothing is translated.
+        if (this.#unsampled === 0 && this.streams.breaks) this.#unsampled = SAMPLE
         if (this.#unsampled === 0) {
           // Each sample ends a region, so they are rarer while regions are all that runs.
           const translated = this.translator?.sample(p, this.#interval / SAMPLE)

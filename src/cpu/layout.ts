@@ -221,6 +221,7 @@ export const Exit = {
   SHUTDOWN: 2, // triple fault
   STOP: 3, // the host asked (reset, power-off, exec done)
   PAUSE: 5, // PAUSE, where another vCPU may go on
+  DEBUG: 6, // a debugger's breakpoint or watchpoint
   FATAL: 4, // the core met something that it must never meet; HOST_LO says what
 } as const
 

@@ -13,6 +13,7 @@ import { definitions } from '../platforms/index.ts'
 import type { Transfer } from '../snapshot/stateful.ts'
 import { Census } from './census.ts'
 import { CountedClock, RealClock } from './clock.ts'
+import type { Debugger } from './debugger.ts'
 import { type EffectsParts, machineEffects } from './effects.ts'
 import { createPc, type Pc } from './pc.ts'
 import { hostRandom, RepeatedRandom } from './random.ts'
@@ -53,6 +54,8 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
   const census = options.census ? new Census() : undefined
   const repeated = deterministic ? new RepeatedRandom() : undefined
+  /** Whoever debugs the machine, while somebody does. */
+  const debug: { current: Debugger | undefined } = { current: undefined }
   let core: Core
   let pc: Pc
   let platform: Platform
@@ -93,8 +96,14 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
     writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
     random: repeated ? () => repeated.next() : hostRandom(),
-    watchedStore: (_, address, size, value, attribute) => census?.store(address, size, value, attribute),
-    watchedLoad: (_, address, size) => census?.load(address, size),
+    watchedStore: (vcpu, address, size, value, attribute) => {
+      census?.store(address, size, value, attribute)
+      debug.current?.accessed(vcpu, address, size, true)
+    },
+    watchedLoad: (vcpu, address, size) => {
+      census?.load(address, size)
+      debug.current?.accessed(vcpu, address, size, false)
+    },
     acknowledge: (vcpu) => pc.interrupts.acknowledge(vcpu),
   }
   const hooked = options.hooks?.over(host) ?? host
@@ -183,5 +192,5 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     saved.part('vcpus', vcpus)
     saved.part('clock', clock)
   }
-  return { hardware, core, clock, platform, vcpus, consoles, outputs, requests, census, transfer }
+  return { hardware, core, clock, platform, vcpus, consoles, outputs, requests, census, debug, transfer }
 }

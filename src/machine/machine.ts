@@ -17,6 +17,7 @@ import type { OpenSnapshot } from '../snapshot/file.ts'
 import { type Assembly, assemble, SERIAL_PORTS } from './assemble.ts'
 import { CountedClock, RealClock } from './clock.ts'
 import type { Census } from './census.ts'
+import { Debugger } from './debugger.ts'
 import { enter } from './entry.ts'
 import { RunState } from './run-state.ts'
 import { hardwareOf, loadMachine, saveMachine } from './snapshot.ts'
@@ -93,6 +94,11 @@ export class Machine {
   save(notes: Readonly<Record<string, unknown>> = {}): AsyncGenerator<Uint8Array> {
     this.#flush()
     return saveMachine(this.#parts, notes)
+  }
+
+  /** For whoever debugs it; one at a time. */
+  get debugger(): Debugger {
+    return (this.#parts.debug.current ??= new Debugger(this.core, this.#parts.vcpus))
   }
 
   get paused(): boolean {

@@ -130,6 +130,25 @@ export class Vcpus implements Stateful {
     return exit
   }
 
+  /** One instruction, without interrupts, if the vCPU can run at all: for debuggers. */
+  step(vcpu: number): void {
+    if (this.#waiting[vcpu] || this.#halted[vcpu]) return
+    const core = this.#core
+    const at = ((core.vcpus[vcpu] as number) + S.SHADOW) >> 2
+    core.i32[at] = (core.i32[at] as number) || 1
+    this.#run(vcpu, 1)
+  }
+
+  /** What a vCPU does. */
+  state(vcpu: number): 'running' | 'halted' | 'not started' {
+    return this.#waiting[vcpu] ? 'not started' : this.#halted[vcpu] ? 'halted' : 'running'
+  }
+
+  /** The vCPU that ran last. */
+  get last(): number {
+    return this.#last
+  }
+
   /** How long a vCPU could have run but did not, in nanoseconds. */
   stolen(vcpu: number): number {
     return (this.#stolen[vcpu] as number) + Math.max(0, this.#options.now() - (this.#ready[vcpu] as number))

@@ -24,6 +24,17 @@ export interface StreamProcedures {
   raiseNoError(p: number, vector: number): void
 }
 
+/**
+ * Where a debugger wants to stop. An instruction at such a place never gets into an index table, so the decoder is asked
+ * each time that it is to be executed; nobody pays for this while there is no debugger.
+ */
+export interface Breaks {
+  /** Non-zero: some breakpoint has these low 12 bits of its linear address. */
+  readonly offsets: Uint8Array
+  /** The instruction at RIP is about to be executed: true, it is not, and the slice ends. */
+  hit(p: number): boolean
+}
+
 export class Streams {
   readonly #u8: Uint8Array
   readonly #i32: Int32Array
@@ -47,6 +58,7 @@ export class Streams {
   #unused: number = M.CODE
   /** Whoever built on the records of a page hears that they go. */
   onDrop: { drop(table: number): void; dropAll(): void } | undefined
+  #breaks: Breaks | undefined
   /** Instructions decoded, and how often everything was dropped. */
   readonly stats = { decoded: 0, flushes: 0, drops: 0 }
 
@@ -67,6 +79,16 @@ export class Streams {
     this.#procedures = procedures
     this.#vcpus = vcpus
     this.#ramPages = this.#i32[M.RAM_PAGES >> 2] as number
+  }
+
+  get breaks(): Breaks | undefined {
+    return this.#breaks
+  }
+
+  /** They have changed, too: everything is decoded anew. */
+  set breaks(breaks: Breaks | undefined) {
+    this.#breaks = breaks
+    this.#flush()
   }
 
   /** The index table of a physical page in this vCPU's MODE. */
@@ -109,6 +131,11 @@ export class Streams {
     const mode = this.#i32[(p + S.MODE) >> 2] as number
     // Bits 0 to 31 are enough to find the entry and the place in the page.
     const low = ((this.#i32[(p + S.RIP) >> 2] as number) + (this.#i32[(p + S.SEG_BASE + 8) >> 2] as number)) >>> 0
+    if (this.#breaks?.offsets[low & 4095]) {
+      if (this.#breaks.hit(p)) return 0
+      // Branches must not remember the record that is made now.
+      this.#bumpEpoch()
+    }
     const page = this.#i32[(this.#execEntry(p, low) + 12) >> 2] as number
     if (page >= this.#ramPages) {
       // Nothing answers: the bus reads all ones, and FF FF is undefined.
@@ -172,6 +199,11 @@ export class Streams {
         this.#pseudo(Pseudo.goto, offset, known, 0)
         break
       }
+      const stop = this.#breaks?.offsets[offset]
+      if (stop && offset !== start) {
+        this.#pseudo(Pseudo.lookup, offset, 0, 0)
+        break
+      }
       let length = d.decode(this.#u8, host + offset, host + 4096, offset, mode)
       let crossed = -1
       if (length === Failed.NEED_BYTES) {
@@ -204,7 +236,7 @@ export class Streams {
         straight = 0
       }
       this.stats.decoded++
-      i32[table + offset] = this.#next
+      if (!stop) i32[table + offset] = this.#next
       if (crossed >= 0) {
         this.#pseudo(Pseudo.guard, offset, 0, crossed)
         this.#mark(crossed, 0, offset + length - 4096)
@@ -219,6 +251,10 @@ export class Streams {
       offset += length
       straight++
       if (this.#ends[d.handler]) break
+      if (stop && offset < 4096) {
+        this.#pseudo(Pseudo.lookup, offset, 0, 0)
+        break
+      }
       if (offset >= 4096) {
         this.#pseudo(Pseudo.nextPage, 4095, 0, offset - 4096)
         break
