@@ -188,7 +188,7 @@ export class Session {
       const digits = register.bits >> 2
       const piece = hex.slice(at, at + digits)
       if (piece.length === digits && piece !== this.#read(register))
-        register.write?.(this.#debugger.core, this.#p, number(piece))
+        register.write?.(this.#debugger.core, this.#p, fromHex(piece))
       at += digits
     }
     return OK
@@ -198,7 +198,7 @@ export class Session {
     const [index = '', hex = ''] = text.split('=')
     const register = this.#registers[Number.parseInt(index, 16)]
     if (!register?.write || hex.length !== register.bits >> 2) return ERROR
-    register.write(this.#debugger.core, this.#p, number(hex))
+    register.write(this.#debugger.core, this.#p, fromHex(hex))
     return OK
   }
 
@@ -324,6 +324,6 @@ export class Session {
 const bytesFrom = (text: string) => new TextEncoder().encode(text)
 
 /** Little-endian. */
-function number(hex: string): bigint {
+function fromHex(hex: string): bigint {
   return bytesOf(hex).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n)
 }

@@ -167,7 +167,8 @@ export class Debugger {
   detach(): void {
     this.#breakpoints.clear()
     this.#apply()
-    for (const { kind, linear, length } of [...this.#watches]) this.clearWatchpoint(kind, linear, length)
+    for (let watch = this.#watches[0]; watch; watch = this.#watches[0])
+      this.clearWatchpoint(watch.kind, watch.linear, watch.length)
     this.onStop = undefined
   }
 

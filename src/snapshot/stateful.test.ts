@@ -14,6 +14,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'SharedCounts.*',
     'Machine.*',
     'Hooks.*',
+    'Debugger.*',
     'RunState.*',
     'SerialOutput.*',
   ],
