@@ -15,6 +15,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'Machine.*',
     'Hooks.*',
     'Debugger.*',
+    'ExitCounts.*',
     'RunState.*',
     'SerialOutput.*',
   ],
