@@ -20,7 +20,10 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
 async function read(pieces: Iterable<Uint8Array>, as = identity) {
   const snapshot = await openSnapshot(pieces, as, 'box.snap')
   const got: Page[] = []
-  await snapshot.pages(({ number, bytes }) => got.push({ number, bytes: bytes.slice() }))
+  await snapshot.pages((first, bytes) => {
+    for (let i = 0; i < bytes.length / 4096; i++)
+      got.push({ number: first + i, bytes: bytes.slice(4096 * i, 4096 * (i + 1)) })
+  })
   return { ...snapshot, got }
 }
 
@@ -41,8 +44,8 @@ describe('a snapshot', () => {
   test('is refused by another version, and by another layout', async () => {
     const bytes = await written()
     await expect(read([bytes], { ...identity, version: '2.0.0' })).rejects.toThrow(
-      'box.snap was taken by another version of paravirt (1.2.3, format 1) than this one (2.0.0, format 1): restore it ' +
-        'with that version, or take it anew',
+      'box.snap was taken by another version of paravirt (1.2.3, format 1, layout abc) than this one (2.0.0, format 1, ' +
+        'layout abc): restore it with that version, or take it anew',
     )
     await expect(read([bytes], { ...identity, layout: 'abd' })).rejects.toThrow('another version')
   })

@@ -17,7 +17,7 @@ const MAGIC = 'paravirt snapshot\n'
 /** Changes whenever old files cannot be read any more. */
 const FORMAT = 1
 const PAGE = 4096
-const CHUNK_PAGES = 512
+const CHUNK_PAGES = 256
 const Kind = { STATE: 1, MEMORY: 2, END: 3 } as const
 const LONGEST_HEADER = 1 << 20
 const LONGEST_CHUNK = 256 << 20
@@ -91,8 +91,8 @@ export async function* writeSnapshot(
 export interface OpenSnapshot {
   readonly header: SnapshotHeader
   readonly state: Saved
-  /** Hand over all pages; must be called once. */
-  readonly pages: (place: (page: Page) => void) => Promise<void>
+  /** Hand over all pages, those with consecutive numbers at once; must be called once. */
+  readonly pages: (place: (first: number, bytes: Uint8Array) => void) => Promise<void>
 }
 
 /** Throws SnapshotError for what this version cannot restore; `name` is what the user calls it. */
@@ -116,8 +116,8 @@ export async function openSnapshot(
   }
   if (header.format !== FORMAT || header.version !== identity.version || header.layout !== identity.layout)
     throw new SnapshotError(
-      `${name} was taken by another version of paravirt (${header.version}, format ${header.format}) than this one ` +
-        `(${identity.version}, format ${FORMAT}): restore it with that version, or take it anew`,
+      `${name} was taken by another version of paravirt (${header.version}, format ${header.format}, layout ${header.layout}) than ` +
+        `this one (${identity.version}, format ${FORMAT}, layout ${identity.layout}): restore it with that version, or take it anew`,
     )
   const packer = await compression(header.compression)
   if (!packer) throw new SnapshotError(`${name} is packed as ${header.compression}, which cannot be unpacked here`)
@@ -145,9 +145,10 @@ export async function openSnapshot(
         const [n = 0] = numbers(bytes.subarray(0, 4))
         if (bytes.length !== 4 + n * (4 + PAGE)) throw damaged('a chunk has the wrong length')
         const pageNumbers = numbers(bytes.subarray(4, 4 + 4 * n))
-        for (const [i, number] of pageNumbers.entries()) {
-          const at = 4 + 4 * n + i * PAGE
-          place({ number, bytes: bytes.subarray(at, at + PAGE) })
+        const content = bytes.subarray(4 + 4 * n)
+        for (let first = 0, end = 1; first < n; first = end++) {
+          while (end < n && pageNumbers[end] === (pageNumbers[end - 1] as number) + 1) end++
+          place(pageNumbers[first] as number, content.subarray(first * PAGE, end * PAGE))
         }
         count += n
       }
