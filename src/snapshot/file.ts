@@ -127,9 +127,9 @@ export async function openSnapshot(
     if (bytes?.length !== unpacked) throw damaged('a checksum is wrong')
     return { kind, bytes }
   }
-  const first = await unpack(await reader.chunk())
-  if (first.kind !== Kind.STATE) throw damaged('its state is missing')
-  const { header: again, state } = decodeState(first.bytes, damaged)
+  const head = await unpack(await reader.chunk())
+  if (head.kind !== Kind.STATE) throw damaged('its state is missing')
+  const { header: again, state } = decodeState(head.bytes, damaged)
   if (again !== text) throw damaged('its header was changed')
   return {
     header,
