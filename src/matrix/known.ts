@@ -46,5 +46,11 @@ export const knownErrors: readonly KnownError[] = [
     text: '4gb_segments',
     why: 'is for 32-bit guests; Linux asks for it whatever it is',
   },
+  { platform: 'xen-pv', request: 'VCPUOP_is_up', why: 'Linux looks for vCPUs that there may be up to its own limit' },
+  {
+    platform: 'xen-pv',
+    request: 'xenpmu_op',
+    why: 'counters of the processor, which a host gives only if it is told to',
+  },
   { platform: 'xen-pv', request: 'console_io', why: "the emergency console, which is the privileged domain's" },
 ]
