@@ -11,15 +11,20 @@ import { command } from './guest.ts'
 const folder = mkdtempSync(join(tmpdir(), 'paravirt-matrix-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-test('the default kernel is good on every platform', async () => {
+test('the default kernel is good on every platform that it can enter', async () => {
   const html = join(folder, 'page.html')
   const { code, stdout, stderr } = await command(['matrix', '--json', '--html', html, '--exec', 'uname -m'])
   const { cells } = reportSchema.parse(JSON.parse(stdout))
   expect(cells.map(({ platform, outcome, detail }) => ({ platform, outcome, detail }))).toEqual(
-    platforms.map((platform) => ({ platform, outcome: 'ok', detail: undefined })),
+    platforms.map((platform) =>
+      platform === 'vmi'
+        ? { platform, outcome: 'cannot-enter', detail: 'it is a 64-bit kernel; VMI is for 32-bit ones' }
+        : { platform, outcome: 'ok', detail: undefined },
+    ),
   )
   expect(code).toBe(0)
-  for (const { output, messages, userSpace, instructions, firstError, platform } of cells) {
+  for (const { output, messages, userSpace, instructions, firstError, platform, outcome } of cells) {
+    if (outcome === 'cannot-enter') continue
     expect(output).toBe('x86_64\n')
     // The log was read from memory, levels and all.
     expect(messages[0]).toMatchObject({ level: 5, text: expect.stringMatching(/^Linux version 6\.1/) })
