@@ -12,7 +12,9 @@ const text = `
     mov ebp, 20000
   again:
     mov edi, 5
-    call inner
+    # By a pointer, so that no region has a copy.
+    lea rsi, [rip + inner]
+    call rsi
     test ebp, 1023
     jnz same
     mov [rip + beside], eax
@@ -55,12 +57,13 @@ test('counts and reasons', async () => {
   const exits = regions.flatMap((r) => r.exits)
   const seen = new Set(exits.map(({ reason, detail }) => `${reason} ${detail}`.trim()))
   for (const reason of ['return', 'write page with code']) expect(seen).toContain(reason)
-  // The inner loop turns five times for each call.
+  // The inner loop turns five times for each call, but where a slice ends in it.
   const loops = regions.filter((r) => r.linear === BigInt(Place.CODE + 0x1000))
-  for (const { entries, instructions } of loops) {
+  expect(loops.length).toBeGreaterThan(0)
+  for (const { instructions } of loops) {
     const [dec, , imul] = instructions.map((i) => i.executions)
     expect(instructions.map((i) => Buffer.from(i.bytes).toString('hex'))).toEqual(['ffcf', '75fc', '486bd703', 'c3'])
-    expect(Math.abs(dec! - 5 * imul!)).toBeLessThan(5 * (entries - imul!) + 5)
+    expect(dec! / imul!).toBeCloseTo(5, 1)
   }
 
   const folder = mkdtempSync(join(tmpdir(), 'paravirt-hot-'))
