@@ -2,6 +2,8 @@
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import type { BootPlan } from '../machine/types.ts'
+import type { PlatformDefinition } from '../paravirt/platform.ts'
+import { definitions } from '../platforms/index.ts'
 import type { CheckedBoot } from './options.ts'
 
 export interface Boot {
@@ -25,7 +27,9 @@ export async function bootPlan(options: CheckedBoot): Promise<Boot> {
     ]),
   )
   const plan = await guestPlan({ kernel, platform, initrd, append, files: content })
-  return { plan, agent: initrd === undefined && plan.initrd !== undefined }
+  // Its ports are serial ones.
+  const { board }: PlatformDefinition = definitions[platform]
+  return { plan, agent: initrd === undefined && plan.initrd !== undefined && board !== 'bare' }
 }
 
 async function kernelOf(source: string | Uint8Array): Promise<Kernel> {

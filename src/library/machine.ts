@@ -163,7 +163,9 @@ export class Machine implements AsyncDisposable {
 
   #withAgent(): Agent {
     if (!this.#commands)
-      throw new InputError('commands and files need the default initramfs, which this machine has not')
+      throw new InputError(
+        'commands and files need the default initramfs on a PC with serial ports, which this machine is not',
+      )
     return this.#agent
   }
 
@@ -235,17 +237,19 @@ export class Machine implements AsyncDisposable {
     let pieces: AsyncGenerator<Uint8Array> | undefined
     return new ReadableStream<Uint8Array>({
       pull: async (controller) => {
-        if (!pieces) {
-          await this.pause()
-          pieces = this.#inner.save(this.#commands ? { agent: save(this.#agent) } : {})
-        }
-        const { done, value } = await pieces.next().catch((error: unknown) => {
+        try {
+          if (!pieces) {
+            await this.pause()
+            pieces = this.#inner.save(this.#commands ? { agent: save(this.#agent) } : {})
+          }
+          const { done, value } = await pieces.next()
+          if (!done) return controller.enqueue(value)
+          controller.close()
+          goOn()
+        } catch (error) {
           goOn()
           throw error
-        })
-        if (!done) return controller.enqueue(value)
-        controller.close()
-        goOn()
+        }
       },
       cancel: goOn,
     })
