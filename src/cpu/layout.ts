@@ -162,6 +162,8 @@ const state = {
   PV_LDT_FRAMES: 0x20c8, // 16 x frame number, 0: not mapped yet
   PV_SLOT_EPOCHS: 0x2108, // 8: the cell TABLES_EPOCH when each address space was forgotten last
   PV_COUNTS: 0x2128, // how often the core did what hypercall: see PvHot
+  PV_VECTOR: 0x2138, // the exception that was delivered last, and its error code: for last words
+  PV_ERROR: 0x213c,
   PV_RESERVED_GDT: 0x2140, // 16 x i64: Xen's own descriptors, from selector 0xe000 on
   PV_UNDO: 0x2200, // general registers, then FLAGS_KIND to FLAGS_RES, as they were before an emulated read-modify-write
   PV_UNDO_LINEAR: 0x22a0, // where that one stores; 0: there is none

@@ -134,6 +134,18 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
       vcpus.start(vcpu)
     },
     resume: (vcpu) => parts().vcpus.start(vcpu),
+    registers: (vcpu) => ({
+      general: Array.from({ length: 16 }, (_, i) => wide(vcpu, S.RAX + 8 * i)),
+      rip: wide(vcpu, S.RIP),
+      rflags: parts().core.system.readEflags(state(vcpu)),
+      selectors: selectors.map((_, i) => word(vcpu, S.SEG_SELECTOR + 4 * i)),
+      cr: { 0: wide(vcpu, S.CR0), 2: wide(vcpu, S.CR2), 3: wide(vcpu, S.CR3), 4: wide(vcpu, S.PV_CR4) },
+      fsBase: wide(vcpu, S.SEG_BASE + 32),
+      gsBase: wide(vcpu, S.SEG_BASE + 40),
+      otherGsBase: wide(vcpu, S.KERNEL_GS_BASE),
+      vector: word(vcpu, S.PV_VECTOR),
+      error: word(vcpu, S.PV_ERROR),
+    }),
     counts: (vcpu) => {
       const names = Object.keys(PvHot) as (keyof typeof PvHot)[]
       return new Map(names.map((name) => [hot[name], word(vcpu, S.PV_COUNTS + 4 * PvHot[name]) >>> 0]))

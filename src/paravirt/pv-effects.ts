@@ -50,6 +50,22 @@ export interface PvContext {
   readonly fpu: Uint8Array | undefined
 }
 
+export interface PvRegisters {
+  /** By their numbers, as in PvContext. */
+  readonly general: readonly bigint[]
+  readonly rip: bigint
+  readonly rflags: number
+  /** ES CS SS DS FS GS. */
+  readonly selectors: readonly number[]
+  readonly cr: { readonly 0: bigint; readonly 2: bigint; readonly 3: bigint; readonly 4: bigint }
+  readonly fsBase: bigint
+  readonly gsBase: bigint
+  readonly otherGsBase: bigint
+  /** The exception that was delivered last, and its error code; -1: none. */
+  readonly vector: number
+  readonly error: number
+}
+
 export interface PvEffects {
   word(vcpu: number, field: PvWord): number
   setWord(vcpu: number, field: PvWord, value: number): void
@@ -94,6 +110,8 @@ export interface PvEffects {
   begin(vcpu: number, context: PvContext): void
   /** Let a parked vCPU go on. */
   resume(vcpu: number): void
+  /** A vCPU's registers as it was stopped, for last words. */
+  registers(vcpu: number): PvRegisters
   /** How often the core did hypercalls by itself, by number. */
   counts(vcpu: number): ReadonlyMap<number, number>
   /** Have it tell of each of them, or not. */

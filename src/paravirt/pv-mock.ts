@@ -50,6 +50,18 @@ export function mockPv(note: (...words: (string | number | bigint)[]) => void): 
     kick: (vcpu) => note('kick', vcpu),
     begin: (vcpu: number, context: PvContext) => note('begin', vcpu, hex(context.rip)),
     resume: (vcpu) => note('resume', vcpu),
+    registers: () => ({
+      general: Array.from({ length: 16 }, () => 0n),
+      rip: 0n,
+      rflags: 2,
+      selectors: [0, 0, 0, 0, 0, 0],
+      cr: { 0: 0n, 2: 0n, 3: 0n, 4: 0n },
+      fsBase: 0n,
+      gsBase: 0n,
+      otherGsBase: 0n,
+      vector: 14,
+      error: 2,
+    }),
     counts: () => new Map(),
     watch: (on) => note('watch', Number(on)),
   }

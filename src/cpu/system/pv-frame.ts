@@ -8,7 +8,7 @@
 import {
   ATTR_DB, ATTR_DPL, ATTR_G, ATTR_L, ATTR_P, ATTR_S, CR0, CR2, DR6, EXC, EXC_ERROR, EXC_HAS_ERROR, M_RAM, NMI_BLOCKED,
   NMI_PENDING, PAGE_RAM, PV_CRASH_BAD_STACK, PV_CRASH_FRAME_FAULT, PV_CRASH_NO_HANDLER, PV_EVENT,
-  PV_FAILSAFE, PV_FLAGS, PV_IOPL, PV_KERNEL_SP, R11, RCX, RECORD, RIP, RSP, R_OFFSET_LENGTH, SEG_ATTR, SEG_SELECTOR, SHADOW, SYSFLAGS, TF_AFTER,
+  PV_ERROR, PV_FAILSAFE, PV_FLAGS, PV_IOPL, PV_KERNEL_SP, PV_VECTOR, R11, RCX, RECORD, RIP, RSP, R_OFFSET_LENGTH, SEG_ATTR, SEG_SELECTOR, SHADOW, SYSFLAGS, TF_AFTER,
 } from './layout'
 import {
   CR0_TS, DB, FLAG_AC, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, NMI, PF, SEG_CS, SEG_DS,
@@ -201,6 +201,8 @@ function bounceHere(p: u32, address: u64, masks: bool, error: i64, image: u32): 
 
 /** The handler that the trap table has for `vector`. */
 export function bounceTrap(p: u32, vector: i32, error: i64, image: u32): void {
+  store<i32>(p, vector, PV_VECTOR)
+  store<i32>(p, <i32>error, PV_ERROR)
   const trap = trapInfo(p, vector)
   bounceHere(p, load<u64>(trap, 8), (load<u8>(trap, 1) & TI_MASKS) != 0, error, image)
 }
@@ -262,6 +264,8 @@ export function pvFault(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32
   const vector = load<i32>(p, EXC)
   let error: i64 = load<i32>(p, EXC_HAS_ERROR) != 0 ? <i64>load<i32>(p, EXC_ERROR) : NO_ERROR
   const image = imageOf(p, vector)
+  store<i32>(p, vector, PV_VECTOR)
+  store<i32>(p, <i32>error, PV_ERROR)
   store<i32>(p, -1, EXC)
   if (vector == PF) {
     store<u64>(vcpuInfo(p), load<u64>(p, CR2), INFO_CR2)

@@ -15,6 +15,7 @@ import { emulateStore, isEmulated } from '../mm/write-emulation.ts'
 import { pvCpuid } from './cpuid.ts'
 import { hotHypercalls } from './hypercalls.ts'
 import { PvKind } from './kind.ts'
+import { lastWords } from './last-words.ts'
 import { PvMsrs } from './msrs.ts'
 
 const GP = 13
@@ -98,6 +99,8 @@ export class XenPvPlatform implements Platform {
   #crash(vcpu: number, reason: number): void {
     if (this.#crashed) return
     this.#crashed = true
+    const { machine, pv } = this.domain.effects
+    machine.report(lastWords(vcpu, pv.registers(vcpu), reason === PvCrash.NO_HANDLER))
     this.domain.crash(`vCPU ${vcpu}: ${reasons[reason] ?? 'it did what it must not'}`)
   }
 
