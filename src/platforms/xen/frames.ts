@@ -48,8 +48,8 @@ export class Frames {
   readonly #free: number[] = []
   /** No frame below this one is Xen's. */
   #floor: number
-  /** Told of each page that is shared from now on: PV lets its guest map it. */
-  onShare: ((frame: number) => void) | undefined
+  readonly #shared: number[] = []
+  #onShare: ((frame: number) => void) | undefined
 
   constructor(memory: MemoryEffects) {
     this.#memory = memory
@@ -87,10 +87,17 @@ export class Frames {
     return this.#lowest
   }
 
+  /** Be told of each page that is shared, those of before too: PV lets its guest map them. */
+  onShare(listener: (frame: number) => void): void {
+    this.#onShare = listener
+    for (const frame of this.#shared) listener(frame)
+  }
+
   sharedPage(): SharedPage {
     const home = this.allocate()
     if (home === undefined) throw new RangeError('Xen has no frames left')
-    this.onShare?.(home)
+    this.#shared.push(home)
+    this.#onShare?.(home)
     return new SharedPage(this.#memory, home)
   }
 }

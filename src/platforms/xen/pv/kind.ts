@@ -45,8 +45,7 @@ export class PvKind implements Kind {
     const { effects } = domain
     this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest })
     this.grantMaps = new GrantMaps(this.mm)
-    this.mm.frames.share(domain.sharedInfo.frame, true)
-    domain.frames.onShare = (frame) => this.mm.frames.share(frame, true)
+    domain.frames.onShare((frame) => this.mm.frames.share(frame, true))
     for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
   }
 
