@@ -27,7 +27,7 @@ describe.each(combinations)('$kernel with $cpus vCPUs, $cpu', ({ kernel, cpus, c
     expect(messages.replace('Marking TSC unstable due to TSCs unsynchronized', '')).not.toMatch(trouble)
     for (const line of [
       'Hypervisor detected: Xen PV',
-      'Booting paravirtualized kernel on Xen',
+      'Booting kernel on Xen',
       'Xen version: 4.17.7',
       'xen:events: Using FIFO-based ABI',
       'Xen: using vcpuop timer interface',
