@@ -3,7 +3,7 @@
  * the start of the process to init's first line, by processor time; then what the guest did that a hypervisor without
  * paravirtualization would have had to trap, against what it asked for instead (`--count all`, interpreted).
  */
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { DEFAULT_KERNEL, kernelFile } from '../src/packages/debian.ts'
 import { measureUntil, median, type Sample, table, verdict } from './measure.ts'
@@ -57,7 +57,7 @@ if (pv) verdict(`xen-pv at most ${GOAL} of ${first.platform}'s time`, pv.cpu <= 
 /** Executions or stores by the census, and requests, of a boot that runs one command. */
 function counted(platform: string): { sensitive: number; requests: number } {
   const args = command(platform, '--exec', 'true', '--count', 'all')
-  const printed = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] })
+  const printed = spawnSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] }).stderr
   const section = (title: string) => {
     const lines = printed.split('\n')
     const from = lines.findIndex((line) => line.startsWith(title))
