@@ -27,6 +27,7 @@ const checksum = (bytes: Uint8Array) => createHash('sha256').update(bytes).diges
 describe.each<[PlatformName, number]>([
   ['xen-pvh', 1],
   ['xen-pvh', 4],
+  ['xen-pv', 1],
 ])('%s with %d vCPUs', (on, cpus) => {
   test('disks are read, written, flushed and kept; the network gives an address and answers', async () => {
     const [first, second, third] = ['a.img', 'b.img', 'c.img'].map((name) => join(folder, `${on}-${cpus}-${name}`)) as [
