@@ -13,6 +13,8 @@ import { bootArguments } from '../qemu/entry.ts'
 
 const MEMORY = 16 << 20
 const SECONDS = 60
+/** How Xen marks what a domain writes. */
+const CONSOLE = /^\(d\d+\) /
 const cmdline = ''
 
 export interface Outcome {
@@ -31,7 +33,10 @@ export async function runHere(
     platform: 'native',
     deterministic: true,
     serial: { com1: (bytes) => (text += Buffer.from(bytes).toString('latin1')) },
-    onReport: (lines) => (text += lines.map((line) => `${line.replace(/^\(d\d+\) /, '')}\n`).join('')),
+    onReport: (lines) => {
+      // Guests of Xen write to its console.
+      for (const line of lines) if (CONSOLE.test(line)) text += `${line.replace(CONSOLE, '')}\n`
+    },
     boot: { kernel, cmdline },
     ...options,
   })
