@@ -4,6 +4,8 @@
 #   from the host   run ID 0|1 BASE64 (1: with standard input)   in ID CHUNK BYTES   end ID   kill ID SIGNAL   hello
 #   to the host     ready   out ID BASE64   err ID BASE64   took ID (a chunk)   exit ID CODE
 exec 3<>"/dev/$1" 4<"/dev/$2"
+# While they are open: a console of Xen's forgets its modes when it is closed.
+for port in 3 4; do stty raw -echo crtscts <&$port; done
 work=/run/paravirt
 mkdir -p $work
 

@@ -49,12 +49,9 @@ if [ -f /paravirt/exec ]; then
   echo $code >&5
 else
   # Commands of the host's beside the shell, where there are two more ports.
-  for ports in 'ttyS1 ttyS2' 'hvc1 hvc2'; do
-    set -- $ports
-    stty -F /dev/$1 raw -echo crtscts 2>/dev/null && stty -F /dev/$2 raw -echo crtscts 2>/dev/null || continue
-    setsid sh /paravirt/agent $1 $2 < /dev/null > /dev/null 2>&1 &
-    break
-  done
+  ports='ttyS1 ttyS2'
+  [ -e /sys/bus/xen/devices/console-2 ] && ports='hvc1 hvc2'
+  stty -F /dev/${ports#* } raw 2>/dev/null && setsid sh /paravirt/agent $ports < /dev/null > /dev/null 2>&1 &
   # The host may give the size of its window on the kernel's command line.
   [ -n "$LINES" ] && [ -n "$COLUMNS" ] && stty rows "$LINES" cols "$COLUMNS"
   setsid cttyhack sh -l

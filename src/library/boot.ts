@@ -2,8 +2,6 @@
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import type { BootPlan } from '../machine/types.ts'
-import type { PlatformDefinition } from '../paravirt/platform.ts'
-import { definitions } from '../platforms/index.ts'
 import type { CheckedBoot } from './options.ts'
 
 export interface Boot {
@@ -27,9 +25,7 @@ export async function bootPlan(options: CheckedBoot): Promise<Boot> {
     ]),
   )
   const plan = await guestPlan({ kernel, platform, initrd, append, files: content })
-  // Its ports are serial ones.
-  const { board }: PlatformDefinition = definitions[platform]
-  return { plan, agent: initrd === undefined && plan.initrd !== undefined && board !== 'bare' }
+  return { plan, agent: initrd === undefined && plan.initrd !== undefined }
 }
 
 async function kernelOf(source: string | Uint8Array): Promise<Kernel> {

@@ -128,6 +128,8 @@ export class Machine implements AsyncDisposable {
           parts.console.receive(bytes)
         },
         com2: (bytes) => parts.agent.receive(bytes),
+        // Nothing comes, but consoles of Xen's are made for whom somebody listens to.
+        com3: () => {},
       },
     }
     inner = await create(host, parts)
@@ -163,9 +165,7 @@ export class Machine implements AsyncDisposable {
 
   #withAgent(): Agent {
     if (!this.#commands)
-      throw new InputError(
-        'commands and files need the default initramfs on a PC with serial ports, which this machine is not',
-      )
+      throw new InputError('commands and files need the default initramfs, which this machine has not')
     return this.#agent
   }
 

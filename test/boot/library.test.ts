@@ -2,8 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type CpuidCall, Machine, platforms, type PlatformName } from '../../src/index.ts'
 
-/** Xen refuses to be saved so far. */
-const all: PlatformName[] = platforms.filter((platform) => !platform.startsWith('xen'))
+const all: PlatformName[] = [...platforms]
 
 describe.each(all)('%s', (on) => {
   let machine: Machine
@@ -36,7 +35,8 @@ describe.each(all)('%s', (on) => {
     await expect(machine.readFile('/nowhere')).rejects.toThrow("can't open '/nowhere'")
   })
 
-  test('a snapshot is restored, several times, while the machine goes on', async () => {
+  /** Xen refuses to be saved so far. */
+  test.skipIf(on.startsWith('xen'))('a snapshot is restored, several times, while the machine goes on', async () => {
     await machine.writeFile('/tmp/state', 'before')
     const snapshot = Buffer.concat(await Array.fromAsync(machine.snapshot()))
     await machine.writeFile('/tmp/state', 'after')

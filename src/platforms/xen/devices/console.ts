@@ -10,16 +10,14 @@ import type { Signal, Signals } from '../../../paravirt/signals.ts'
 const IN = { at: 0, size: 1024, consumer: 0xc00, producer: 0xc04 } as const
 const OUT = { at: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c } as const
 
-/** What is typed waits here until the guest takes it; more is lost, as on a terminal. */
-const TYPED_AHEAD = 65_536
-
 export class ConsoleBackend {
   readonly #page: SharedPage
   readonly #view: DataView
   readonly #console: ConsolePort
   readonly #signal: Signal | undefined
   readonly #word = new Uint8Array(4)
-  #typed: number[] = []
+  /** What was typed and the guest has no room for yet. */
+  readonly #typed: Uint8Array[] = []
 
   /** `port` is the guest's end. */
   constructor(page: SharedPage, signals: Signals, port: number, console: ConsolePort) {
@@ -28,7 +26,7 @@ export class ConsoleBackend {
     this.#console = console
     this.#signal = signals.connect(port, () => this.#service())
     console.onInput = (bytes) => {
-      if (this.#typed.length + bytes.length <= TYPED_AHEAD) this.#typed.push(...bytes)
+      this.#typed.push(bytes.slice())
       this.#service()
     }
     this.#service()
@@ -65,15 +63,21 @@ export class ConsoleBackend {
   }
 
   #give(): boolean {
-    if (this.#typed.length === 0) return false
     const producer = this.#get(IN.producer)
     const used = (producer - this.#get(IN.consumer)) >>> 0
-    if (used >= IN.size) return false
-    const bytes = this.#typed.splice(0, IN.size - used)
-    for (const [i, byte] of bytes.entries())
-      this.#page.write(IN.at + ((producer + i) & (IN.size - 1)), Uint8Array.of(byte))
-    this.#set(IN.producer, producer + bytes.length)
-    return true
+    let given = 0
+    while (used + given < IN.size) {
+      const [next] = this.#typed
+      if (!next) break
+      const at = (producer + given) & (IN.size - 1)
+      const part = next.subarray(0, Math.min(IN.size - used - given, IN.size - at))
+      this.#page.write(IN.at + at, part)
+      given += part.length
+      if (part.length < next.length) this.#typed[0] = next.subarray(part.length)
+      else this.#typed.shift()
+    }
+    if (given > 0) this.#set(IN.producer, producer + given)
+    return given > 0
   }
 
   #get(offset: number): number {

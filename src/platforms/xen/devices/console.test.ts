@@ -1,0 +1,69 @@
+import { beforeEach, expect, test } from 'vitest'
+import type { ConsolePort } from '../../../paravirt/effects.ts'
+import { TestPage } from '../store/testing.ts'
+import { ConsoleBackend } from './console.ts'
+
+let page: TestPage
+let raised: number
+let notify: () => void
+let port: ConsolePort
+let shown: string
+
+beforeEach(() => {
+  page = new TestPage()
+  raised = 0
+  shown = ''
+  port = { connected: true, output: (bytes) => (shown += new TextDecoder('latin1').decode(bytes)), onInput: undefined }
+  const signals = {
+    connect: (_: number, listener: () => void) => {
+      notify = listener
+      return { raise: () => void raised++, close: () => {} }
+    },
+  }
+  new ConsoleBackend(page, signals, 2, port)
+})
+
+/** The guest writes text behind what it has written. */
+function write(text: string): void {
+  const producer = page.view.getUint32(0xc0c, true)
+  for (const [i, byte] of new TextEncoder().encode(text).entries()) page.bytes[0x400 + ((producer + i) & 2047)] = byte
+  page.view.setUint32(0xc0c, producer + text.length, true)
+  notify()
+}
+
+/** It takes at most so many bytes of what was typed. */
+function take(most: number): number[] {
+  const consumer = page.view.getUint32(0xc00, true)
+  const waiting = Math.min(most, page.view.getUint32(0xc04, true) - consumer)
+  const bytes = Array.from({ length: waiting }, (_, i) => page.bytes[(consumer + i) & 1023] as number)
+  page.view.setUint32(0xc00, consumer + waiting, true)
+  notify()
+  return bytes
+}
+
+test('output, around the end of the ring', () => {
+  const text = Array.from({ length: 1500 }, (_, i) => String.fromCharCode(97 + (i % 26))).join('')
+  write(text)
+  write(text)
+  expect(shown).toBe(text + text)
+  expect(page.view.getUint32(0xc08, true)).toBe(3000)
+  expect(raised).toBe(2)
+})
+
+test('indices that are no ring are passed over', () => {
+  page.view.setUint32(0xc0c, 5000, true)
+  notify()
+  expect(shown).toBe('')
+  expect(page.view.getUint32(0xc08, true)).toBe(5000)
+})
+
+test('any amount of input arrives, as fast as the guest takes it', () => {
+  const input = new Uint8Array(200_000).map((_, i) => (i * 7919) >> 4)
+  port.onInput?.(input.subarray(0, 150_000))
+  port.onInput?.(input.subarray(150_000))
+  port.onInput?.(new Uint8Array())
+  expect(page.view.getUint32(0xc04, true)).toBe(1024)
+  const got: number[] = []
+  for (let part = take(16); part.length > 0; part = take(1 + (got.length % 1000))) got.push(...part)
+  expect(Buffer.compare(Uint8Array.from(got), input)).toBe(0)
+})
