@@ -8,6 +8,7 @@ let raised: number
 let notify: () => void
 let port: ConsolePort
 let shown: string
+let backend: ConsoleBackend
 
 beforeEach(() => {
   page = new TestPage()
@@ -20,7 +21,7 @@ beforeEach(() => {
       return { raise: () => void raised++, close: () => {} }
     },
   }
-  new ConsoleBackend(page, signals, 2, port)
+  backend = new ConsoleBackend(page, signals, 2, port)
 })
 
 /** The guest writes text behind what it has written. */
@@ -66,4 +67,9 @@ test('any amount of input arrives, as fast as the guest takes it', () => {
   const got: number[] = []
   for (let part = take(16); part.length > 0; part = take(1 + (got.length % 1000))) got.push(...part)
   expect(Buffer.compare(Uint8Array.from(got), input)).toBe(0)
+})
+
+test('closed, it leaves the user alone', () => {
+  backend.close()
+  expect(port.onInput).toBeUndefined()
 })
