@@ -1,5 +1,5 @@
 /*
- * VMware's interface from inside: the backdoor's ports in ring 0 and 3, open whatever IOPL and the TSS say, its
+ * VMware's interface from inside, with every feature: the backdoor's ports in ring 0 and 3, open whatever IOPL and the TSS say, its
  * hypercalls, pseudo performance counters (open-vm-tools, lib/include/backdoor_def.h).
  */
 #include "guest.h"
@@ -89,6 +89,45 @@ static u32 move(int out, int by_call, word address, word count) {
   return bx >> 16;
 }
 
+/* Four bytes at a time, and each type of message at the wrong moment and for a channel that there is not. */
+static void low_bandwidth(void) {
+  static const char request[] = "info-set guestinfo.a bc";
+  message(0, 0x12345678), print("\nunknown protocol: status %x", (word)(r.cx >> 16));
+  message(0, 0x49435052u), id = r.dx >> 16, high = low = 0;
+  print("\nlow bandwidth: channel %d status %x", (word)id, (word)(r.cx >> 16));
+  message(2, 0), print(" payload without a size %x", (word)(r.cx >> 16));
+  message(3, 0), print(" no answer %x", (word)(r.cx >> 16));
+  message(4, 1), print(" its payload %x", (word)(r.cx >> 16));
+  message(5, 1), print(" its end %x", (word)(r.cx >> 16));
+  message(1, 0x10001), print(" too long %x", (word)(r.cx >> 16));
+  message(1, sizeof request - 1), print(" size %x", (word)(r.cx >> 16));
+  for (unsigned i = 0; i < sizeof request - 1; i += 4) message(2, *(const u32 *)(request + i)), print(" %x", (word)(r.cx >> 16));
+  message(2, 0), print(" one more %x", (word)(r.cx >> 16));
+  message(3, 0), print(" answer %x of %x", (word)(r.cx >> 16), (word)r.bx);
+  message(4, 1), print(" payload %x %x as %x", (word)(r.cx >> 16), (word)r.bx, (word)(r.dx >> 16));
+  message(4, 1), print(" one more %x", (word)(r.cx >> 16));
+  message(5, 1), print(" end %x", (word)(r.cx >> 16));
+  message(6, 0), print(" closed %x", (word)(r.cx >> 16));
+  id = 9;
+  print("\nno such channel:");
+  for (int type = 1; type <= 6; type++) message(type, 1), print(" %x", (word)(r.cx >> 16));
+}
+
+/* Time of day: seconds and microseconds, the lag that is allowed; with the lag that there is. */
+static void times(void) {
+  static const u32 list[] = {23, 46, 55};
+  u64 seconds[3];
+  for (int i = 0; i < 3; i++) {
+    start(in_32, 0), in.cx = list[i], in.bx = in.di = in.si = ~0ul, run(&in);
+    seconds[i] = i == 0 ? (u32)out.ax : (u64)(u32)out.si << 32 | (u32)out.dx;
+    print("\ntime by %d: ax %s", (word)list[i], (u32)out.ax == MAGIC ? "stays" : "set");
+    print(" microseconds %s lag allowed %x", (u32)out.bx < 1000000 ? "set" : "wrong", out.cx);
+    if (i == 0) print(" zone %x", out.dx);
+    print(" di %x", out.di);
+    print(" %s", seconds[i] > 1000000000 && seconds[i] - seconds[0] < 60 ? "in order" : "another time");
+  }
+}
+
 static void messages(void) {
   static const char request[] = "info-get guestinfo.none";
   /* Over the border of two pages that lie apart. */
@@ -131,7 +170,9 @@ int main(void) {
   kernel(cpuid_code), in.ax = 0x40000010, go("CPUID 40000010");
   commands();
   ports();
+  times();
   messages();
+  low_bandwidth();
   steal_clock();
   return 0;
 }

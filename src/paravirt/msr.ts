@@ -39,6 +39,7 @@ export const msrRow =
       args: [{ name: 'value', type: value ?? { kind: 'u64' } }],
       errors: when.length > 0 ? { '#GP': when.join('; ') } : {},
       ...(feature ? { feature } : {}),
+      ...(refused ? { refused } : {}),
       ops: ops ?? [],
       tier: 'call',
       source: section ? `${document}, ${section}` : document,

@@ -59,6 +59,8 @@ export interface Declaration {
 /** A model-specific register: `read` gives undefined and `write` false for #GP(0). */
 export interface Msr<Platform> extends Declaration {
   readonly kind: 'msr'
+  /** When a write is #GP. */
+  readonly refused?: string
   readonly read?: (platform: Platform, vcpu: number) => bigint | undefined
   readonly write?: (platform: Platform, vcpu: number, value: bigint) => boolean
 }

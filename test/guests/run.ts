@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Kernel } from '../../src/boot/entries.ts'
 import { layoutBoot } from '../../src/boot/layout.ts'
+import type { Listener } from '../../src/paravirt/observe.ts'
 import { Machine } from '../../src/machine/machine.ts'
 import type { ExitReason, MachineOptions } from '../../src/machine/types.ts'
 import { cpuModel } from '../../src/cpu/models.ts'
@@ -24,7 +25,8 @@ export interface Outcome {
 
 export async function runHere(
   kernel: Kernel,
-  options: Partial<Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus'>> = {},
+  options: Partial<Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus' | 'features'>> = {},
+  listener?: Listener,
 ): Promise<Outcome> {
   let text = ''
   const machine = await Machine.create({
@@ -40,6 +42,7 @@ export async function runHere(
     boot: { kernel, cmdline },
     ...options,
   })
+  if (listener) machine.requests.listen(listener)
   const { kind } = await machine.run(AbortSignal.timeout(SECONDS * 1000))
   return { lines: linesOf(text), exit: kind }
 }
