@@ -96,6 +96,7 @@ export interface SystemExports {
 interface InterpreterExports extends WebAssembly.ModuleImports {
   run(p: number): void
   step(p: number): void
+  finish(p: number): void
 }
 
 /** Instructions between two samples of where the vCPU is: the fewest, and the most where all is translated. */
@@ -421,8 +422,9 @@ export class Core {
           continue
         }
       }
-      if (shadow || flags & FLAG_TF || left <= SLICE_MARGIN) this.#step(p, flags)
-      else this.#interpreter.run(p)
+      if (shadow || flags & FLAG_TF) this.#step(p, flags)
+      else if (left > SLICE_MARGIN) this.#interpreter.run(p)
+      else this.#interpreter.finish(p)
     }
   }
 

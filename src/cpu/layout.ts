@@ -132,8 +132,14 @@ const state = {
   TLB_STATE: 3072, // 256 bytes
   SCRATCH: 3328, // 512 bytes: operands that a procedure takes by address, cross-page copies
   SCRATCH_RECORDS: 3840, // 4 records
+} as const
+export const S: { readonly [K in keyof typeof state]: number } = state
 
-  // A vCPU of a Xen PV domain, which runs at CPL 3 always. i32 unless noted; names as in Xen's struct pv_vcpu.
+/**
+ * A vCPU of a Xen PV domain, which runs at CPL 3 always. i32 unless noted; names as in Xen's struct pv_vcpu. Apart from
+ * S: V8 looks fields up in a hash table where an object has more than 128.
+ */
+const pvState = {
   PV_TRAPS: 0x1000, // the trap table: 256 x struct trap_info {vector u8, flags u8, cs u16, pad, address u64}
   PV_KERNEL: 0x2000, // non-zero: guest kernel mode
   PV_IOPL: 0x2004, // in its place in EFLAGS
@@ -169,7 +175,7 @@ const state = {
   PV_UNDO_LINEAR: 0x22a0, // where that one stores; 0: there is none
   PV_UNDO_RECORD: 0x22a8, // i32, the record that does
 } as const
-export const S: { readonly [K in keyof typeof state]: number } = state
+export const PvState: { readonly [K in keyof typeof pvState]: number } = pvState
 
 /** FLAGS_KIND >> 2. FLAGS_RES and FLAGS_B are sign-extended from the operand size to 64 bits. */
 export const FlagsKind = {
@@ -307,6 +313,7 @@ export const PageAttr = {
 export function asLayout(): string {
   const tables: [string, Readonly<Record<string, number>>][] = [
     ['', S],
+    ['', PvState],
     ['FK_', FlagsKind],
     ['MODE_', Mode],
     ['LEAVE_', Leave],

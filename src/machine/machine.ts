@@ -19,6 +19,7 @@ import { CountedClock, RealClock } from './clock.ts'
 import type { Census } from './census.ts'
 import { Debugger } from './debugger.ts'
 import { enter } from './entry.ts'
+import { Rate } from './rate.ts'
 import { RunState } from './run-state.ts'
 import { hardwareOf, loadMachine, saveMachine } from './snapshot.ts'
 import type { ExitReason, Hardware, HostOptions, MachineOptions, MachineStats } from './types.ts'
@@ -26,7 +27,8 @@ import { turn } from './turn.ts'
 
 const SLICE_NS = 4e6
 const MAX_SLICE = 4_000_000
-const MIN_SLICE = 1000
+/** A timer may be as late as this takes. */
+const MIN_SLICE = 4000
 
 export class Machine {
   readonly serial: readonly { send(bytes: Uint8Array): void }[]
@@ -134,19 +136,19 @@ export class Machine {
     try {
       if (clock instanceof RealClock) clock.resume()
       let pause = performance.now()
-      let rate = 0.1 // guest instructions a nanosecond
+      const rate = new Rate()
       for (;;) {
         if (state.paused) await this.#rest()
         clock.runDue()
         if (state.reason) return state.reason
         const began = performance.now()
         const before = vcpus.count()
-        const exit = vcpus.slice(this.#budget(rate))
+        const exit = vcpus.slice(this.#budget(rate.value))
         const executed = vcpus.count() - before
         if (this.#observe && executed > 0 && vcpus.count() % this.#observe.every === 0)
           this.#observe.at(this.core, vcpus.count())
         const now = performance.now()
-        if (executed > 100_000) rate = 0.5 * rate + 0.5 * (executed / ((now - began) * 1e6))
+        rate.add(executed, now - began)
         if (state.reason) return state.reason
         if (exit === Exit.SHUTDOWN) return { kind: 'triple-fault', detail: vcpus.where() }
         if (exit === Exit.FATAL) throw new Error(`the core met a record that must never run: ${vcpus.where()}`)

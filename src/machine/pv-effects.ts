@@ -1,28 +1,28 @@
 /** The effects on vCPUs of Xen PV domains for real: fields of the core's state blocks. */
 import type { Core } from '../cpu/core.ts'
-import { M, PvHot, S } from '../cpu/layout.ts'
+import { M, PvHot, PvState, S } from '../cpu/layout.ts'
 import type { PvEffects, PvWide, PvWord } from '../paravirt/pv-effects.ts'
 import type { Vcpus } from './vcpus.ts'
 
 const words: Readonly<Record<PvWord, number>> = {
-  kernel: S.PV_KERNEL,
-  iopl: S.PV_IOPL,
-  assist: S.PV_ASSIST,
-  flags: S.PV_FLAGS,
-  syscall32Masks: S.PV_SYSCALL32_MASKS,
-  sysenterMasks: S.PV_SYSENTER_MASKS,
-  info: S.PV_INFO,
-  kernelSs: S.PV_KERNEL_SS,
-  iobmpLimit: S.PV_IOBMP_LIMIT,
+  kernel: PvState.PV_KERNEL,
+  iopl: PvState.PV_IOPL,
+  assist: PvState.PV_ASSIST,
+  flags: PvState.PV_FLAGS,
+  syscall32Masks: PvState.PV_SYSCALL32_MASKS,
+  sysenterMasks: PvState.PV_SYSENTER_MASKS,
+  info: PvState.PV_INFO,
+  kernelSs: PvState.PV_KERNEL_SS,
+  iobmpLimit: PvState.PV_IOBMP_LIMIT,
 }
 const wides: Readonly<Record<PvWide, number>> = {
-  kernelSp: S.PV_KERNEL_SP,
-  event: S.PV_EVENT,
-  failsafe: S.PV_FAILSAFE,
-  syscall: S.PV_SYSCALL,
-  syscall32: S.PV_SYSCALL32,
-  sysenter: S.PV_SYSENTER,
-  iobmp: S.PV_IOBMP,
+  kernelSp: PvState.PV_KERNEL_SP,
+  event: PvState.PV_EVENT,
+  failsafe: PvState.PV_FAILSAFE,
+  syscall: PvState.PV_SYSCALL,
+  syscall32: PvState.PV_SYSCALL32,
+  sysenter: PvState.PV_SYSENTER,
+  iobmp: PvState.PV_IOBMP,
 }
 /** Numbers of the hypercalls that the core does. */
 const hot: Readonly<Record<keyof typeof PvHot, number>> = {
@@ -50,7 +50,7 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
   const setWide = (vcpu: number, offset: number, value: bigint) => {
     parts().core.u64[(state(vcpu) + offset) >> 3] = BigInt.asUintN(64, value)
   }
-  const trapAt = (vcpu: number, vector: number) => state(vcpu) + S.PV_TRAPS + 16 * vector
+  const trapAt = (vcpu: number, vector: number) => state(vcpu) + PvState.PV_TRAPS + 16 * vector
   return {
     word: (vcpu, field) => word(vcpu, words[field]),
     setWord: (vcpu, field, value) => setWord(vcpu, words[field], value),
@@ -71,7 +71,7 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
     setRoots: (vcpu, kernel, user) => {
       const { system } = parts().core
       const root = BigInt(kernel) * PAGE
-      if (wide(vcpu, S.PV_KERNEL_ROOT) !== root || word(vcpu, S.PV) === 0) system.pvKernelRoot(state(vcpu), root)
+      if (wide(vcpu, PvState.PV_KERNEL_ROOT) !== root || word(vcpu, S.PV) === 0) system.pvKernelRoot(state(vcpu), root)
       else system.freshenRoot(state(vcpu), root)
       system.pvUserRoot(state(vcpu), BigInt(user) * PAGE)
     },
@@ -81,20 +81,20 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
     },
     flush: (vcpu) => parts().core.system.flushRoots(state(vcpu)),
     setGdt: (vcpu, frames, entries) => {
-      for (let i = 0; i < GDT_FRAMES; i++) setWord(vcpu, S.PV_GDT_FRAMES + 4 * i, frames[i] ?? 0)
-      setWord(vcpu, S.PV_GDT_ENTS, entries)
+      for (let i = 0; i < GDT_FRAMES; i++) setWord(vcpu, PvState.PV_GDT_FRAMES + 4 * i, frames[i] ?? 0)
+      setWord(vcpu, PvState.PV_GDT_ENTS, entries)
     },
     setLdt: (vcpu, base, entries) => {
-      setWide(vcpu, S.PV_LDT_BASE, base)
-      setWord(vcpu, S.PV_LDT_ENTS, entries)
+      setWide(vcpu, PvState.PV_LDT_BASE, base)
+      setWord(vcpu, PvState.PV_LDT_ENTS, entries)
       parts().core.system.pvSetLdt(state(vcpu))
     },
-    mapLdt: (vcpu, page, frame) => setWord(vcpu, S.PV_LDT_FRAMES + 4 * page, frame),
-    ldtFrame: (vcpu, page) => word(vcpu, S.PV_LDT_FRAMES + 4 * page),
+    mapLdt: (vcpu, page, frame) => setWord(vcpu, PvState.PV_LDT_FRAMES + 4 * page, frame),
+    ldtFrame: (vcpu, page) => word(vcpu, PvState.PV_LDT_FRAMES + 4 * page),
     debugRegister: (vcpu, index) => BigInt.asUintN(64, parts().core.system.pvGetDebug(state(vcpu), index)),
     setDebugRegister: (vcpu, index, value) => parts().core.system.pvSetDebug(state(vcpu), index, value),
     setTaskSwitched: (vcpu, set) => parts().core.system.pvTaskSwitch(state(vcpu), set ? 1 : 0),
-    cr4: (vcpu) => wide(vcpu, S.PV_CR4),
+    cr4: (vcpu) => wide(vcpu, PvState.PV_CR4),
     setSegmentBase: (vcpu, which, base) => Number(parts().core.system.setSegmentBase(state(vcpu), which, base)),
     stackSwitch: (vcpu, ss, sp) => parts().core.system.pvStackSwitch(state(vcpu), ss, sp),
     iret: (vcpu) => parts().core.system.hypercallIret(state(vcpu)),
@@ -106,22 +106,22 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
     begin: (vcpu, context) => {
       const { core, vcpus } = parts()
       const p = state(vcpu)
-      const roots = [wide(vcpu, S.PV_KERNEL_ROOT), wide(vcpu, S.PV_USER_ROOT)] as const
+      const roots = [wide(vcpu, PvState.PV_KERNEL_ROOT), wide(vcpu, PvState.PV_USER_ROOT)] as const
       core.system.resetVcpu(p, signature)
-      setWide(vcpu, S.PV_KERNEL_ROOT, roots[0])
-      setWide(vcpu, S.PV_USER_ROOT, roots[1])
+      setWide(vcpu, PvState.PV_KERNEL_ROOT, roots[0])
+      setWide(vcpu, PvState.PV_USER_ROOT, roots[1])
       setWide(vcpu, S.RDX, 0n)
       context.registers.forEach((value, i) => setWide(vcpu, S.RAX + 8 * i, value))
       setWide(vcpu, S.RIP, context.rip)
       core.system.setFlags(p, context.rflags)
       setWord(vcpu, S.SYSFLAGS, context.rflags & ~0x8d5)
       selectors.forEach((name, i) => setWord(vcpu, S.SEG_SELECTOR + 4 * i, context[name]))
-      const inKernel = word(vcpu, S.PV_KERNEL) !== 0
+      const inKernel = word(vcpu, PvState.PV_KERNEL) !== 0
       setWide(vcpu, S.SEG_BASE + 32, context.fsBase)
       setWide(vcpu, S.SEG_BASE + 40, inKernel ? context.gsBaseKernel : context.gsBaseUser)
       setWide(vcpu, S.KERNEL_GS_BASE, inKernel ? context.gsBaseUser : context.gsBaseKernel)
       setWide(vcpu, S.CR0, context.taskSwitched ? CR0_TS : 0n)
-      setWide(vcpu, S.PV_CR4, context.cr4)
+      setWide(vcpu, PvState.PV_CR4, context.cr4)
       setWide(vcpu, S.XCR0, 1n)
       setWord(vcpu, S.FCW, FCW)
       setWord(vcpu, S.FTW, 0)
@@ -139,19 +139,19 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
       rip: wide(vcpu, S.RIP),
       rflags: parts().core.system.readEflags(state(vcpu)),
       selectors: selectors.map((_, i) => word(vcpu, S.SEG_SELECTOR + 4 * i)),
-      cr: { 0: wide(vcpu, S.CR0), 2: wide(vcpu, S.CR2), 3: wide(vcpu, S.CR3), 4: wide(vcpu, S.PV_CR4) },
+      cr: { 0: wide(vcpu, S.CR0), 2: wide(vcpu, S.CR2), 3: wide(vcpu, S.CR3), 4: wide(vcpu, PvState.PV_CR4) },
       fsBase: wide(vcpu, S.SEG_BASE + 32),
       gsBase: wide(vcpu, S.SEG_BASE + 40),
       otherGsBase: wide(vcpu, S.KERNEL_GS_BASE),
-      vector: word(vcpu, S.PV_VECTOR),
-      error: word(vcpu, S.PV_ERROR),
+      vector: word(vcpu, PvState.PV_VECTOR),
+      error: word(vcpu, PvState.PV_ERROR),
     }),
     counts: (vcpu) => {
       const names = Object.keys(PvHot) as (keyof typeof PvHot)[]
-      return new Map(names.map((name) => [hot[name], word(vcpu, S.PV_COUNTS + 4 * PvHot[name]) >>> 0]))
+      return new Map(names.map((name) => [hot[name], word(vcpu, PvState.PV_COUNTS + 4 * PvHot[name]) >>> 0]))
     },
     watch: (on) => {
-      for (let vcpu = 0; vcpu < parts().core.vcpus.length; vcpu++) setWord(vcpu, S.PV_WATCHED, on ? 1 : 0)
+      for (let vcpu = 0; vcpu < parts().core.vcpus.length; vcpu++) setWord(vcpu, PvState.PV_WATCHED, on ? 1 : 0)
     },
   }
 }

@@ -107,6 +107,9 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
   const step = module.declare()
   module.define(step, stepFunction(helpers, module))
   module.export('step', step)
+  const finish = module.declare()
+  module.define(finish, finishFunction(step))
+  module.export('finish', finish)
 
   const handlers = new Uint16Array(allRows().length * VARIANTS_PER_ROW).fill(0xffff)
   for (const v of variants)
@@ -366,6 +369,18 @@ function stepFunction(helpers: Helpers, module: ModuleWriter): Code {
   c.get(P).get(P).mem('i64.load', S.BUDGET).i64(1n).op('i64.sub').mem('i64.store', S.BUDGET)
   c.get(r).if()
   c.get(P).get(P).get(r).i32(0).call(helpers.rip).mem('i64.store', S.RIP)
+  c.end()
+  return c
+}
+
+/** finish(p): the rest of the slice by `step`, at least one instruction, until something needs attention. */
+function finishFunction(step: number): Code {
+  const c = new Code({ params: ['i32'], results: [] })
+  c.loop()
+  c.get(P).call(step)
+  c.get(P).mem('i64.load', S.BUDGET).i64(0n).op('i64.gt_s')
+  c.get(P).mem('i32.load', S.LEAVE).op('i32.eqz').op('i32.and')
+  c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.lt_s').op('i32.and').brIf(0)
   c.end()
   return c
 }

@@ -3,7 +3,7 @@
  * RAM, brought to the mode a test asks for.
  */
 import { createHash } from 'node:crypto'
-import { Attr, M, Mode, S } from '../layout.ts'
+import { Attr, M, Mode, PvState, S } from '../layout.ts'
 import { makeTestCore, p, Ram, RAM_BYTES, takeException } from './memory.ts'
 import type { TestCore } from './memory.ts'
 
@@ -155,6 +155,8 @@ const DPL1 = 0x20
 
 export type ModeName = 'real' | '16' | '32' | 'compat' | '64'
 
+const fields = { ...S, ...PvState }
+
 export class Machine {
   readonly core: TestCore
   readonly run: ControlProcedures
@@ -170,17 +172,17 @@ export class Machine {
     return new Machine(await makeTestCore())
   }
 
-  get(name: keyof typeof S): bigint {
-    return this.core.view.getBigUint64(p + S[name], true)
+  get(name: keyof typeof fields): bigint {
+    return this.core.view.getBigUint64(p + fields[name], true)
   }
-  get32(name: keyof typeof S, index = 0): number {
-    return this.core.view.getUint32(p + S[name] + index * 4, true)
+  get32(name: keyof typeof fields, index = 0): number {
+    return this.core.view.getUint32(p + fields[name] + index * 4, true)
   }
-  set(name: keyof typeof S, value: bigint | number): void {
-    this.core.view.setBigUint64(p + S[name], BigInt.asUintN(64, BigInt(value)), true)
+  set(name: keyof typeof fields, value: bigint | number): void {
+    this.core.view.setBigUint64(p + fields[name], BigInt.asUintN(64, BigInt(value)), true)
   }
-  set32(name: keyof typeof S, value: number, index = 0): void {
-    this.core.view.setInt32(p + S[name] + index * 4, value, true)
+  set32(name: keyof typeof fields, value: number, index = 0): void {
+    this.core.view.setInt32(p + fields[name] + index * 4, value, true)
   }
   base(segment: number): bigint {
     return this.core.view.getBigUint64(p + S.SEG_BASE + segment * 8, true)

@@ -2,7 +2,7 @@
  * For tests of Xen PV's procedures: the vCPU of `machine.ts` as one of a PV domain, with identity mappings for kernel
  * and user in two tables, a GDT of the guest's, and struct vcpu_info in its RAM.
  */
-import { Attr, M, S } from '../layout.ts'
+import { Attr, M, PvState, S } from '../layout.ts'
 import { GDT, type Machine, SEL, descriptor } from './machine.ts'
 import { p } from './memory.ts'
 
@@ -78,8 +78,8 @@ export function enterPv(m: Machine, kernel = true): PvProcedures {
 }
 
 export function setTrap(m: Machine, vector: number, flags: number, address: bigint): void {
-  m.core.view.setUint32(p + S.PV_TRAPS + vector * 16, vector | (flags << 8) | (0xe033 << 16), true)
-  m.core.view.setBigUint64(p + S.PV_TRAPS + vector * 16 + 8, address, true)
+  m.core.view.setUint32(p + PvState.PV_TRAPS + vector * 16, vector | (flags << 8) | (0xe033 << 16), true)
+  m.core.view.setBigUint64(p + PvState.PV_TRAPS + vector * 16 + 8, address, true)
 }
 
 /** Words from RSP on. */
