@@ -1,6 +1,5 @@
 /** `paravirt restore`: a machine goes on from a file. */
-import { createReadStream } from 'node:fs'
-import { InputError } from '../errors.ts'
+import { readSnapshotFile } from '../library/boot.ts'
 import { Machine } from '../machine/machine.ts'
 import { identity } from '../machine/snapshot.ts'
 import { openSnapshot } from '../snapshot/file.ts'
@@ -16,16 +15,7 @@ export interface RestoreOptions {
 /** Returns the exit code. */
 export async function restore(file: string, options: RestoreOptions): Promise<number> {
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
-  const source = createReadStream(file, { highWaterMark: 1 << 20 })
-  const bytes = (async function* () {
-    try {
-      yield* source as AsyncIterable<Uint8Array>
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
-      throw new InputError(`${file}: ${code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder' : message}`)
-    }
-  })()
-  const snapshot = await openSnapshot(bytes, identity, file)
+  const snapshot = await openSnapshot(await readSnapshotFile(file), identity, file)
   return supervise((serial) => Machine.restore(snapshot, { serial }), {
     executing: false,
     timeout,

@@ -4,6 +4,7 @@
  * stopped.
  */
 import { Exit, Leave, M, S } from './layout.ts'
+import { AbsentPages } from './absent.ts'
 import { Streams } from './decode/streams.ts'
 import type { Interpreter } from './interpreter/build.ts'
 import { SLICE_MARGIN } from './interpreter/records.ts'
@@ -112,6 +113,8 @@ export class Core {
   readonly u64: BigUint64Array
   readonly ramBytes: number
   readonly vcpus: readonly number[]
+  /** Pages of RAM that are not in memory yet. */
+  readonly absent: AbsentPages
   readonly streams: Streams
   readonly system: SystemExports
   readonly translator: Translator | undefined
@@ -130,6 +133,7 @@ export class Core {
     memory: WebAssembly.Memory
     ramBytes: number
     vcpus: readonly number[]
+    absent: AbsentPages
     streams: Streams
     system: SystemExports
     translator: Translator | undefined
@@ -142,6 +146,7 @@ export class Core {
     this.u64 = new BigUint64Array(parts.memory.buffer)
     this.ramBytes = parts.ramBytes
     this.vcpus = parts.vcpus
+    this.absent = parts.absent
     this.streams = parts.streams
     this.system = parts.system
     this.translator = parts.translator
@@ -182,9 +187,10 @@ export class Core {
       WebAssembly.compile(procedures),
       WebAssembly.compile(built.bytes),
     ])
+    const absent = new AbsentPages(memory)
     let streams: Streams
     const { translate = false, deterministic = false } = options
-    const translator = new Translator(memory, built, {
+    const translator = new Translator(memory, built, absent, {
       eager: translate === 'eager',
       asynchronous: !deterministic && translate !== 'eager',
       limit: options.regions,
@@ -247,6 +253,7 @@ export class Core {
         const high = (i32[register(p, S.HOST_HI)] as number) >>> 0
         return host.pvStore?.(number(p), address >>> 0, size, low, high) ? 1 : 0
       },
+      bring: (page: number) => absent.bring(page >>> 0),
       decode: (p: number) => streams.decode(p >>> 0),
       indexTable: (p: number, page: number) => streams.indexTable(p >>> 0, page >>> 0),
       codeWritten: (_p: number, page: number) => streams.codeWritten(page >>> 0),
@@ -271,7 +278,7 @@ export class Core {
         host: imports,
       })
     ).exports as unknown as InterpreterExports
-    streams = new Streams(memory, built, system, () => vcpus)
+    streams = new Streams(memory, built, system, absent, () => vcpus)
     if (translate) {
       translator.connect(streams, system as unknown as WebAssembly.ModuleImports, interpreter)
       streams.onDrop = translator
@@ -285,6 +292,7 @@ export class Core {
       memory,
       ramBytes,
       vcpus,
+      absent,
       streams,
       system,
       translator: translate ? translator : undefined,
@@ -303,6 +311,7 @@ export class Core {
   changing(address: number, length: number): void {
     if (address < 0 || address + length > this.ramBytes)
       throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
+    this.absent.need(address, length)
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++)
       if (this.i32[(M.CODE_MARKS >> 2) + 2 * page] !== 0 || this.i32[(M.CODE_MARKS >> 2) + 2 * page + 1] !== 0) {
         this.streams.codeWritten(page)
@@ -314,6 +323,7 @@ export class Core {
   ram(address: number, length: number): Uint8Array {
     if (address < 0 || address + length > this.ramBytes)
       throw new RangeError(`guest RAM ends at ${this.ramBytes}, not at ${address + length}`)
+    this.absent.need(address, length)
     return this.u8.subarray(M.RAM + address, M.RAM + address + length)
   }
 

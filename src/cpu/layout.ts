@@ -305,6 +305,7 @@ export const PageAttr = {
   ROM: 1,
   MMIO: 2,
   SEALED: 3, // the hypervisor's page over RAM: read and executed, but a guest's store is #GP(0)
+  ABSENT: 0x20, // besides the others: RAM that is not in memory yet; see absent.ts
   READS: 0x40, // with WATCHED or SEALED: the host is told of loads, too
   WATCHED: 0x80, // RAM; the host is told of stores; the low bits are its own
 } as const

@@ -1,4 +1,5 @@
 /** Where a linear address is, for whoever only looks: the guest's page tables are read, and nothing changes. */
+import type { AbsentPages } from './absent.ts'
 import { M, S } from './layout.ts'
 
 const PRESENT = 1n
@@ -13,10 +14,15 @@ export interface MemoryView {
   readonly u8: Uint8Array
   readonly u64: BigUint64Array
   readonly ramBytes: number
+  readonly absent: AbsentPages
 }
 
 /** Guest-physical address of `linear`, undefined where nothing is mapped. Rights are not looked at. */
-export function physicalAddress({ u8, u64, ramBytes }: MemoryView, p: number, linear: bigint): bigint | undefined {
+export function physicalAddress(
+  { u8, u64, ramBytes, absent }: MemoryView,
+  p: number,
+  linear: bigint,
+): bigint | undefined {
   const wide = (offset: number) => u64[(p + offset) >> 3] as bigint
   if (!(wide(S.CR0) & CR0_PG)) return linear
   const long = (wide(S.EFER) & EFER_LMA) !== 0n
@@ -28,6 +34,7 @@ export function physicalAddress({ u8, u64, ramBytes }: MemoryView, p: number, li
   for (;;) {
     const at = table + ((linear >> shift) & ((1n << bits) - 1n)) * BigInt(size)
     if (at >= BigInt(ramBytes)) return undefined
+    absent.need(Number(at), size)
     const place = M.RAM + Number(at)
     const entry = u8.subarray(place, place + size).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n)
     if (!(entry & PRESENT)) return undefined
@@ -46,6 +53,7 @@ export function bytesAt(core: MemoryView, p: number, linear: bigint, count: numb
   for (let i = 0; i < count; i++) {
     const at = physicalAddress(core, p, linear + BigInt(i))
     if (at === undefined || at >= BigInt(core.ramBytes)) return bytes.subarray(0, i)
+    core.absent.need(Number(at), 1)
     bytes[i] = core.u8[M.RAM + Number(at)] as number
   }
   return bytes

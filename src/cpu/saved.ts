@@ -6,18 +6,18 @@
  * does: a walk sets accessed bits.
  */
 import type { Core } from './core.ts'
-import { M } from './layout.ts'
+import { M, Tlb } from './layout.ts'
 
 export const PAGE = 4096
 
-interface Region {
+export interface Region {
   readonly first: number
   readonly end: number
 }
 
 const pages = (bytes: number) => Math.ceil(bytes / PAGE) * PAGE
 
-/** Whole pages of linear memory. */
+/** Whole pages of linear memory; RAM is the last. */
 export function stateRegions({ vcpus, ramBytes }: Core): Region[] {
   const ramPages = ramBytes / PAGE
   return [
@@ -45,4 +45,22 @@ export function clearState(core: Core, memory: number): void {
 /** After its memory was loaded. */
 export function stateLoaded(core: Core): void {
   for (const p of core.vcpus) core.system.reindexExec(p)
+}
+
+const WRITABLE = 0x80000000
+const PARTS = Tlb.BANK / Tlb.PART
+const BANKS = 3
+
+/** Guest-physical pages that loads and stores of the guest's find without a walk: entries for data of all TLBs. */
+export function translatedPages({ vcpus, i32, ramBytes }: Core): Set<number> {
+  const found = new Set<number>()
+  for (const p of vcpus)
+    for (let bank = 0; bank < BANKS; bank++)
+      for (let part = 0; part < PARTS - 1; part++) {
+        const first = p + Tlb.AREA + bank * Tlb.BANK + part * Tlb.PART
+        for (let entry = first; entry < first + Tlb.PART; entry += Tlb.ENTRY)
+          if (i32[entry >> 2] !== 0 || i32[(entry >> 2) + 1] !== 0)
+            found.add(((i32[(entry >> 2) + 3] as number) & ~WRITABLE) >>> 0)
+      }
+  return new Set([...found].filter((page) => page < ramBytes / PAGE).sort((a, b) => a - b))
 }

@@ -118,6 +118,7 @@ export class Debugger {
       at + BigInt(length) > this.#core.ramBytes
     )
       return false
+    this.#core.absent.need(Number(at), length)
     const attribute = M.PAGE_ATTR + Number(at >> 12n)
     const now = this.#core.u8[attribute] as number
     if (now !== PageAttr.RAM && !this.#watches.some(({ physical }) => physical >>> 12 === Number(at >> 12n)))

@@ -60,7 +60,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
   const wide = (vcpu: number, offset: number) => parts().core.u64[(state(vcpu) + offset) >> 3] as bigint
   const slot = (name: Register) => S.RAX + 8 * registers.indexOf(name)
   const kind = (frame: number): FrameKind => {
-    const attribute = parts().core.u8[M.PAGE_ATTR + frame]
+    const attribute = parts().core.u8[M.PAGE_ATTR + frame] & ~PageAttr.ABSENT
     if (attribute === PageAttr.MMIO) return 'none'
     return attribute === PageAttr.RAM || attribute & PageAttr.WATCHED ? 'ram' : 'rom'
   }
@@ -76,6 +76,10 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
   let words: Int32Array | undefined
   let cached: Core | undefined
   const physical = () => (view ??= new DataView(parts().core.memory.buffer, M.RAM, frames * PAGE))
+  const present = (address: number, length: number) => {
+    parts().core.absent.need(address, length)
+    return physical()
+  }
   const changing = (address: number, length: number) => {
     parts().core.changing(address, length)
     return physical()
@@ -166,9 +170,12 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
           parts().core.system.slowStore(state(vcpu), BigInt.asUintN(64, linear + BigInt(i)), 1, BigInt(byte))
       },
       frames,
-      get view() {
-        return physical()
+      view: {
+        getUint8: (at) => present(at, 1).getUint8(at),
+        getUint16: (at, little) => present(at, 2).getUint16(at, little),
+        getUint32: (at, little) => present(at, 4).getUint32(at, little),
       },
+      bytes: (address, length) => parts().core.ram(address, length),
       store8: (address, value) => changing(address, 1).setUint8(address, value),
       store16: (address, value) => changing(address, 2).setUint16(address, value, true),
       store32: (address, value) => changing(address, 4).setUint32(address, value, true),

@@ -1,15 +1,19 @@
 /** A whole machine saved and loaded: its parts' states, then the memory of its core, without the pages that are zero. */
-import { clearState, PAGE, stateLoaded, stateRegions } from '../cpu/saved.ts'
-import { asLayout } from '../cpu/layout.ts'
+import { asLayout, M } from '../cpu/layout.ts'
+import { clearState, PAGE, type Region, stateLoaded, stateRegions, translatedPages } from '../cpu/saved.ts'
 import { SnapshotError } from '../snapshot/error.ts'
-import { type Identity, type OpenSnapshot, type Page, writeSnapshot } from '../snapshot/file.ts'
+import type { OpenSnapshot } from '../snapshot/file.ts'
+import type { Identity, Page } from '../snapshot/format.ts'
 import { load, save } from '../snapshot/stateful.ts'
+import { type Memory, writeSnapshot } from '../snapshot/write.ts'
 import { VERSION } from '../version.ts'
 import type { Assembly } from './assemble.ts'
 import type { Hardware } from './types.ts'
 
 /** What a file must have been made by to be restored here. */
 export const identity: Identity = { version: VERSION, layout: fingerprint(asLayout()) }
+
+const FIRST_OF_RAM = M.RAM / PAGE
 
 /** FNV-1a, 32 bits. */
 function fingerprint(text: string): string {
@@ -20,14 +24,32 @@ function fingerprint(text: string): string {
 
 /** The machine must not run until this has ended. `notes` is the caller's, for whoever looks at the file. */
 export function saveMachine(machine: Assembly, notes: Readonly<Record<string, unknown>>): AsyncGenerator<Uint8Array> {
-  return writeSnapshot(identity, { ...notes, hardware: machine.hardware }, save(machine), pagesOf(machine))
+  machine.core.absent.all()
+  return writeSnapshot(identity, { ...notes, hardware: machine.hardware }, save(machine), memoryOf(machine))
 }
 
-function* pagesOf({ core }: Assembly): Generator<Page> {
-  for (const { first, end } of stateRegions(core))
-    for (let at = first; at < end; at += PAGE) {
-      if (!isZero(core.u64, at >> 3)) yield { number: at / PAGE, bytes: core.u8.subarray(at, at + PAGE) }
+/** What the TLBs lead to must be there before the guest goes on. */
+function memoryOf({ core }: Assembly): Memory {
+  const translated = translatedPages(core)
+  const [ram, ...others] = stateRegions(core).toReversed()
+  function* pages(numbers: Iterable<number>): Generator<Page> {
+    for (const number of numbers) {
+      const at = number * PAGE
+      if (!isZero(core.u64, at >> 3)) yield { number, bytes: core.u8.subarray(at, at + PAGE) }
     }
+  }
+  function* first(): Generator<number> {
+    for (const region of others) yield* within(region)
+    for (const page of translated) yield FIRST_OF_RAM + page
+  }
+  function* later(): Generator<number> {
+    for (const number of within(ram as Region)) if (!translated.has(number - FIRST_OF_RAM)) yield number
+  }
+  return { first: pages(first()), later: pages(later()) }
+}
+
+function* within({ first, end }: Region): Generator<number> {
+  for (let at = first; at < end; at += PAGE) yield at / PAGE
 }
 
 function isZero(words: BigUint64Array, first: number): boolean {
@@ -42,17 +64,26 @@ export function hardwareOf({ header }: OpenSnapshot): Hardware {
 
 /** `machine` is fresh, of the snapshot's hardware. */
 export async function loadMachine(machine: Assembly, snapshot: OpenSnapshot): Promise<void> {
-  const { core } = machine
+  const { core, platform } = machine
   clearState(core, machine.hardware.memory)
   load(machine, snapshot.state)
   const regions = stateRegions(core)
-  await snapshot.pages((page, bytes) => {
-    const at = page * PAGE
-    // A run may go through regions that lie side by side.
-    const known = (place: number) => regions.some(({ first, end }) => place >= first && place < end)
-    for (let place = at; place < at + bytes.length; place += PAGE)
-      if (!known(place)) throw new SnapshotError('the snapshot is damaged: it has a page that is not the machine’s')
-    core.u8.set(bytes, at)
-  })
+  const check = (pages: readonly number[], from: number) => {
+    for (const page of pages)
+      if (page < from || !regions.some(({ first, end }) => page * PAGE >= first && page * PAGE < end))
+        throw new SnapshotError('the snapshot is damaged: it has a page that is not the machine’s')
+  }
+  await snapshot.pages(
+    (pages, bytes) => {
+      check(pages, 0)
+      for (const [i, page] of pages.entries()) core.u8.set(bytes.subarray(i * PAGE, (i + 1) * PAGE), page * PAGE)
+    },
+    (pages, unpack) => {
+      check(pages, FIRST_OF_RAM)
+      core.absent.add({ pages: pages.map((page) => page - FIRST_OF_RAM), unpack })
+    },
+  )
+  // A PV guest's page tables are the hypervisor's business, which reads them wherever they are.
+  if (platform.pv) core.absent.all()
   stateLoaded(core)
 }

@@ -103,7 +103,9 @@ export interface MemoryEffects {
   /** Frames that can be memory: those of RAM, then the platform's own (`PlatformDefinition.frames`). */
   readonly frames: number
   /** All frames, for reading by number; an address is below 4096 * `frames`. Stores are made by the verbs below. */
-  readonly view: DataView
+  readonly view: Pick<DataView, 'getUint8' | 'getUint16' | 'getUint32'>
+  /** A part of them, to be read for as long as one likes. */
+  bytes(address: number, length: number): Uint8Array
   store8(address: number, value: number): void
   store16(address: number, value: number): void
   store32(address: number, value: number): void

@@ -39,6 +39,7 @@ export class MockVcpu {
 export class Mock {
   readonly vcpus: readonly MockVcpu[]
   readonly ram: Uint8Array
+  readonly view: DataView
   /** What was done, in order: `post 0 0xed`, `flush 1 all`, ... */
   readonly log: string[] = []
   readonly effects: Effects
@@ -56,6 +57,7 @@ export class Mock {
     const frames = pages + (options.frames ?? 0)
     this.vcpus = Array.from({ length: options.vcpus ?? 1 }, () => new MockVcpu())
     this.ram = new Uint8Array(frames * PAGE)
+    this.view = new DataView(this.ram.buffer)
     this.#pages = pages
     this.#kinds = Array.from({ length: frames }, (_, frame) => (frame < pages ? 'ram' : 'none'))
     this.effects = this.#make()
@@ -94,7 +96,7 @@ export class Mock {
       const last = Math.floor((Number(address) + Math.max(length, 1) - 1) / PAGE)
       return this.#kinds.slice(Math.floor(Number(address) / PAGE), last + 1).every((kind) => kind !== 'none')
     }
-    const view = new DataView(this.ram.buffer)
+    const { view } = this
     const words = new Int32Array(this.ram.buffer)
     const consoles: ConsolePort[] = Array.from({ length: 4 }, (_, i) => ({
       connected: true,
@@ -142,6 +144,7 @@ export class Mock {
         pages: this.#pages,
         frames: this.ram.length / PAGE,
         view,
+        bytes: (address, length) => this.ram.subarray(address, address + length),
         store8: (address, value) => view.setUint8(address, value),
         store16: (address, value) => view.setUint16(address, value, true),
         store32: (address, value) => view.setUint32(address, value, true),

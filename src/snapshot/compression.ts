@@ -1,13 +1,12 @@
-/**
- * How a snapshot's chunks are packed: zstd where there is Node's, gzip everywhere. Both carry a checksum of what was
- * packed, so that damage is noticed.
- */
+/** How a snapshot's chunks are packed: zstd where there is Node's, gzip everywhere. */
 import type { ZstdOptions } from 'node:zlib'
 
 export interface Compression {
   pack(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array>
-  /** Fails for what is damaged. */
+  /** Fails for what cannot be unpacked. */
   unpack(bytes: Uint8Array<ArrayBuffer>, length: number): Promise<Uint8Array>
+  /** The same while the caller waits; undefined: there is no way to. */
+  readonly unpackNow: ((bytes: Uint8Array, length: number) => Uint8Array) | undefined
 }
 
 export type CompressionName = 'zstd' | 'gzip'
@@ -16,31 +15,38 @@ async function through(bytes: Uint8Array<ArrayBuffer>, stream: CompressionStream
   return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer())
 }
 
+/** Undefined in browsers. */
+const zlib = globalThis.process?.getBuiltinModule?.('node:zlib')
+
 const gzip: Compression = {
   pack: (bytes) => through(bytes, new CompressionStream('gzip')),
   unpack: (bytes) => through(bytes, new DecompressionStream('gzip')),
+  unpackNow: zlib && ((bytes, length) => zlib.gunzipSync(bytes, { maxOutputLength: Math.max(length, 1) })),
 }
 
-/** On threads of libuv's. */
-async function zstd(): Promise<Compression | undefined> {
-  if (typeof process === 'undefined' || !process.versions?.node) return undefined
-  const [zlib, { promisify }] = await Promise.all([import('node:zlib'), import('node:util')])
-  const { ZSTD_c_checksumFlag, ZSTD_c_compressionLevel } = zlib.constants
-  const params = { [ZSTD_c_checksumFlag]: 1, [ZSTD_c_compressionLevel]: 1 }
-  const pack = promisify<Uint8Array, ZstdOptions, Buffer>(zlib.zstdCompress)
-  const unpack = promisify<Uint8Array, ZstdOptions, Buffer>(zlib.zstdDecompress)
+/** What packs works on threads of libuv's. */
+function zstd(): Compression | undefined {
+  if (!zlib) return undefined
+  const params = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
+  const limits = (length: number): ZstdOptions => ({
+    chunkSize: Math.max(length, 64),
+    maxOutputLength: Math.max(length, 1),
+  })
+  const unpackNow = (bytes: Uint8Array, length: number) => zlib.zstdDecompressSync(bytes, limits(length))
   return {
-    pack: (bytes) => pack(bytes, { params }),
-    unpack: (bytes, length) => unpack(bytes, { chunkSize: Math.max(length, 64), maxOutputLength: length }),
+    pack: (bytes) =>
+      new Promise((resolve, reject) =>
+        zlib.zstdCompress(bytes, { params }, (error, packed) => (error ? reject(error) : resolve(packed))),
+      ),
+    unpack: async (bytes, length) => unpackNow(bytes, length),
+    unpackNow,
   }
 }
 
 /** Undefined: not in this runtime. */
-export async function compression(name: string): Promise<Compression | undefined> {
+export function compression(name: string): Compression | undefined {
   return name === 'zstd' ? zstd() : name === 'gzip' ? gzip : undefined
 }
 
 /** The best that there is here. */
-export async function bestCompression(): Promise<CompressionName> {
-  return (await zstd()) ? 'zstd' : 'gzip'
-}
+export const bestCompression: CompressionName = zlib ? 'zstd' : 'gzip'

@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { VERSION } from '../version.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { compression } from './compression.ts'
-import { openSnapshot, type Page, writeSnapshot } from './file.ts'
+import { crc32, crc32ByTable } from './checksum.ts'
+import { openSnapshot } from './file.ts'
+import type { Page } from './format.ts'
+import { writeSnapshot } from './write.ts'
 
 const identity = { version: '1.2.3', layout: 'abc' }
 const state = { big: 5n, list: [1, undefined, Infinity], bytes: Uint8Array.of(1, 2) }
@@ -10,7 +13,11 @@ const page = (number: number): Page => ({ number, bytes: new Uint8Array(4096).fi
 const pages = [0, 7, ...Array.from({ length: 600 }, (_, i) => 1000 + i)].map(page)
 
 async function written(): Promise<Uint8Array> {
-  return joined(await Array.fromAsync(writeSnapshot(identity, { who: 'test' }, state, pages)))
+  return joined(
+    await Array.fromAsync(
+      writeSnapshot(identity, { who: 'test' }, state, { first: pages.slice(0, 200), later: pages.slice(200) }),
+    ),
+  )
 }
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array {
@@ -20,11 +27,13 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
 async function read(pieces: Iterable<Uint8Array>, as = identity) {
   const snapshot = await openSnapshot(pieces, as, 'box.snap')
   const got: Page[] = []
-  await snapshot.pages((first, bytes) => {
-    for (let i = 0; i < bytes.length / 4096; i++)
-      got.push({ number: first + i, bytes: bytes.slice(4096 * i, 4096 * (i + 1)) })
-  })
-  return { ...snapshot, got }
+  const waiting: (() => void)[] = []
+  const place = (numbers: readonly number[], bytes: Uint8Array) =>
+    numbers.forEach((number, i) => got.push({ number, bytes: bytes.slice(4096 * i, 4096 * (i + 1)) }))
+  await snapshot.pages(place, (numbers, unpack) => waiting.push(() => place(numbers, unpack())))
+  const atFirst = got.length
+  for (const come of waiting) come()
+  return { ...snapshot, got, atFirst }
 }
 
 function* inPieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
@@ -34,9 +43,10 @@ function* inPieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
 describe('a snapshot', () => {
   test.each([13, 4096, Infinity])('comes back from pieces of %d bytes', async (size) => {
     const bytes = await written()
-    const { header, state: again, got } = await read(inPieces(bytes, Math.min(size, bytes.length)))
-    expect(header).toMatchObject({ ...identity, format: 1, about: { who: 'test' } })
+    const { header, state: again, got, atFirst } = await read(inPieces(bytes, Math.min(size, bytes.length)))
+    expect(header).toMatchObject({ ...identity, format: 2, about: { who: 'test' } })
     expect(again).toEqual(state)
+    expect(atFirst).toBe(200)
     expect(got.map(({ number }) => number)).toEqual(pages.map(({ number }) => number))
     expect(got.every((one, i) => Buffer.compare(one.bytes, pages[i]!.bytes) === 0)).toBe(true)
   })
@@ -44,7 +54,7 @@ describe('a snapshot', () => {
   test('is refused by another version, and by another layout', async () => {
     const bytes = await written()
     await expect(read([bytes], { ...identity, version: '2.0.0' })).rejects.toThrow(
-      'box.snap was taken by another version of paravirt (1.2.3, format 1, layout abc) than this one (2.0.0, format 1, ' +
+      'box.snap was taken by another version of paravirt (1.2.3, format 2, layout abc) than this one (2.0.0, format 2, ' +
         'layout abc): restore it with that version, or take it anew',
     )
     await expect(read([bytes], { ...identity, layout: 'abd' })).rejects.toThrow('another version')
@@ -76,7 +86,7 @@ describe('a snapshot', () => {
   })
 
   test('by gzip is packed and unpacked everywhere', async () => {
-    const gzip = (await compression('gzip'))!
+    const gzip = compression('gzip')!
     const raw = new Uint8Array(100_000).fill(7)
     const packed = Uint8Array.from(await gzip.pack(raw))
     expect(packed.length).toBeLessThan(1000)
@@ -84,6 +94,11 @@ describe('a snapshot', () => {
     packed[packed.length - 6]! ^= 1
     await expect(gzip.unpack(packed, raw.length)).rejects.toBeInstanceOf(Error)
   })
+})
+
+test('checksums are the same with and without Node', () => {
+  const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * 7) & 255)
+  expect(crc32ByTable()(bytes.subarray(100), crc32ByTable()(bytes.subarray(0, 100)))).toBe(crc32(bytes))
 })
 
 test('the version is the package’s', () => {

@@ -5,6 +5,7 @@
  * page (its bytes changed) is clearing its index table; its records stay as garbage until the arena is full, when
  * everything is dropped at once.
  */
+import type { AbsentPages } from '../absent.ts'
 import { M, Mode, R, S, Tlb } from '../layout.ts'
 import type { Interpreter } from '../interpreter/build.ts'
 import { Pseudo } from '../interpreter/pseudo.ts'
@@ -46,6 +47,7 @@ export class Streams {
   /** For the handler of a pair, its first instruction's. */
   readonly #firsts: ReadonlyMap<number, number>
   readonly #procedures: StreamProcedures
+  readonly #absent: AbsentPages
   readonly #vcpus: () => readonly number[]
   /** Index table address by physical page * 16 + MODE. */
   readonly #tables = new Map<number, number>()
@@ -66,6 +68,7 @@ export class Streams {
     memory: WebAssembly.Memory,
     interpreter: Interpreter,
     procedures: StreamProcedures,
+    absent: AbsentPages,
     vcpus: () => readonly number[],
   ) {
     this.#u8 = new Uint8Array(memory.buffer)
@@ -77,6 +80,7 @@ export class Streams {
     this.#pairs = interpreter.pairs
     this.#firsts = new Map([...interpreter.pairs].map(([key, pair]) => [pair, key >>> 16]))
     this.#procedures = procedures
+    this.#absent = absent
     this.#vcpus = vcpus
     this.#ramPages = this.#i32[M.RAM_PAGES >> 2] as number
   }
@@ -189,6 +193,7 @@ export class Streams {
     const i32 = this.#i32
     const d = this.#decoder
     const host = M.RAM + page * 4096
+    this.#absent.need(page * 4096, 4096)
     const first = this.#next
     let offset = start
     let straight = 0
@@ -216,9 +221,10 @@ export class Streams {
         crossed = Number(other)
         const here = 4096 - offset
         this.#crossing.set(this.#u8.subarray(host + offset, host + 4096))
-        if (crossed < this.#ramPages)
+        if (crossed < this.#ramPages) {
+          this.#absent.need(crossed * 4096, MAX_LENGTH)
           this.#crossing.set(this.#u8.subarray(M.RAM + crossed * 4096, M.RAM + crossed * 4096 + MAX_LENGTH), here)
-        else this.#crossing.fill(0xff, here)
+        } else this.#crossing.fill(0xff, here)
         length = d.decode(this.#crossing, 0, here + MAX_LENGTH, offset, mode)
       }
       if (length <= 0) {

@@ -15,6 +15,9 @@ export declare function hostWatchedStore(p: u32, pa: u32, size: i32, value: i32)
 /** A load of `size` bytes from a READS page is about to happen. */
 @external("host", "watchedLoad")
 export declare function hostWatchedLoad(p: u32, pa: u32, size: i32): void
+/** Bring an absent page of RAM into memory: its PAGE_ATTR. */
+@external("host", "bring")
+export declare function hostBring(page: u32): u32
 /** Port read of 1, 2 or 4 bytes, zero-extended. */
 @external("host", "portIn")
 export declare function hostPortIn(p: u32, port: i32, size: i32): i32

@@ -4,16 +4,22 @@
  * outlives its bytes.
  */
 import {
-  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_MMIO, PAGE_RAM, PAGE_READS,
-  PAGE_WATCHED,
+  CODE_EPOCH, LEAVE, LEAVE_CODE, M_CODE_MARKS, M_PAGE_ATTR, M_RAM, M_RAM_PAGES, PAGE_ABSENT, PAGE_MMIO, PAGE_RAM,
+  PAGE_READS, PAGE_WATCHED,
 } from './layout'
-import { hostCodeWritten, hostMmioRead, hostMmioWrite, hostWatchedLoad, hostWatchedStore } from './host'
+import { hostBring, hostCodeWritten, hostMmioRead, hostMmioWrite, hostWatchedLoad, hostWatchedStore } from './host'
 
-/** What backs physical page number `page`: a PageAttr value. */
+/** What backs physical page number `page`: a PageAttr value. Ask it before any access: then the page is in memory. */
 // @ts-ignore: decorator
 @inline
 export function pageKind(page: u64): u32 {
-  return page < <u64>load<u32>(M_RAM_PAGES) ? <u32>load<u8>(M_PAGE_ATTR + <u32>page) : PAGE_MMIO
+  return page < <u64>load<u32>(M_RAM_PAGES) ? present(<u32>page, <u32>load<u8>(M_PAGE_ATTR + <u32>page)) : PAGE_MMIO
+}
+
+// @ts-ignore: decorator
+@inline
+function present(page: u32, kind: u32): u32 {
+  return (kind & PAGE_ABSENT) != 0 ? hostBring(page) : kind
 }
 
 /** One bit for each 64-byte line of a page of RAM that holds decoded code. */

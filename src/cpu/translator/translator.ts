@@ -6,6 +6,7 @@
  * A region belongs to the decoded records of its page: it is entered through the `region` record that displaces its
  * first one, leaves at records, and goes when they go.
  */
+import type { AbsentPages } from '../absent.ts'
 import { REGION, type Interpreter } from '../interpreter/build.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
 import { M, Mode, R, S, Tlb } from '../layout.ts'
@@ -141,7 +142,7 @@ export class Translator {
     interpreted: 0,
   }
 
-  constructor(memory: WebAssembly.Memory, interpreter: Interpreter, options: TranslatorOptions) {
+  constructor(memory: WebAssembly.Memory, interpreter: Interpreter, absent: AbsentPages, options: TranslatorOptions) {
     this.#memory = memory
     this.eager = options.eager
     this.#threshold = options.eager ? 1 : THRESHOLD
@@ -154,7 +155,8 @@ export class Translator {
     this.#u64 = new BigUint64Array(memory.buffer)
     this.regions = new WebAssembly.Table({ element: 'anyfunc', initial: this.#limit })
     this.#facts = new Facts(memory, interpreter)
-    this.#view = { u8: this.#u8, u64: this.#u64, ramBytes: (this.#i32[M.RAM_PAGES >> 2] as number) * 4096 }
+    const ramBytes = (this.#i32[M.RAM_PAGES >> 2] as number) * 4096
+    this.#view = { u8: this.#u8, u64: this.#u64, ramBytes, absent }
     if (options.profile) this.profile = new Profile(this.#view)
   }
 

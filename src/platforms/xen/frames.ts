@@ -33,8 +33,7 @@ export class SharedPage {
   /** Move to another frame, which becomes memory; where it was is nothing then. Moving `home` takes it from a guest. */
   move(frame: number): void {
     if (frame === this.#frame) return
-    const { view } = this.#memory
-    this.#memory.place(frame * PAGE, new Uint8Array(view.buffer, view.byteOffset + this.#frame * PAGE, PAGE).slice())
+    this.#memory.place(frame * PAGE, this.#memory.bytes(this.#frame * PAGE, PAGE).slice())
     this.#memory.setKind(frame, frame === this.home ? 'none' : 'ram')
     if (this.#frame !== this.home) this.#memory.setKind(this.#frame, 'none')
     this.#frame = frame

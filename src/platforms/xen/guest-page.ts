@@ -15,7 +15,7 @@ export function guestPage(
   const address = frame * PAGE + offset
   let held = true
   return {
-    bytes: new Uint8Array(memory.view.buffer, memory.view.byteOffset + address, length),
+    bytes: memory.bytes(address, length),
     write: (at, bytes) => {
       if (at < 0 || at + bytes.length > length) throw new RangeError(`bytes ${at} to ${at + bytes.length} of ${length}`)
       if (bytes.length > 0) memory.place(address + at, bytes)

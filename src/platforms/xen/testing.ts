@@ -55,7 +55,7 @@ export function setUp({ vcpus = 4, features = [], cpu = 'inorder', pages = 256 }
     observer,
   })
   const { domain } = platform
-  const { view } = mock.effects.memory
+  const { view } = mock
   const all = new Map<string, Command>()
   for (const { commands = [] } of hypercalls)
     for (const each of commands) if (each.guest !== 'pv') all.set(each.name, each)

@@ -77,7 +77,7 @@ export class XenVcpu implements VcpuEnd {
     const frame = kind.hold(frameNumber)
     if (frame < 0) return Errno.EINVAL
     const address = frame * PAGE + offset
-    const old = new Uint8Array(memory.view.buffer, memory.view.byteOffset + this.info, VCPU_INFO_BYTES).slice()
+    const old = memory.bytes(this.info, VCPU_INFO_BYTES).slice()
     memory.place(address, old)
     this.#registered = { frame, address }
     this.#share()

@@ -159,7 +159,7 @@ function move(domain: Domain, block: Block, f: typeof copyStruct.fields, from: H
   if (!within(start, from) || !within(dest, to)) return GntStatus.GENERAL_ERROR
   if (length === 0) return GntStatus.OKAY
   const { memory } = domain.effects
-  const bytes = new Uint8Array(memory.view.buffer, memory.view.byteOffset + from.frame * PAGE + start, length)
+  const bytes = memory.bytes(from.frame * PAGE + start, length)
   memory.place(to.frame * PAGE + dest, bytes.slice())
   return GntStatus.OKAY
 }

@@ -125,7 +125,7 @@ export class GrantEntries {
   swap(a: number, b: number): void {
     const { memory } = this.#domain.effects
     const exchange = (first: number, second: number, length: number) => {
-      const bytes = (at: number) => new Uint8Array(memory.view.buffer, memory.view.byteOffset + at, length).slice()
+      const bytes = (at: number) => memory.bytes(at, length).slice()
       const [one, other] = [bytes(first), bytes(second)]
       memory.place(first, other)
       memory.place(second, one)

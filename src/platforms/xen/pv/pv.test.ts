@@ -45,7 +45,7 @@ const hypercall = (number: number, ...args: (number | bigint)[]): number => {
   expect(platform.pv.hypercall(0)).toBe('done')
   return Number(BigInt.asIntN(64, mock.effects.cpu.register(0, 'rax')))
 }
-const view = () => mock.effects.memory.view
+const view = () => mock.view
 const put = (at: number, ...values: (number | bigint)[]) =>
   values.forEach((value, i) => view().setBigUint64(at + 8 * i, BigInt.asUintN(64, BigInt(value)), true))
 

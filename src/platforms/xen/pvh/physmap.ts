@@ -63,7 +63,7 @@ export class Physmap {
     if (page) return this.map(page, to)
     const { memory } = this.#domain.effects
     this.#vacate(to)
-    const content = new Uint8Array(memory.view.buffer, memory.view.byteOffset + from * PAGE, PAGE).slice()
+    const content = memory.bytes(from * PAGE, PAGE).slice()
     memory.setKind(to, 'ram')
     memory.place(to * PAGE, content)
     memory.setKind(from, 'none')

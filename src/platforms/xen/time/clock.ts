@@ -61,7 +61,7 @@ export class SystemTime {
     const now = BigInt(time.now())
     const tsc = BigInt.asUintN(64, (now * BigInt(time.tscHz)) / 1_000_000_000n + offset)
     const address = (vcpus[vcpu]?.info as number) + TIME_IN_INFO
-    const old = new Uint8Array(memory.view.buffer, memory.view.byteOffset + address, CLOCK_PAGE_BYTES)
+    const old = memory.bytes(address, CLOCK_PAGE_BYTES)
     const page = clockPage(old, { tsc, time: now, scale: this.scale, flags: ClockFlag.STABLE })
     memory.place(address, page)
     const area = this.#areas[vcpu]
