@@ -36,6 +36,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
   'said again by the platform when it is loaded': ['Lapic.#assist', 'Lapic.onEoi', 'Lapic.onEnabled'],
   'only inside a slice': ['Vcpus.#current', 'Vcpus.#slice'],
   'made for one request': ['GuestBuffers.*'],
+  'how fast the host is': ['Rate.*'],
   'a buffer that is filled before each use': [
     'StealClock.#bytes',
     'StealClock.#view',
