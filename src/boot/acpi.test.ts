@@ -98,3 +98,19 @@ test('the MP table is whole and its pointer leads to it', () => {
   expect(data.getUint16(16 + 34, true)).toBe(entries)
   expect(entries).toBe(32 + 2 + 1 + 15 + 2)
 })
+
+test('devices on the PCI bus: a window for their memory, and where their interrupts go', () => {
+  const route = { device: 3, pin: 0, gsi: 28, isa: 5 }
+  const bytes = acpiTables({ address: BASE, vcpus: 1, serialPorts: 0, pci: { memory: 0x20000000, routes: [route] } })
+  const at = (needle: readonly number[]) => bytes.findIndex((_, i) => needle.every((byte, k) => bytes[i + k] === byte))
+  const entry = (gsi: number) => [...packageOf(integer(0x3ffff), integer(0), integer(0), integer(gsi))]
+  expect(at(entry(28))).toBeGreaterThan(0)
+  expect(at(entry(5))).toBeGreaterThan(0)
+  // Method _PRT: if PICD, PRTA, else PRTP.
+  const letters = (word: string) => [...word].map((c) => c.charCodeAt(0))
+  expect(
+    at([...letters('_PRT'), 0, 0xa0, 10, ...letters('PICD'), 0xa4, ...letters('PRTA'), 0xa4, ...letters('PRTP')]),
+  ).toBeGreaterThan(0)
+  expect(at([0x14, 13, 0x5c, ...letters('_PIC'), 1, 0x70, 0x68, ...letters('PICD')])).toBeGreaterThan(0)
+  expect(at([0, 0, 0, 0x20, 0xff, 0xff, 0xbf, 0xfe])).toBeGreaterThan(0)
+})

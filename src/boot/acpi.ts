@@ -7,8 +7,8 @@ import { LAPIC_BASE } from '../devices/lapic/lapic.ts'
 import { RTC_CENTURY } from '../devices/rtc.ts'
 import { IOAPIC_BASE, SCI_IRQ } from '../machine/interrupts.ts'
 import { SERIAL_PORTS } from '../machine/pc.ts'
-import { busNumbers, device, eisaId, integer, io, ioWindow, irq, memoryWindow, name } from './aml.ts'
-import { packageOf, resources, scope } from './aml.ts'
+import { ARG0, busNumbers, device, eisaId, integer, io, ioWindow, irq, memoryWindow, method, name } from './aml.ts'
+import { packageOf, reference, resources, returned, scope, store, when } from './aml.ts'
 import { ascii, checksum, join, u16, u32, u64, zeros } from './bytes.ts'
 import type { Bytes } from './bytes.ts'
 
@@ -17,19 +17,34 @@ const RESET_VALUE = 6
 /** Above any RAM, below the I/O APIC: where PCI devices would lie. */
 const PCI_MEMORY = { first: 0xc0000000, last: 0xfebfffff }
 
+/** Where the interrupt pin (0: INTA) of a device on bus 0 goes, with and without I/O APIC. */
+interface PciRoute {
+  readonly device: number
+  readonly pin: number
+  readonly gsi: number
+  readonly isa: number
+}
+
+/** Devices on the PCI bus: where their memory begins, and their interrupts. */
+export interface PciTables {
+  readonly memory: number
+  readonly routes: readonly PciRoute[]
+}
+
 export interface AcpiOptions {
   /** Physical address of the image, a multiple of 64; the RSDP is first. BIOS-area scans find it from 0xe0000 on. */
   readonly address: number
   readonly vcpus: number
   /** How many of COM1 to COM4 exist. */
   readonly serialPorts: number
+  readonly pci?: PciTables | undefined
 }
 
 export function acpiTables(options: AcpiOptions): Uint8Array {
   const image = new Image(options.address)
   const rsdp = image.reserve(36)
   const facs = image.append(facsTable(), 64)
-  const dsdt = image.append(table('DSDT', 2, dsdtBody(options.serialPorts)))
+  const dsdt = image.append(table('DSDT', 2, dsdtBody(options)))
   const fadt = image.append(table('FACP', 6, fadtBody(facs, dsdt)))
   const madt = image.append(table('APIC', 4, madtBody(options.vcpus)))
   const xsdt = image.append(table('XSDT', 1, join(u64(fadt), u64(madt))))
@@ -139,11 +154,33 @@ function madtBody(vcpus: number): Bytes {
 
 const pnp = (path: string, id: string, ...rest: Bytes[]): Bytes => device(path, name('_HID', eisaId(id)), ...rest)
 
-function dsdtBody(serialPorts: number): Bytes {
+/** _PRT by what _PIC has been told: the I/O APIC's inputs, or the 8259s' with the links as firmware has set them. */
+function routing(routes: readonly PciRoute[]): Bytes {
+  const entries = (input: (route: PciRoute) => number) =>
+    packageOf(
+      ...routes.map((route) =>
+        packageOf(integer(route.device * 0x10000 + 0xffff), integer(route.pin), integer(0), integer(input(route))),
+      ),
+    )
+  return join(
+    name(
+      'PRTA',
+      entries(({ gsi }) => gsi),
+    ),
+    name(
+      'PRTP',
+      entries(({ isa }) => isa),
+    ),
+    method('_PRT', 0, when(reference('PICD'), returned(reference('PRTA'))), returned(reference('PRTP'))),
+  )
+}
+
+function dsdtBody({ serialPorts, pci }: AcpiOptions): Bytes {
   const serial = SERIAL_PORTS.slice(0, serialPorts).map(({ port: first, irq: line }, index) =>
     pnp(`COM${index + 1}`, 'PNP0501', name('_UID', integer(index + 1)), resources(io(first, 8), irq(line, true))),
   )
   return join(
+    ...(pci ? [name('PICD', integer(0)), method('\\_PIC', 1, store(ARG0, 'PICD'))] : []),
     name('\\_S5', packageOf(integer(SLP_TYP_S5), integer(SLP_TYP_S5), integer(0), integer(0))),
     scope(
       '\\_SB',
@@ -156,8 +193,9 @@ function dsdtBody(serialPorts: number): Bytes {
           io(0xcf8, 8),
           ioWindow(0, 0xcf7),
           ioWindow(0xd00, 0xffff),
-          memoryWindow(PCI_MEMORY.first, PCI_MEMORY.last),
+          memoryWindow(pci?.memory ?? PCI_MEMORY.first, PCI_MEMORY.last),
         ),
+        ...(pci ? [routing(pci.routes)] : []),
       ),
       pnp('RTC', 'PNP0B00', resources(io(0x70, 2), irq(8))),
       pnp('KBD', 'PNP0303', resources(io(0x60, 1), io(0x64, 1), irq(1))),

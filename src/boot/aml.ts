@@ -35,6 +35,16 @@ export const device = (path: string, ...body: Bytes[]): Bytes =>
   join(0x5b, 0x82, withLength(join(nameString(path), ...body)))
 export const packageOf = (...elements: Bytes[]): Bytes => join(0x12, withLength(join(elements.length, ...elements)))
 
+export const method = (path: string, args: number, ...body: Bytes[]): Bytes =>
+  join(0x14, withLength(join(nameString(path), args, ...body)))
+export const reference = (path: string): Bytes => nameString(path)
+/** The first argument of a method. */
+export const ARG0: Bytes = [0x68]
+export const store = (value: Bytes, path: string): Bytes => join(0x70, value, nameString(path))
+export const returned = (value: Bytes): Bytes => join(0xa4, value)
+/** What follows is done if the value is not 0. */
+export const when = (value: Bytes, ...body: Bytes[]): Bytes => join(0xa0, withLength(join(value, ...body)))
+
 /** "PNP0501" as the compressed integer that _HID wants. */
 export function eisaId(id: string): Bytes {
   const letter = (i: number) => id.charCodeAt(i) - 0x40

@@ -1,5 +1,5 @@
 /** What firmware would leave in memory for a kernel that starts without: ACPI's tables and the MultiProcessor table. */
-import { acpiTables } from './acpi.ts'
+import { acpiTables, type PciTables } from './acpi.ts'
 import type { BootOptions } from './layout.ts'
 import { mpTable } from './mptable.ts'
 
@@ -14,6 +14,7 @@ export interface FirmwareOptions {
   /** CPUID leaf 1, EAX and EDX. */
   readonly signature: number
   readonly features: number
+  readonly pci?: PciTables | undefined
 }
 
 export function firmwareTables(options: FirmwareOptions): Required<Pick<BootOptions, 'rsdp' | 'tables'>> {

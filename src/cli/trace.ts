@@ -15,6 +15,7 @@ const kinds = {
   commands: 'command',
   counters: 'counter',
   memory: 'memory',
+  ports: 'port',
 } as const
 /** As they are called in a trace's records. */
 export const requestKinds: readonly RequestKind[] = Object.values(kinds)

@@ -12,6 +12,7 @@ const taught = [
   'kvm',
   'vmware',
   'hyperv',
+  'xen-hvm',
   'xen-pvh',
   'xen-pv',
   'vmi',

@@ -97,3 +97,12 @@ test('remote IRR and delivery status are read-only; edge mode clears remote IRR'
   write(0x22, 0x18039)
   expect(read(0x22)).toBe(0x18039)
 })
+
+test('there can be more pins', () => {
+  io = new IoApic({ send: () => sent.push('sent'), pins: 48, beforeWrite: () => {}, afterWrite: () => {} })
+  expect(read(1)).toBe(0x002f0020)
+  write(0x10 + 2 * 47, 0x8031)
+  io.setPin(47, true)
+  expect(sent).toEqual(['sent'])
+  expect(read(0x10 + 2 * 48)).toBe(0)
+})

@@ -1,12 +1,12 @@
 /**
- * I/O APIC with 24 pins (Intel 82093AA data sheet), version 0x20: it has the EOI register of later ones.
+ * I/O APIC (Intel 82093AA data sheet, with 24 pins unless there are more), version 0x20: it has the EOI register of later ones.
  * A pin's line is given as asserted or not; polarity is between the guest and its tables.
  */
 import type { MmioDevice } from '../machine/bus.ts'
 import type { Stateful, Transfer } from '../snapshot/stateful.ts'
 
 const IOAPIC_PINS = 24
-const VERSION = 0x20 | ((IOAPIC_PINS - 1) << 16)
+const VERSION = 0x20
 
 const REMOTE_IRR = 0x4000
 const LEVEL = 0x8000
@@ -22,6 +22,8 @@ export interface IoApicOptions {
   readonly send: (mode: number, vector: number, level: boolean, logical: boolean, destination: number) => void
   /** Destinations have 15 bits: the upper 7 are bits 49 to 55 of an entry (KVM_FEATURE_MSI_EXT_DEST_ID). */
   readonly extendedIds?: boolean | undefined
+  /** Default 24. */
+  readonly pins?: number | undefined
   /** Called before a write can change which pins are masked. */
   readonly beforeWrite: () => void
   /** Called after it. */
@@ -32,12 +34,17 @@ export class IoApic implements MmioDevice, Stateful {
   readonly #options: IoApicOptions
   #select = 0
   #id = 0
-  readonly #low = new Uint32Array(IOAPIC_PINS).fill(MASKED)
-  readonly #high = new Uint32Array(IOAPIC_PINS)
-  readonly #line = new Uint8Array(IOAPIC_PINS)
+  readonly #pins: number
+  readonly #low: Uint32Array
+  readonly #high: Uint32Array
+  readonly #line: Uint8Array
 
   constructor(options: IoApicOptions) {
     this.#options = options
+    this.#pins = options.pins ?? IOAPIC_PINS
+    this.#low = new Uint32Array(this.#pins).fill(MASKED)
+    this.#high = new Uint32Array(this.#pins)
+    this.#line = new Uint8Array(this.#pins)
   }
 
   transfer(state: Transfer): void {
@@ -61,7 +68,7 @@ export class IoApic implements MmioDevice, Stateful {
 
   /** The local APICs' broadcast that a level-triggered vector was served. */
   endOfInterrupt(vector: number): void {
-    for (let pin = 0; pin < IOAPIC_PINS; pin++) {
+    for (let pin = 0; pin < this.#pins; pin++) {
       const low = this.#low[pin]
       if ((low & 0xff) === vector && low & REMOTE_IRR) {
         this.#low[pin] = low & ~REMOTE_IRR
@@ -108,9 +115,9 @@ export class IoApic implements MmioDevice, Stateful {
     const select = this.#select
     // The arbitration id follows the id.
     if (select === 0 || select === 2) return this.#id
-    if (select === 1) return VERSION
+    if (select === 1) return VERSION | ((this.#pins - 1) << 16)
     const pin = (select - 0x10) >> 1
-    if (pin < 0 || pin >= IOAPIC_PINS) return 0
+    if (pin < 0 || pin >= this.#pins) return 0
     return select & 1 ? this.#high[pin] : this.#low[pin]
   }
 
@@ -118,7 +125,7 @@ export class IoApic implements MmioDevice, Stateful {
     const select = this.#select
     if (select === 0) this.#id = value & 0x0f000000
     const pin = (select - 0x10) >> 1
-    if (pin < 0 || pin >= IOAPIC_PINS) return
+    if (pin < 0 || pin >= this.#pins) return
     if (select & 1) {
       this.#high[pin] = value & (this.#options.extendedIds ? 0xfffe0000 : 0xff000000)
       return

@@ -70,6 +70,7 @@ describe('which platforms will do', () => {
       native: undefined,
       kvm: undefined,
       vmi: expect.stringMatching(/64-bit/),
+      'xen-hvm': undefined,
       'xen-pvh': expect.stringMatching(/CONFIG_PVH/),
       'xen-pv': expect.stringMatching(/no ELF notes/),
     })

@@ -164,6 +164,8 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     physicalBits: MAXPHYADDR,
     x2apic: true,
     extendedIds: platform.extendedIds,
+    ioapicPins: platform.ioapicPins,
+    pci: platform.pci,
     bare,
     epoch,
     serial: outputs.map((output) => (byte) => output.push(byte)),

@@ -231,6 +231,8 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
         return true
       },
       enabled: (vcpu) => parts().interrupts.lapics[vcpu].accepts(FIXED),
+      level: (gsi, up) => parts().interrupts.setLevel(gsi, up),
+      sample: () => parts().interrupts.sampleLevels(),
       isa: (irq) => {
         const { interrupts } = parts()
         interrupts.setIsaIrq(irq, true)

@@ -26,6 +26,7 @@ export interface InterruptsOptions {
   readonly features: ApicFeatures
   /** See `IoApicOptions`. */
   readonly extendedIds?: boolean | undefined
+  readonly ioapicPins?: number | undefined
   /** Only local APICs: neither 8259 pair nor I/O APIC. */
   readonly bare?: boolean | undefined
 }
@@ -49,6 +50,8 @@ export class Interrupts implements ApicBus, Stateful {
   readonly #lines: ((() => number) | undefined)[]
   readonly #cpus: readonly ApicCpu[]
   #timer: LazyTimer | undefined
+  /** Level-triggered lines that are asked; see `IrqEffects.level`. */
+  readonly #levels = new Map<number, () => boolean>()
 
   constructor(options: InterruptsOptions) {
     this.#features = options.features
@@ -56,12 +59,16 @@ export class Interrupts implements ApicBus, Stateful {
     this.#lines = options.cpus.map(() => undefined)
     this.#cpus = options.cpus
     this.lapics = options.cpus.map((cpu, id) => new Lapic(id, options.clock, this.#shared(cpu, id), this))
-    const beforeAccess = () => this.#timer?.sync()
+    const beforeAccess = () => {
+      this.#timer?.sync()
+      this.sampleLevels()
+    }
     const afterWrite = () => this.#observe()
     this.ioapic = new IoApic({
       send: (mode, vector, level, logical, destination) =>
         this.#route(mode, vector, level, logical, destination, false, undefined),
       extendedIds: options.extendedIds,
+      pins: options.ioapicPins,
       beforeWrite: beforeAccess,
       afterWrite,
     })
@@ -99,6 +106,23 @@ export class Interrupts implements ApicBus, Stateful {
   setIsaIrq(irq: number, level: boolean): void {
     this.pic.setIrq(irq, level)
     this.ioapic.setPin(irq === 0 ? 2 : irq, level)
+  }
+
+  /** A line of the I/O APIC and, below 16, of the 8259 pair: up while `up` says so. Undefined takes it away. */
+  setLevel(gsi: number, up: (() => boolean) | undefined): void {
+    this.#levels.delete(gsi)
+    this.#setGsi(gsi, false)
+    if (up) this.#levels.set(gsi, up)
+    this.sampleLevels()
+  }
+
+  sampleLevels(): void {
+    for (const [gsi, up] of this.#levels) this.#setGsi(gsi, up())
+  }
+
+  #setGsi(gsi: number, up: boolean): void {
+    if (gsi < 16) this.setIsaIrq(gsi, up)
+    else this.ioapic.setPin(gsi, up)
   }
 
   /** The source of IRQ 0. */
@@ -203,10 +227,12 @@ export class Interrupts implements ApicBus, Stateful {
   }
 
   endOfInterrupt(vector: number): void {
+    this.sampleLevels()
     this.ioapic.endOfInterrupt(vector)
   }
 
   acknowledgePic(): number {
+    this.sampleLevels()
     return this.pic.acknowledge()
   }
 }

@@ -6,7 +6,7 @@ import { AcpiPm, PM1_EVENT, PM_TIMER } from '../devices/acpi-pm.ts'
 import { I8042 } from '../devices/i8042.ts'
 import type { ApicCpu } from '../devices/lapic/lapic.ts'
 import { addQemuTestDevices } from '../devices/qemu-test.ts'
-import { PciHost } from '../devices/pci/host.ts'
+import { PciHost, type PciSlot } from '../devices/pci/host.ts'
 import { Pit } from '../devices/pit/pit.ts'
 import { Rtc } from '../devices/rtc.ts'
 import { SystemControl } from '../devices/system-control.ts'
@@ -34,6 +34,10 @@ export interface PcOptions {
   readonly x2apic: boolean
   /** The I/O APIC's destinations have more than 8 bits. */
   readonly extendedIds?: boolean | undefined
+  /** Default 24. */
+  readonly ioapicPins?: number | undefined
+  /** What is on the PCI bus beside the host bridge. */
+  readonly pci?: readonly PciSlot[] | undefined
   /** Local APICs only. */
   readonly bare?: boolean | undefined
   /** Where the bytes of COM1 and of as many further ports as there are go; at most four. */
@@ -60,11 +64,11 @@ export interface Pc extends Stateful {
 }
 
 export function createPc(options: PcOptions): Pc {
-  const { clock, cpus, physicalBits, x2apic, extendedIds, bare, onReset } = options
+  const { clock, cpus, physicalBits, x2apic, extendedIds, ioapicPins, bare, onReset } = options
   const ports = new Ports()
   const mmio = new Mmio()
   const features = { physicalBits, x2apic }
-  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features, extendedIds, bare })
+  const interrupts = new Interrupts({ clock, ports, mmio, cpus, features, extendedIds, ioapicPins, bare })
   const addTestDevices = () => {
     const setIsaIrq = (irq: number, level: boolean) => interrupts.setIsaIrq(irq, level)
     return options.testDevices && addQemuTestDevices({ ports, mmio, setIsaIrq, ...options.testDevices })
@@ -117,7 +121,7 @@ export function createPc(options: PcOptions): Pc {
   })
   for (const port of [0x60, 0x64]) ports.register(port, port, keyboard)
 
-  const pci = new PciHost(systemControl)
+  const pci = new PciHost(systemControl, options.pci)
   ports.register(0xcf8, 0xcff, pci, 4)
 
   const testDevices = addTestDevices()

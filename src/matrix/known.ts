@@ -36,6 +36,11 @@ export interface KnownError {
 /** Errors that a healthy kernel asks for: it tries something, and goes another way if it is not there. */
 export const knownErrors: readonly KnownError[] = [
   {
+    platform: 'xen-hvm',
+    request: 'HVMOP_pagetable_dying',
+    why: 'Linux asks whether it is of use, and with nested paging it is not',
+  },
+  {
     platform: 'xen-pvh',
     request: 'HVMOP_pagetable_dying',
     why: 'Linux asks whether it is of use, and with nested paging it is not',

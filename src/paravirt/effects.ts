@@ -153,6 +153,12 @@ export interface IrqEffects {
   /** The local APIC takes interrupts: it is enabled, by software too. */
   enabled(vcpu: number): boolean
   nmi(vcpu: number): void
+  /**
+   * A level-triggered line by its GSI: of the I/O APIC and, below 16, of the 8259 pair. It is up while `up` says so,
+   * which is asked when the guest could see it, and by `sample`. Undefined takes it away.
+   */
+  level(gsi: number, up: (() => boolean) | undefined): void
+  sample(): void
   /** An edge on an ISA interrupt line. */
   isa(irq: number): void
   /** A register of the local APIC by its offset in the xAPIC page. */

@@ -46,6 +46,8 @@ export class Mock {
   readonly #deadlines: { at: number; readonly callback: () => void }[] = []
   /** Where the shared bytes are, by name and vCPU: `clock pages 0`. */
   readonly shared = new Map<string, bigint | undefined>()
+  /** Level-triggered lines by GSI. */
+  readonly levels = new Map<number, () => boolean>()
   readonly #covered = new Map<number, Uint8Array>()
   readonly #pages: number
   readonly #kinds: FrameKind[]
@@ -202,6 +204,13 @@ export class Mock {
           return true
         },
         enabled: (vcpu) => this.#vcpu(vcpu).apicEnabled,
+        level: (gsi, up) => {
+          if (up) this.levels.set(gsi, up)
+          else this.levels.delete(gsi)
+        },
+        sample: () => {
+          for (const [gsi, up] of this.levels) note('level', gsi, Number(up()))
+        },
         isa: (irq) => note('isa', irq),
         apic: (vcpu, offset) => this.#vcpu(vcpu).apic.get(offset) ?? 0,
         setApic: (vcpu, offset, value) => void this.#vcpu(vcpu).apic.set(offset, value),

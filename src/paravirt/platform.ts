@@ -4,6 +4,7 @@
  */
 import type { BootOptions } from '../boot/layout.ts'
 import type { CpuModel, CpuidResult } from '../cpu/models.ts'
+import type { PciSlot } from '../devices/pci/host.ts'
 import type { Stateful } from '../snapshot/stateful.ts'
 import type { DeviceKind, Devices } from './devices.ts'
 import type { Effects } from './effects.ts'
@@ -102,6 +103,10 @@ export interface Platform extends Stateful {
   readonly openPorts?: { readonly first: number; readonly count: number; readonly key: number }
   /** Destinations of the I/O APIC's interrupts have 15 bits. */
   readonly extendedIds?: boolean
+  /** Of the I/O APIC; default 24. */
+  readonly ioapicPins?: number
+  /** On the PCI bus, beside the host bridge. */
+  readonly pci?: readonly PciSlot[]
   /** Undefined: not a port of the platform's. */
   portIn?(vcpu: number, port: number, size: number): number | undefined
   /** False: not a port of the platform's. */

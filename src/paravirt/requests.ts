@@ -8,9 +8,9 @@ import type { Op } from './ops.ts'
 
 /**
  * `counter`: RDPMC of a number that no processor has. `memory`: the guest asks by what it writes to memory that it
- * shares with its hypervisor.
+ * shares with its hypervisor. `port`: an access of a certain size.
  */
-export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'counter' | 'memory'
+export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'counter' | 'memory' | 'port'
 
 /** How an argument looks and what values make sense for it; property tests draw from here. */
 export type ArgumentType =

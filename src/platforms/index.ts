@@ -5,7 +5,7 @@ import { kvm } from './kvm/index.ts'
 import { native } from './native/index.ts'
 import { vmi } from './vmi/index.ts'
 import { vmware } from './vmware/index.ts'
-import { xenPv, xenPvh } from './xen/index.ts'
+import { xenHvm, xenPv, xenPvh } from './xen/index.ts'
 
 export const definitions = {
   native,
@@ -13,6 +13,7 @@ export const definitions = {
   vmware,
   hyperv,
   vmi,
+  'xen-hvm': xenHvm,
   'xen-pvh': xenPvh,
   'xen-pv': xenPv,
 } as const satisfies Readonly<Record<string, PlatformDefinition>>

@@ -26,8 +26,9 @@ export function buildGuest(name: string): string {
   if (bits === '64') sources.push(join(lib, 'long.c'))
   else sources.push(join(lib, 'protected.c'), join(lib, 'real.S'), join(lib, 'real.c'))
   const options = [`-m${bits}`, '-I', lib, '-T', join(lib, 'guest.ld'), ...(bits === '64' ? ['-mno-red-zone'] : [])]
-  // A guest of Xen has no serial port, but Xen's debug console.
-  if (name.includes('xen-')) options.push('-DCONSOLE_PORT=0xe9')
+  // A PVH guest of Xen has no serial port, but Xen's debug console; firmware of an HVM guest has the device model's log.
+  if (name.includes('xen-pvh')) options.push('-DCONSOLE_PORT=0xe9')
+  if (name.includes('xen-hvm')) options.push('-DCONSOLE_PORT=0x12')
   return compile(basename(name), options, sources, [join(lib, 'guest.h'), join(lib, 'guest.ld')])
 }
 

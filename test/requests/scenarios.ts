@@ -4,6 +4,7 @@ import * as kvm from './kvm.ts'
 import { playRequests, type Report, type Scenario, unreached } from './runner.ts'
 import * as vmi from './vmi.ts'
 import * as vmware from './vmware.ts'
+import * as xenHvm from './xen-hvm.ts'
 import * as xenPvh from './xen-pvh.ts'
 
 /** Play at least this many requests; returns what happened, and which declared requests and errors did not. */
@@ -21,5 +22,6 @@ export const scenarios: Readonly<Record<string, Play>> = {
   vmware: play(vmware.scenario),
   hyperv: play(hyperv.scenario),
   vmi: play(vmi.scenario),
+  'xen-hvm': play(xenHvm.scenario),
   'xen-pvh': play(xenPvh.scenario),
 }

@@ -1,7 +1,7 @@
 /**
  * PCI configuration mechanism 1 (PCI Local Bus Specification 3.2.2.3.2): CONFIG_ADDRESS at 0xcf8, CONFIG_DATA at
- * 0xcfc. The bus has a host bridge, which Linux wants to see before it trusts the mechanism, and no device. The reset
- * control register 0xcf9 lies inside CONFIG_ADDRESS and is told apart by the size of the access.
+ * 0xcfc. The bus has a host bridge, which Linux wants to see before it trusts the mechanism, and what the platform adds.
+ * The reset control register 0xcf9 lies inside CONFIG_ADDRESS and is told apart by the size of the access.
  */
 import { ones } from '../../machine/bus.ts'
 import type { PortDevice } from '../../machine/bus.ts'
@@ -17,15 +17,22 @@ const CLASS_HOST_BRIDGE = 0x060000
 const INTEL = 0x8086
 const VIRTUAL_HOST_BRIDGE = 0x0d57
 
+/** A function of a device on bus 0: device << 3 | function. */
+export interface PciSlot {
+  readonly devfn: number
+  readonly function: PciFunction
+}
+
 export class PciHost implements PortDevice, Stateful {
   readonly #resetControl: PortDevice
   #address = 0
   /** By bus << 8 | device << 3 | function. */
   readonly #functions = new Map<number, PciFunction>()
 
-  constructor(resetControl: PortDevice) {
+  constructor(resetControl: PortDevice, slots: readonly PciSlot[] = []) {
     this.#resetControl = resetControl
     this.#functions.set(0, new PciFunction(INTEL, VIRTUAL_HOST_BRIDGE, CLASS_HOST_BRIDGE, 0))
+    for (const slot of slots) this.#functions.set(slot.devfn, slot.function)
   }
 
   transfer(state: Transfer): void {

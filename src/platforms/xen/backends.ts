@@ -15,14 +15,18 @@ const PAGE_KIB = 4
 const Reserved = { CONSOLE: 0, XENSTORE: 1 } as const
 
 /** Before the guest runs. */
-export function startBackends(domain: Domain, rings: { readonly console: Ring; readonly store: Ring }): void {
+export function startBackends(
+  domain: Domain,
+  rings: { readonly console: Ring; readonly store: Ring },
+  consoles = domain.effects.consoles,
+): void {
   const { effects, events, grants } = domain
   const { memory, cpu, time, machine } = effects
   const page = (frame: number, release?: () => void, offset?: number, length?: number) =>
     guestPage(memory, frame, release, offset, length)
   grants.reserve(Reserved.CONSOLE, rings.console.frame)
   grants.reserve(Reserved.XENSTORE, rings.store.frame)
-  const [first] = effects.consoles
+  const [first] = consoles
   domain.console = first && new ConsoleBackend(page(rings.console.frame), events, rings.console.port, first)
   domain.dom0 = new Dom0({
     grants,
@@ -36,7 +40,7 @@ export function startBackends(domain: Domain, rings: { readonly console: Ring; r
     memory: memory.pages * PAGE_KIB,
     store: { ...rings.store, page: page(rings.store.frame) },
     console: rings.console,
-    consoles: effects.consoles,
+    consoles,
     devices: domain.devices,
   })
 }

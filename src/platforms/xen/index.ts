@@ -1,10 +1,11 @@
 /**
- * Xen 4.17, as a guest without privileges (domU) sees it. PVH and PV share all that is in this folder but `pvh`, and
- * `pv` and `mm`.
+ * Xen 4.17, as a guest without privileges (domU) sees it. HVM, PVH and PV share all that is in this folder but `hvm`
+ * and `pvh`, `pv` and `mm`.
  */
 import { BootError } from '../../boot/error.ts'
 import { M } from '../../cpu/layout.ts'
 import type { CpuidResult } from '../../cpu/models.ts'
+import type { PciSlot } from '../../devices/pci/host.ts'
 import { Dispatch } from '../../paravirt/dispatch.ts'
 import type {
   BuildOptions,
@@ -22,11 +23,16 @@ import { Domain } from './domain.ts'
 import { Errno } from './errno.ts'
 import { features } from './features.ts'
 import { Hypercalls } from './hypercalls/dispatch.ts'
+import { buildHvm, hvmRefusal } from './hvm/builder.ts'
+import { EventLine, IOAPIC_PINS } from './hvm/event-line.ts'
+import { PlatformDevice, WINDOW_BYTES } from './hvm/platform-device.ts'
+import { ports } from './hvm/ports.ts'
 import { hypercalls, requestsOf } from './hypercalls/index.ts'
 import { leaves } from './leaves.ts'
 import { pvFrames } from './mm/create.ts'
 import { XenPvPlatform } from './pv/index.ts'
 import { msrs } from './msrs.ts'
+import { buildPvh } from './pvh/builder.ts'
 import { PvhKind } from './pvh/kind.ts'
 
 const DEBUG_PORT = 0xe9
@@ -41,8 +47,11 @@ export class XenPvhPlatform implements Platform {
   readonly #hypercalls: Hypercalls
   readonly #instruction: HypercallInstruction
 
-  constructor(options: PlatformOptions) {
-    this.domain = new Domain(options, (domain) => (this.#kind = new PvhKind(domain)))
+  constructor(
+    options: PlatformOptions,
+    kind = (domain: Domain): PvhKind => new PvhKind(domain, (made, build) => buildPvh(domain, made, build)),
+  ) {
+    this.domain = new Domain(options, (domain) => (this.#kind = kind(domain)))
     this.#dispatch = new Dispatch({
       ...options,
       abi: this.domain,
@@ -114,6 +123,32 @@ export class XenPvhPlatform implements Platform {
   }
 }
 
+/** An HVM guest: the processor's side is PVH's, around it is a PC with the Xen platform device. */
+export class XenHvmPlatform extends XenPvhPlatform {
+  readonly ioapicPins = IOAPIC_PINS
+  readonly device: PlatformDevice
+  readonly pci: readonly PciSlot[]
+
+  constructor(options: PlatformOptions) {
+    const { effects, model, observer } = options
+    const window = Math.ceil((effects.memory.pages * PAGE) / WINDOW_BYTES) * WINDOW_BYTES
+    super(options, (domain) => {
+      const line = new EventLine(effects.irq, () => domain.vcpus[0]?.pending ?? false)
+      return new PvhKind(domain, (kind, build) => buildHvm(domain, kind, window, model, build), line)
+    })
+    this.device = new PlatformDevice(effects, observer, window)
+    this.pci = [this.device.slot]
+  }
+
+  portIn(vcpu: number, port: number, size: number): number | undefined {
+    return this.device.in(vcpu, port, size)
+  }
+
+  override portOut(vcpu: number, port: number, size: number, value: number): boolean {
+    return this.device.out(vcpu, port, size, value) || super.portOut(vcpu, port, size, value)
+  }
+}
+
 export const xenPv: PlatformDefinition = {
   name: 'xen-pv',
   title: 'Xen, PV',
@@ -127,6 +162,27 @@ export const xenPv: PlatformDefinition = {
   create: (options) => new XenPvPlatform(options),
 }
 
+/** Room above the guest's memory; throws BootError if there is too little. */
+function room(memory: number): number {
+  const frames = Math.min(ROOM, (M.MAX_RAM - memory) / PAGE)
+  if (frames < ROOM / 2)
+    throw new BootError(
+      `memory: ${memory / 2 ** 20} MiB; as a guest of Xen at most ${(M.MAX_RAM - (ROOM / 2) * PAGE) / 2 ** 20} MiB`,
+    )
+  return frames
+}
+
+export const xenHvm: PlatformDefinition = {
+  name: 'xen-hvm',
+  title: 'Xen, HVM',
+  features,
+  requests: [...leaves, ...msrs, ...ports, ...requestsOf('pvh')],
+  devices: ['disks', 'networks'],
+  frames: room,
+  refuses: hvmRefusal,
+  create: (options) => new XenHvmPlatform(options),
+}
+
 export const xenPvh: PlatformDefinition = {
   name: 'xen-pvh',
   title: 'Xen, PVH',
@@ -136,13 +192,6 @@ export const xenPvh: PlatformDefinition = {
   console: 'hvc0',
   devices: ['disks', 'networks'],
   refuses: ({ entries }) => (entries.pvh === undefined ? 'it has no PVH entry (CONFIG_PVH)' : undefined),
-  frames: (memory) => {
-    const frames = Math.min(ROOM, (M.MAX_RAM - memory) / PAGE)
-    if (frames < ROOM / 2)
-      throw new BootError(
-        `memory: ${memory / 2 ** 20} MiB; as a guest of Xen at most ${(M.MAX_RAM - (ROOM / 2) * PAGE) / 2 ** 20} MiB`,
-      )
-    return frames
-  },
+  frames: room,
   create: (options) => new XenPvhPlatform(options),
 }

@@ -3,11 +3,11 @@ import { cpuModel, type CpuModelName } from '../../cpu/models.ts'
 import type { Register } from '../../paravirt/effects.ts'
 import { Mock, type MockVcpu } from '../../paravirt/mock.ts'
 import { type Event, Observer } from '../../paravirt/observe.ts'
-import { chosenFeatures } from '../../paravirt/platform.ts'
+import { chosenFeatures, type PlatformOptions } from '../../paravirt/platform.ts'
 import { errorName } from './errno.ts'
 import type { Command } from './hypercalls/declare.ts'
 import { hypercalls } from './hypercalls/index.ts'
-import { xenPvh, XenPvhPlatform } from './index.ts'
+import { XenHvmPlatform, xenPvh, XenPvhPlatform } from './index.ts'
 import type { Field } from './struct.ts'
 
 const PAGE = 4096
@@ -42,13 +42,25 @@ export interface Setup {
   readonly pages?: number
 }
 
-export function setUp({ vcpus = 4, features = [], cpu = 'inorder', pages = 256 }: Setup = {}) {
+export function setUp(setup: Setup = {}) {
+  return guestOf(setup, (options) => new XenPvhPlatform(options))
+}
+
+/** The same with the Xen platform device. */
+export function setUpHvm(setup: Setup = {}) {
+  return guestOf(setup, (options) => new XenHvmPlatform(options))
+}
+
+function guestOf<P extends XenPvhPlatform>(
+  { vcpus = 4, features = [], cpu = 'inorder', pages = 256 }: Setup,
+  create: (options: PlatformOptions) => P,
+) {
   const mock = new Mock({ vcpus, pages, frames: 256 })
   for (const each of mock.vcpus.slice(1)) each.running = false
   const observer = new Observer(() => mock.effects.time.now())
   const events: Event[] = []
   observer.listen((event) => events.push(event))
-  const platform = new XenPvhPlatform({
+  const platform = create({
     effects: mock.effects,
     model: cpuModel(cpu),
     features: chosenFeatures(xenPvh, features),

@@ -18,14 +18,22 @@ export class ConsoleBackend {
   readonly #word = new Uint8Array(4)
   /** What was typed and the guest has no room for yet. */
   readonly #typed: Uint8Array[] = []
+  /** Who had the console before, and has it until the guest notifies. */
+  readonly #before: ConsolePort['onInput']
+  #used = false
 
   /** `port` is the guest's end. */
   constructor(page: SharedPage, signals: Signals, port: number, console: ConsolePort) {
     this.#page = page
     this.#view = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length)
     this.#console = console
-    this.#signal = signals.connect(port, () => this.#service())
+    this.#before = console.onInput
+    this.#signal = signals.connect(port, () => {
+      this.#used = true
+      this.#service()
+    })
     console.onInput = (bytes) => {
+      if (this.#before && !this.#used) return this.#before(bytes)
       this.#typed.push(bytes.slice())
       this.#service()
     }
@@ -33,7 +41,7 @@ export class ConsoleBackend {
   }
 
   close(): void {
-    this.#console.onInput = undefined
+    this.#console.onInput = this.#before
     this.#signal?.close()
     this.#page.release()
   }

@@ -11,8 +11,8 @@ import { layoutBoot } from '../../../boot/layout.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
 import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
-import { Param, type Params } from './params.ts'
-import type { Physmap } from './physmap.ts'
+import type { PvhKind } from './kind.ts'
+import { Param } from './params.ts'
 
 const PAGE = 4096
 const LOW_END = 0xa0000
@@ -24,7 +24,7 @@ const ACPI_FRAMES = 16
 /** The last of them: 8 special pages, of which a guest uses two. */
 const SPECIAL = { first: 24, xenstore: 28, console: 31 } as const
 
-export function buildPvh(domain: Domain, params: Params, physmap: Physmap, options: BuildOptions): void {
+export function buildPvh(domain: Domain, { params, physmap }: PvhKind, options: BuildOptions): void {
   const { memory, cpu } = domain.effects
   const first = domain.frames.allocateRun(TOOLSTACK_FRAMES)
   for (let i = 0; i < ACPI_FRAMES; i++) physmap.populate(first + i)

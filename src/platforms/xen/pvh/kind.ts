@@ -1,16 +1,19 @@
-/** PVH: an HVM guest without devices. Frame numbers are guest-physical, upcalls are interrupts. */
+/**
+ * Guests of hardware virtualization: PVH, which has no devices, and HVM, which has a PC's. Frame numbers are
+ * guest-physical, upcalls are interrupts.
+ */
 import type { EntryState } from '../../../boot/layout.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import type { SharedPage } from '../frames.ts'
+import type { EventLine } from '../hvm/event-line.ts'
 import type { Extents, Kind } from '../kind.ts'
-import { buildPvh } from './builder.ts'
 import { contextBytes, entryOfContext } from './context.ts'
 import { Params } from './params.ts'
 import { Physmap } from './physmap.ts'
 
-/** HVM_PARAM_CALLBACK_IRQ: how the guest wants to be called; its other types need I/O APIC and 8259. */
+/** HVM_PARAM_CALLBACK_IRQ: how the guest wants to be called; the types below need I/O APIC and 8259. */
 const VIA_VECTOR = 2n
 
 export class PvhKind implements Kind {
@@ -18,14 +21,19 @@ export class PvhKind implements Kind {
   readonly params = new Params()
   readonly physmap: Physmap
   readonly #domain: Domain
+  readonly #build: (kind: PvhKind, options: BuildOptions) => void
+  /** How events come by an interrupt line, to guests that have some. */
+  readonly #line: EventLine | undefined
   /** HVMOP_set_evtchn_upcall_vector, by vCPU; 0: none. */
   readonly #vectors: number[]
   /** What VCPUOP_initialise left for VCPUOP_up. */
   readonly #entries: (EntryState | undefined)[]
   #via = 0
 
-  constructor(domain: Domain) {
+  constructor(domain: Domain, build: (kind: PvhKind, options: BuildOptions) => void, line?: EventLine) {
     this.#domain = domain
+    this.#build = build
+    this.#line = line
     this.#vectors = domain.vcpus.map(() => 0)
     this.#entries = domain.vcpus.map(() => undefined)
     this.physmap = new Physmap(domain)
@@ -54,6 +62,7 @@ export class PvhKind implements Kind {
     const { irq } = this.#domain.effects
     if (vector === 0) {
       if (this.#via !== 0) irq.pull(vcpu)
+      else if (vcpu === 0) this.#line?.raise()
     } else if (irq.enabled(vcpu)) irq.post(vcpu, vector)
   }
 
@@ -85,10 +94,16 @@ export class PvhKind implements Kind {
 
   /** HVM_PARAM_CALLBACK_IRQ. */
   setCallback(value: bigint): void {
-    if (value >> 56n !== VIA_VECTOR) return
+    const byVector = value >> 56n === VIA_VECTOR
+    if (!byVector && !this.#line) return
     const { irq, cpu } = this.#domain.effects
-    this.#via = Number(value & 0xffn)
+    this.#via = byVector ? Number(value & 0xffn) : 0
+    this.#line?.set(value)
     for (const { id } of this.#domain.vcpus) {
+      if (!byVector) {
+        irq.line(id, undefined)
+        continue
+      }
       irq.line(id, () => (this.#domain.vcpus[id]?.pending ? this.#via : -1))
       if (cpu.running(id)) this.upcall(id)
     }
@@ -142,6 +157,6 @@ export class PvhKind implements Kind {
   assisted(): void {}
 
   build(options: BuildOptions): void {
-    buildPvh(this.#domain, this.params, this.physmap, options)
+    this.#build(this, options)
   }
 }
