@@ -77,6 +77,18 @@ describe('features that are switched off', () => {
       expect([request, count(request)]).toEqual([request, 0])
   })
 
+  test('without the assist page each EOI is asked for; locks spin, and nobody hears of a crash', async () => {
+    const features = 'no-eoi-assist,no-guest-idle,no-crash,no-stimer-direct,no-synic'
+    const args = [CLOUD, '--on', 'hyperv', '--cpus', '2', '--features', features]
+    const { results, count, interrupts } = await enlightened(args)
+    expect(results.messages.output).not.toMatch(/PV spinlocks enabled/)
+    expect(results.work.output).toBe('done\n')
+    // A synthetic timer that could only send messages waits for VMBus.
+    expect([interrupts('HVS'), count('HV_X64_MSR_STIMER0_COUNT')]).toEqual([[], 0])
+    expect(count('HV_X64_MSR_EOI')).toBeGreaterThanOrEqual(interrupts('LOC').reduce((sum, each) => sum + each, 0))
+    expect(count('HV_X64_MSR_CRASH_CTL')).toBe(0)
+  })
+
   test('an invariant TSC is a better clock', async () => {
     const { results, count } = await enlightened([CLOUD, '--on', 'hyperv', '--features', 'invtsc'])
     expect(results.messages.output).not.toMatch(trouble)

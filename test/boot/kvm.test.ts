@@ -40,10 +40,20 @@ describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
 
 describe('features that are switched off', () => {
   test('are not used', async () => {
-    const off = ['kvmclock', 'async-pf', 'async-pf-int', 'steal-time', 'pv-eoi', 'pv-unhalt', 'pv-tlb-flush']
+    const off = [
+      'poll-control',
+      'kvmclock',
+      'async-pf',
+      'async-pf-int',
+      'steal-time',
+      'pv-eoi',
+      'pv-unhalt',
+      'pv-tlb-flush',
+    ]
     const features = [...off, 'pv-send-ipi', 'pv-sched-yield', 'stable-clock'].map((name) => `no-${name}`).join(',')
     const args = [CLOUD, '--on', 'kvm', '--cpus', '4', '--features', features]
-    const { results, count, interrupts } = await enlightened(args)
+    const poll = ['--append', 'cpuidle_haltpoll.force=1']
+    const { results, count, interrupts } = await enlightened([...args, ...poll])
     const messages = results.messages.output
     expect(messages).toContain('Hypervisor detected: KVM')
     expect(messages).toContain('kvm-clock: Using msrs 12 and 11')
@@ -54,7 +64,7 @@ describe('features that are switched off', () => {
     expect(interrupts('HYP')).toEqual([])
     expect(results.stat.output.split(/\s+/)[8]).toBe('0')
     expect([count('MSR_KVM_SYSTEM_TIME'), count('MSR_KVM_WALL_CLOCK')]).toEqual([4, 1])
-    const msrs = ['SYSTEM_TIME_NEW', 'STEAL_TIME', 'PV_EOI_EN', 'ASYNC_PF_EN', 'ASYNC_PF_INT']
+    const msrs = ['SYSTEM_TIME_NEW', 'STEAL_TIME', 'PV_EOI_EN', 'ASYNC_PF_EN', 'ASYNC_PF_INT', 'POLL_CONTROL']
     const others = ['KVM_HC_SEND_IPI', 'KVM_HC_SCHED_YIELD', 'KVM_HC_KICK_CPU', 'KVM_VCPU_FLUSH_TLB']
     for (const request of [...msrs.map((name) => `MSR_KVM_${name}`), ...others, 'KVM_PV_EOI_ENABLED'])
       expect([request, count(request)]).toEqual([request, 0])

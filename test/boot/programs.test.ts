@@ -7,13 +7,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { loadKernel } from '../../src/boot/kernel.ts'
-import { kernelCommandLine } from '../../src/cli/command-line.ts'
-import { execSinks } from '../../src/cli/exec.ts'
-import { buildInitramfs } from '../../src/initramfs/build.ts'
 import type { CpioEntry } from '../../src/initramfs/cpio.ts'
-import { Machine } from '../../src/machine/machine.ts'
-import { busyboxFile, DEFAULT_KERNEL, kernelFile, packageTree } from '../../src/packages/debian.ts'
+import { packageTree } from '../../src/packages/debian.ts'
+import { withPrograms } from './with-programs.ts'
 
 const sources = join(import.meta.dirname, '../guest-programs')
 const programs = readdirSync(sources)
@@ -40,37 +36,6 @@ const folder = mkdtempSync(join(tmpdir(), 'paravirt-test-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 const built = (program: string) => join(folder, program)
 
-/** Runs the command in a guest with these files; returns what it printed on both streams and its exit code. */
-async function runInGuest(
-  files: ReadonlyMap<string, CpioEntry>,
-  exec: string,
-): Promise<{ output: string; code: number | undefined }> {
-  let output = ''
-  let code: number | undefined
-  const ended = new AbortController()
-  const print = (bytes: Uint8Array) => void (output += Buffer.from(bytes).toString())
-  const machine = await Machine.create({
-    memory: 1 << 30,
-    cpu: 'inorder',
-    platform: 'native',
-    boot: {
-      kernel: await loadKernel(await kernelFile(DEFAULT_KERNEL)),
-      initrd: buildInitramfs({ busybox: readFileSync(await busyboxFile('amd64')), files, exec }),
-      cmdline: kernelCommandLine({ quiet: true }),
-    },
-    serial: execSinks({
-      stdout: print,
-      stderr: print,
-      ended(exitCode) {
-        code = exitCode
-        ended.abort()
-      },
-    }),
-  })
-  await machine.run(ended.signal)
-  return { output, code }
-}
-
 let outputs: ReadonlyMap<string, string>
 
 beforeAll(async () => {
@@ -84,7 +49,7 @@ beforeAll(async () => {
   const mark = '=====8<====='
   const commands = [...programs.map((program) => [program, program]), ['python3', 'python3.11 test.py']]
   const script = commands.map(([, command]) => `${command}; echo "[$?]${mark}"`).join('\n')
-  const { output, code } = await runInGuest(files, script)
+  const { output, code } = await withPrograms({ files, exec: script })
   if (code !== 0) throw new Error(`the guest ended early (${code}): ${output.slice(-2000)}`)
   const pieces = output.split(`${mark}\n`)
   outputs = new Map(commands.map(([name], i) => [name as string, pieces[i] as string]))
