@@ -34,8 +34,7 @@ async function compare(): Promise<void> {
   const child = (how: string, what: string) =>
     JSON.parse(execFileSync(process.execPath, [import.meta.filename, how, what], { encoding: 'utf8' })) as Times
   console.log('platform   MiB   boot s (CPU)   restore s (CPU)   times sooner (CPU)')
-  // Xen refuses to be saved so far.
-  for (const on of platforms.filter((platform) => !platform.startsWith('xen'))) {
+  for (const on of platforms) {
     const file = join(folder, `${on}.snap`)
     const machine = await Machine.boot({ on })
     await machine.console.waitFor('~ # ')

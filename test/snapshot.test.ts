@@ -51,10 +51,7 @@ const create = (platform: PlatformName, cpus: number, options: HostOptions) =>
     boot: { kernel, initrd: undefined, cmdline: 'console=ttyS0 panic=-1' },
   })
 
-/** Xen refuses to be saved so far. */
-const saved = platforms.filter((platform) => !platform.startsWith('xen'))
-
-test.each(saved.flatMap((platform) => [1, 2].map((cpus) => [platform, cpus] as const)))(
+test.each(platforms.flatMap((platform) => [1, 2].map((cpus) => [platform, cpus] as const)))(
   '%s, %d vCPUs: goes on as if it had not been stopped',
   async (platform, cpus) => {
     const whole = watched(END)

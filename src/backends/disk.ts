@@ -3,9 +3,12 @@
  * takes long (a flush) says when it is done. Nothing here needs Node; a file as a disk is in `disk-file.ts`.
  */
 
+import type { Stateful, Transfer } from '../snapshot/stateful.ts'
+
 export const SECTOR = 512
 
-export interface Disk {
+/** Stateful: what it holds goes into snapshots. Of others, whoever restores one gives the disk as it was. */
+export interface Disk extends Partial<Stateful> {
   /** Bytes; whole sectors. */
   readonly size: number
   readonly readOnly: boolean
@@ -80,7 +83,7 @@ export class MemoryBlocks implements BlockStore {
 }
 
 /** A disk that leaves another one as it is and keeps what is written elsewhere, for as long as it is open. */
-export class OverlayDisk implements Disk {
+export class OverlayDisk implements Disk, Stateful {
   readonly size: number
   readonly readOnly = false
   readonly #base: Disk
@@ -93,6 +96,18 @@ export class OverlayDisk implements Disk {
     this.#base = base
     this.#changed = changed
     this.size = base.size
+  }
+
+  transfer(state: Transfer): void {
+    state.map('state', this.#state)
+    const changed = [...this.#state].flatMap(([block, is]) => (is === 'changed' ? [block] : []))
+    const blocks = changed.map((block) => {
+      const bytes = new Uint8Array(BLOCK)
+      if (!state.loading) this.#changed.read(block, bytes)
+      return bytes
+    })
+    state.list('blocks', blocks)
+    if (state.loading) for (const [i, block] of changed.entries()) this.#changed.write(block, blocks[i] as Uint8Array)
   }
 
   read(offset: number, into: Uint8Array): void {

@@ -85,5 +85,6 @@ export async function loadMachine(machine: Assembly, snapshot: OpenSnapshot): Pr
   )
   // A PV guest's page tables are the hypervisor's business, which reads them wherever they are.
   if (platform.pv) core.absent.all()
+  platform.loaded?.()
   stateLoaded(core)
 }

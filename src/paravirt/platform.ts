@@ -88,6 +88,8 @@ export interface Platform extends Stateful {
    * machine does as firmware would. Throws BootError for what cannot be booted.
    */
   build?(options: BuildOptions): void
+  /** A snapshot has been loaded, the machine's memory too: pages that the platform keeps looking at are to be asked for. */
+  loaded?(): void
   /** CPUID as the guest sees it; `own` is the bare processor's. */
   cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult
   /** MSRs that neither the core nor the local APIC has; undefined: #GP(0). */

@@ -20,6 +20,8 @@ export interface SharedPage extends GuestRange {
 export interface Sharing {
   /** Undefined: there is no such page, or it is not lent for this. */
   map(reference: number, writable: boolean): SharedPage | undefined
+  /** While a snapshot is loaded: what was mapped when it was taken. */
+  restore(reference: number, writable: boolean): SharedPage
   /** A copy of part of a page, without mapping it; undefined as above, or beyond what was lent. */
   read(reference: number, offset: number, length: number): Uint8Array | undefined
   /** False as above; then nothing is written. */

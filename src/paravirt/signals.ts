@@ -5,6 +5,8 @@
 
 /** The host's end. */
 export interface Signal {
+  /** Its number among the host's ends, by which snapshots know it. */
+  readonly own: number
   /** Tell the guest. Nothing happens if its end is closed. */
   raise(): void
   /** No more signals in either direction. */
@@ -17,4 +19,6 @@ export interface Signals {
    * called whenever the guest signals, perhaps in the middle of its hypercall: note it and do the work later.
    */
   connect(number: number, listener: () => void): Signal | undefined
+  /** While a snapshot is loaded: what was connected when it was taken. */
+  restore(own: number, listener: () => void): Signal
 }

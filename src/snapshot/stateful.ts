@@ -31,7 +31,15 @@ export interface Saved {
   [name: string]: Plain
 }
 
-export type TypedArray = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | BigUint64Array
+export type TypedArray =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | BigUint64Array
+  | Float64Array
 
 export interface Transfer {
   readonly loading: boolean

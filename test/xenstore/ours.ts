@@ -1,7 +1,7 @@
 /** Our server with two clients: the host's connection as it is, the guest's through its ring. */
 import { StoreRing } from '../../src/platforms/xen/store/ring.ts'
 import { StoreServer } from '../../src/platforms/xen/store/server.ts'
-import { TestGuest, TestPage } from '../../src/platforms/xen/store/testing.ts'
+import { TestGuest, TestPage, testSignals } from '../../src/platforms/xen/store/testing.ts'
 import { encodeMessage, HEADER_SIZE, toBytes, toText } from '../../src/platforms/xen/store/wire.ts'
 import type { Peer, Received } from './play.ts'
 
@@ -15,12 +15,7 @@ export function ourServer(): Peer {
     server,
     domain: 1,
     page: guest.page,
-    signals: {
-      connect: (_, listener) => {
-        guest.notify = listener
-        return { raise: () => {}, close: () => {} }
-      },
-    },
+    signals: testSignals((listener) => (guest.notify = listener)),
     port: 1,
     deadline: () => ({ set: () => {} }),
   })

@@ -1,5 +1,6 @@
 /** A DHCP server that gives each card the same address for good (RFC 2131, 2132). */
 import { viewOf } from '../../devices/net/bytes.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { type Ipv4, ipv4At, ipv4Number, ipv4Of, localBroadcast, netmask, type Plan, sameBytes } from './addresses.ts'
 
 export const DHCP_SERVER = 67
@@ -28,13 +29,17 @@ const Option = {
 } as const
 const Type = { DISCOVER: 1, OFFER: 2, REQUEST: 3, DECLINE: 4, ACK: 5, NAK: 6, RELEASE: 7, INFORM: 8 } as const
 
-export class DhcpServer {
+export class DhcpServer implements Stateful {
   readonly #plan: Plan
   /** Cards in the order of their addresses. */
   readonly #cards: string[] = []
 
   constructor(plan: Plan) {
     this.#plan = plan
+  }
+
+  transfer(state: Transfer): void {
+    state.list('cards', this.#cards)
   }
 
   /** The answer to a client's message, to be sent as a broadcast; undefined: there is none. */

@@ -5,6 +5,7 @@
  */
 import { viewOf } from '../../devices/net/bytes.ts'
 import { completeChecksum, ETHERNET_HEADER, EtherType, Protocol } from '../../devices/net/offload.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { BROADCAST, type Ipv4, ipv4At, isLocal, localBroadcast, MAC_BROADCAST, plan, sameBytes } from './addresses.ts'
 import { DHCP_CLIENT, DHCP_SERVER, DhcpServer } from './dhcp.ts'
 import { DNS_PORT, NameServer } from './dns.ts'
@@ -19,14 +20,18 @@ const Unreachable = { NETWORK: 0, HOST: 1, PROTOCOL: 2, PORT: 3 } as const
 const TCP_RST_ACK = 0x14
 const TCP_RST = 4
 
-export class UserNetwork {
+export class UserNetwork implements Stateful {
   readonly #dhcp = new DhcpServer(plan)
   readonly #names = new NameServer(plan)
   readonly #ports = new Set<UserPort>()
 
+  transfer(state: Transfer): void {
+    state.part('dhcp', this.#dhcp)
+  }
+
   /** A new socket for a card. */
   plug(): NetworkPort {
-    const port: UserPort = new UserPort((frame) => this.#frame(port, frame))
+    const port: UserPort = new UserPort(this, (frame) => this.#frame(port, frame))
     this.#ports.add(port)
     return port
   }
@@ -74,10 +79,12 @@ export class UserNetwork {
 }
 
 class UserPort implements NetworkPort {
+  readonly state: Stateful
   readonly send: (frame: Uint8Array) => void
   receive: ((frame: Uint8Array) => void) | undefined
 
-  constructor(send: (frame: Uint8Array) => void) {
+  constructor(state: Stateful, send: (frame: Uint8Array) => void) {
+    this.state = state
     this.send = send
   }
 

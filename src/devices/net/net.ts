@@ -3,6 +3,7 @@
  * frames on; frames for the guest wait in a queue of limited length until the transport takes them.
  */
 import type { NetworkPort } from '../../backends/network/port.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { completeChecksum, segment } from './offload.ts'
 
 /** A frame from a guest, and what is to be done with it. */
@@ -23,7 +24,7 @@ const keyOf = (address: Uint8Array): string => Array.from(address, (byte) => byt
 /** Groups that a guest can ask for; XEN_NETBK_MCAST_MAX is as many. */
 const MAX_GROUPS = 64
 
-export class NetDevice {
+export class NetDevice implements Stateful {
   readonly #port: NetworkPort
   readonly #waiting: Uint8Array[] = []
   readonly #groups = new Set<string>()
@@ -33,6 +34,15 @@ export class NetDevice {
 
   constructor(port: NetworkPort) {
     this.#port = port
+  }
+
+  /** Started if it was. */
+  transfer(state: Transfer): void {
+    state.list('waiting', this.#waiting)
+    const groups = [...this.#groups]
+    state.list('groups', groups)
+    if (state.loading) for (const group of groups) this.#groups.add(group)
+    this.filtersGroups = state.field('filtersGroups', this.filtersGroups)
   }
 
   /** Frames come from now on; `onFrame` is called for each. */

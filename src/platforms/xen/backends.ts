@@ -1,34 +1,70 @@
 /** Dom0's part of a domain: its grants of the rings that the builder has made, consoles, store and devices. */
+import type { Devices } from '../../paravirt/devices.ts'
+import type { Effects } from '../../paravirt/effects.ts'
 import { ConsoleBackend } from './devices/console.ts'
 import { Dom0 } from './dom0/dom0.ts'
-import type { Domain } from './domain.ts'
+import type { EventChannels } from './events/channels.ts'
+import type { GrantTable } from './grants/table.ts'
 import { guestPage } from './guest-page.ts'
 
 /** A ring's frame of memory, as the guest numbers it too, and the guest's port for it. */
-export interface Ring {
+type Ring = {
   readonly frame: number
   readonly port: number
+}
+
+/** With what a domain's backends are made. */
+export type BackendPlan = {
+  readonly console: Ring
+  readonly store: Ring
+  /** Numbers of the consoles besides the first: hvc1 and so on. */
+  readonly consoles: readonly number[]
+  /** Bytes of each disk, and how many network cards. */
+  readonly disks: readonly number[]
+  readonly networks: number
+}
+
+/** What of the domain they need. */
+interface Served {
+  readonly effects: Effects
+  readonly events: EventChannels
+  readonly grants: GrantTable
+  readonly uuid: Uint8Array
+  readonly devices: Devices
 }
 
 const PAGE_KIB = 4
 /** Refs of the rings (GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE). */
 const Reserved = { CONSOLE: 0, XENSTORE: 1 } as const
 
-/** Before the guest runs. */
-export function startBackends(
-  domain: Domain,
-  rings: { readonly console: Ring; readonly store: Ring },
-  consoles = domain.effects.consoles,
-): void {
-  const { effects, events, grants } = domain
-  const { memory, cpu, time, machine } = effects
-  const page = (frame: number, release?: () => void, offset?: number, length?: number) =>
-    guestPage(memory, frame, release, offset, length)
+/** The plan for what the user gives the domain; `further`: consoles besides the first. */
+export function backendPlan(
+  { effects, devices }: Served,
+  rings: Pick<BackendPlan, 'console' | 'store'>,
+  further: boolean,
+): BackendPlan {
+  return {
+    ...rings,
+    consoles: !further ? [] : effects.consoles.flatMap(({ connected }, id) => (id > 0 && connected ? [id] : [])),
+    disks: devices.disks.map(({ size }) => size),
+    networks: devices.networks.length,
+  }
+}
+
+/** Before the guest runs: what the toolstack puts into its grant table. */
+export function grantRings({ grants }: Served, rings: Pick<BackendPlan, 'console' | 'store'>): void {
   grants.reserve(Reserved.CONSOLE, rings.console.frame)
   grants.reserve(Reserved.XENSTORE, rings.store.frame)
+}
+
+export function makeBackends(domain: Served, plan: BackendPlan): { console: ConsoleBackend | undefined; dom0: Dom0 } {
+  const { effects, events, grants } = domain
+  const { memory, cpu, time, machine, consoles } = effects
+  const page = (frame: number, release?: () => void, offset?: number, length?: number) =>
+    guestPage(memory, frame, release, offset, length)
   const [first] = consoles
-  domain.console = first && new ConsoleBackend(page(rings.console.frame), events, rings.console.port, first)
-  domain.dom0 = new Dom0({
+  const console = first && new ConsoleBackend(page(plan.console.frame), events, plan.console.port, first)
+  const dom0 = new Dom0({
     grants,
     page,
     signals: events,
@@ -38,9 +74,10 @@ export function startBackends(
     uuid: domain.uuid,
     vcpus: cpu.count,
     memory: memory.pages * PAGE_KIB,
-    store: { ...rings.store, page: page(rings.store.frame) },
-    console: rings.console,
-    consoles,
+    store: { ...plan.store, page: page(plan.store.frame) },
+    console: plan.console,
+    consoles: new Map(plan.consoles.flatMap((id) => (consoles[id] ? [[id, consoles[id]]] : []))),
     devices: domain.devices,
   })
+  return { console, dom0 }
 }

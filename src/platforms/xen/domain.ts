@@ -8,6 +8,9 @@
 import type { Devices } from '../../paravirt/devices.ts'
 import type { Effects } from '../../paravirt/effects.ts'
 import type { PlatformOptions } from '../../paravirt/platform.ts'
+import { SnapshotError } from '../../snapshot/error.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
+import { backendPlan, type BackendPlan, grantRings, makeBackends } from './backends.ts'
 import { DOMU, Shutdown } from './constants.ts'
 import type { Context } from './context.ts'
 import type { ConsoleBackend } from './devices/console.ts'
@@ -25,6 +28,7 @@ import { XenVcpu } from './vcpu.ts'
 /** Frames that libxl lets a domain have beyond its memory (LIBXL_MAXMEM_CONSTANT), and those of its own. */
 const SLACK = 256 + 32
 const NEWLINE = 10
+const PAGE = 4096
 /** Nothing has changed meanwhile (XEN_ELFNOTE_SUSPEND_CANCEL). */
 const SUSPEND_CANCELLED = 1
 const LONGEST_LINE = 256
@@ -32,13 +36,13 @@ const LONGEST_LINE = 256
 const UUID = [0x70, 0x61, 0x72, 0x61, 0x76, 0x69, 0x42, 0x74, 0x80, 0x78, 0x65, 0x6e, 0x64, 0x6f, 0x6d, 0x55]
 
 /** A range of guest-physical memory; `type` as in e820. */
-export interface E820Entry {
+export type E820Entry = {
   readonly address: bigint
   readonly size: bigint
   readonly type: number
 }
 
-export class Domain implements Context {
+export class Domain implements Context, Stateful {
   readonly effects: Effects
   readonly features: ReadonlySet<string>
   readonly kind: Kind
@@ -58,7 +62,7 @@ export class Domain implements Context {
   /** What XENMEM_memory_map tells. */
   memoryMap: readonly E820Entry[] = []
   /** How many frames it may have. */
-  maxPages: number
+  readonly maxPages: number
   /** Why the next shutdown is, whatever it says (SCHEDOP_shutdown_code). */
   shutdownCode: number | undefined
   readonly uuid: Uint8Array
@@ -66,9 +70,10 @@ export class Domain implements Context {
   readonly vmmcall: boolean
   /** Disks and network cards that it is given. */
   readonly devices: Devices
-  /** What serves it, once it is built. */
+  /** What serves it, once it is built, and with what it was made. */
   dom0: Dom0 | undefined
-  console: ConsoleBackend | undefined
+  #console: ConsoleBackend | undefined
+  #plan: BackendPlan | undefined
   readonly #debugText: number[] = []
 
   constructor({ effects, features, model, devices }: PlatformOptions, kind: (domain: Domain) => Kind) {
@@ -88,6 +93,53 @@ export class Domain implements Context {
     this.maxPages = effects.memory.pages + SLACK
     this.uuid = Uint8Array.from(UUID)
     this.kind = kind(this)
+  }
+
+  /** Before the guest runs: backends, with the rings that the builder has made. */
+  serve(rings: Pick<BackendPlan, 'console' | 'store'>, furtherConsoles = true): void {
+    grantRings(this, rings)
+    this.#serve(backendPlan(this, rings, furtherConsoles))
+  }
+
+  #serve(plan: BackendPlan): void {
+    this.#plan = plan
+    const { console, dom0 } = makeBackends(this, plan)
+    this.#console = console
+    this.dom0 = dom0
+  }
+
+  /** Backends are made first, for their timers; they come to what they hold of the guest's last. */
+  transfer(state: Transfer): void {
+    const plan = state.field('plan', this.#plan)
+    if (state.loading && plan) {
+      checkDevices(plan, this.devices)
+      this.#serve(plan)
+    }
+    this.wideInfo = state.field('wideInfo', this.wideInfo)
+    const assists = [...this.assists]
+    state.list('assists', assists)
+    if (state.loading) for (const assist of assists) this.assists.add(assist)
+    this.memoryMap = state.field('memoryMap', this.memoryMap)
+    this.shutdownCode = state.field('shutdownCode', this.shutdownCode)
+    state.list('debugText', this.#debugText)
+    state.part('frames', this.frames)
+    state.part('sharedInfo', this.sharedInfo)
+    state.part('grants', this.grants)
+    state.part('kind', this.kind)
+    state.parts('vcpus', this.vcpus)
+    state.part('pollers', this.pollers)
+    state.part('events', this.events)
+    state.part('time', this.time)
+    state.part('watchdogs', this.watchdogs)
+    if (this.#console) state.part('console', this.#console)
+    if (this.dom0) state.part('dom0', this.dom0)
+  }
+
+  /** A snapshot's memory is there: what backends look at without asking must be, too. */
+  loaded(): void {
+    const { memory } = this.effects
+    const rings = this.#plan ? [this.#plan.console.frame, this.#plan.store.frame] : []
+    for (const frame of [...rings, ...this.grants.frames()]) memory.bytes(frame * PAGE, PAGE)
   }
 
   /** A vCPU by a number that the guest gave. */
@@ -158,4 +210,14 @@ export class Domain implements Context {
         return this.crash(`it shut down for reason ${reason}`)
     }
   }
+}
+
+/** Whoever restores a snapshot has to give the devices again. */
+function checkDevices({ disks, networks }: BackendPlan, given: Devices): void {
+  const sizes = given.disks.map(({ size }) => size)
+  const differ = sizes.length !== disks.length || sizes.some((size, i) => size !== disks[i])
+  if (differ)
+    throw new SnapshotError(`the machine had disks of [${disks.join(', ')}] bytes; it is given [${sizes.join(', ')}]`)
+  if (given.networks.length !== networks)
+    throw new SnapshotError(`the machine had ${networks} network cards; it is given ${given.networks.length}`)
 }

@@ -4,12 +4,14 @@
  * they become memory that page tables may name).
  */
 import type { MemoryEffects } from '../../paravirt/effects.ts'
+import { SnapshotError } from '../../snapshot/error.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 
 const PAGE = 4096
 const empty = new Uint8Array(PAGE)
 
 /** A page that Xen shares with its guest: shared_info, a grant or status frame, a ring. */
-export class SharedPage {
+export class SharedPage implements Stateful {
   readonly #memory: MemoryEffects
   /** Where it is when it is nowhere in a PVH guest's memory. */
   readonly home: number
@@ -19,6 +21,10 @@ export class SharedPage {
     this.#memory = memory
     this.home = home
     this.#frame = home
+  }
+
+  transfer(state: Transfer): void {
+    this.#frame = state.field('frame', this.#frame)
   }
 
   /** The frame where it is now. */
@@ -40,20 +46,46 @@ export class SharedPage {
   }
 }
 
-export class Frames {
+export class Frames implements Stateful {
   readonly #memory: MemoryEffects
   /** The lowest frame that was ever taken; free ones above it. */
   #lowest: number
   readonly #free: number[] = []
   /** No frame below this one is Xen's. */
   #floor: number
-  readonly #shared: number[] = []
+  /** Pages that are shared, by their homes. */
+  readonly #shared = new Map<number, SharedPage>()
   #onShare: ((frame: number) => void) | undefined
 
   constructor(memory: MemoryEffects) {
     this.#memory = memory
     this.#lowest = memory.frames
     this.#floor = memory.pages
+  }
+
+  transfer(state: Transfer): void {
+    this.#lowest = state.field('lowest', this.#lowest)
+    this.#floor = state.field('floor', this.#floor)
+    state.list('free', this.#free)
+    const homes = [...this.#shared.keys()]
+    state.list('shared', homes)
+    // Who has one of those that there are already keeps it.
+    const pages = homes.map((home) => this.#shared.get(home) ?? new SharedPage(this.#memory, home))
+    this.#shared.clear()
+    for (const page of pages) this.#shared.set(page.home, page)
+    state.parts('pages', pages)
+  }
+
+  /** Those that lie in the guest's memory. */
+  get mapped(): SharedPage[] {
+    return [...this.#shared.values()].filter(({ frame, home }) => frame !== home)
+  }
+
+  /** While a snapshot is loaded: the page whose home this is. */
+  restore(home: number): SharedPage {
+    const page = this.#shared.get(home)
+    if (!page) throw new SnapshotError(`frame ${home} is no shared page`)
+    return page
   }
 
   /** Xen takes at most `count` frames more: returns the end of what it never will. */
@@ -77,8 +109,10 @@ export class Frames {
     return this.#lowest
   }
 
-  free(frame: number): void {
-    this.#free.push(frame)
+  /** A page that is shared no more, and lies at its home. */
+  free({ home }: SharedPage): void {
+    this.#shared.delete(home)
+    this.#free.push(home)
   }
 
   /** The lowest frame that Xen uses: below it lies what a guest can have. */
@@ -89,14 +123,15 @@ export class Frames {
   /** Be told of each page that is shared, those of before too: PV lets its guest map them. */
   onShare(listener: (frame: number) => void): void {
     this.#onShare = listener
-    for (const frame of this.#shared) listener(frame)
+    for (const home of this.#shared.keys()) listener(home)
   }
 
   sharedPage(): SharedPage {
     const home = this.allocate()
     if (home === undefined) throw new RangeError('Xen has no frames left')
-    this.#shared.push(home)
+    const page = new SharedPage(this.#memory, home)
+    this.#shared.set(home, page)
     this.#onShare?.(home)
-    return new SharedPage(this.#memory, home)
+    return page
   }
 }

@@ -15,7 +15,7 @@ import type {
   PlatformDefinition,
   PlatformOptions,
 } from '../../paravirt/platform.ts'
-import { SnapshotError } from '../../snapshot/error.ts'
+import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
 import { pvRefusal } from './builder/image.ts'
 import { Shutdown } from './constants.ts'
@@ -67,8 +67,13 @@ export class XenPvhPlatform implements Platform {
     return this.domain.dom0?.control
   }
 
-  transfer(): void {
-    throw new SnapshotError('a Xen domain cannot be saved: its parts do not hand over their state')
+  transfer(state: Transfer): void {
+    state.part('domain', this.domain)
+    state.part('dispatch', this.#dispatch)
+  }
+
+  loaded(): void {
+    this.domain.loaded()
   }
 
   build(options: BuildOptions): void {
@@ -138,6 +143,11 @@ export class XenHvmPlatform extends XenPvhPlatform {
     })
     this.device = new PlatformDevice(effects, observer, window)
     this.pci = [this.device.slot]
+  }
+
+  override transfer(state: Transfer): void {
+    super.transfer(state)
+    state.part('device', this.device)
   }
 
   portIn(vcpu: number, port: number, size: number): number | undefined {

@@ -3,6 +3,7 @@
  */
 import type { SharedPage } from './frames.ts'
 import type { BuildOptions } from '../../paravirt/platform.ts'
+import type { Stateful } from '../../snapshot/stateful.ts'
 
 /** Numbers of frames in the guest's memory, as commands of memory_op name them. */
 export interface Extents {
@@ -28,7 +29,7 @@ interface GrantMapper {
   unmap(vcpu: number, handle: number, host: Address | undefined, device: number | undefined, other?: Address): number
 }
 
-export interface Kind {
+export interface Kind extends Stateful {
   readonly name: 'pvh' | 'pv'
   /**
    * The frame of memory (`effects.memory`) behind a frame number of the guest's: PVH's gfn, where something is mapped;

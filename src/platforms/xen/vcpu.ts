@@ -1,5 +1,6 @@
 /** A vCPU's part of the domain: where its vcpu_info is, its run states, its timers. */
 import type { SharedByte } from '../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import type { Context, VcpuEnd } from './context.ts'
 import { Errno } from './errno.ts'
 import { Virq } from './events/virq.ts'
@@ -22,7 +23,7 @@ const MASKS: SharedByte = {
 }
 const CLOCKS: SharedByte = { name: 'clock pages', loads: 'time.clocksource' }
 
-export class XenVcpu implements VcpuEnd {
+export class XenVcpu implements VcpuEnd, Stateful {
   readonly id: number
   readonly runstate: Runstate
   readonly timers: Timers
@@ -36,6 +37,13 @@ export class XenVcpu implements VcpuEnd {
     this.runstate = new Runstate(domain, id)
     this.timers = new Timers(domain.effects.time, () => domain.events.virq(id, Virq.TIMER))
     this.#share()
+  }
+
+  transfer(state: Transfer): void {
+    state.part('runstate', this.runstate)
+    state.part('timers', this.timers)
+    this.#registered = state.field('registered', this.#registered)
+    if (state.loading) this.#share()
   }
 
   #share(): void {

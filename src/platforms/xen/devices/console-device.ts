@@ -3,14 +3,17 @@
  * drivers/tty/hvc/hvc_xen.c; libxl's `type=ioemu`).
  */
 import type { ConsolePort } from '../../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { addDevice } from '../store/domain.ts'
 import { ConsoleBackend } from './console.ts'
 import { Backend, type BackendParts, Errno, type Frontend, FrontendError, mapRing, XenbusState } from './xenbus.ts'
 
-export class ConsoleDevice {
+export class ConsoleDevice implements Stateful {
   readonly #parts: BackendParts
   readonly #port: ConsolePort
   readonly #backend: Backend
+  /** Reference and port of its ring, if it is connected. */
+  #ring: { readonly reference: number; readonly port: number } | undefined
   #console: ConsoleBackend | undefined
 
   /** `id` is 1 or more: 0 is the console that the builder makes. */
@@ -28,10 +31,23 @@ export class ConsoleDevice {
     this.#backend.start({})
   }
 
+  transfer(state: Transfer): void {
+    state.part('backend', this.#backend)
+    this.#ring = state.field('ring', this.#ring)
+    if (state.loading && this.#ring) {
+      const { sharing, signals } = this.#parts
+      const { reference, port } = this.#ring
+      this.#console = new ConsoleBackend(sharing.restore(reference, true), signals, port, this.#port)
+    }
+    if (this.#console) state.part('console', this.#console)
+  }
+
   connect(frontend: Frontend): void {
     const port = frontend.required('port')
-    const [page] = mapRing(this.#parts.sharing, [frontend.required('ring-ref')], port)
+    const reference = frontend.required('ring-ref')
+    const [page] = mapRing(this.#parts.sharing, [reference], port)
     if (!page) throw new FrontendError(Errno.EINVAL, 'no ring')
+    this.#ring = { reference, port }
     this.#console = new ConsoleBackend(page, this.#parts.signals, port, this.#port)
     this.#backend.switch(XenbusState.CONNECTED)
   }
@@ -39,6 +55,7 @@ export class ConsoleDevice {
   disconnect(): void {
     this.#console?.close()
     this.#console = undefined
+    this.#ring = undefined
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import type { ConsolePort } from '../../../paravirt/effects.ts'
-import { TestPage } from '../store/testing.ts'
+import { testSignals, TestPage } from '../store/testing.ts'
 import { ConsoleBackend } from './console.ts'
 
 let page: TestPage
@@ -15,12 +15,10 @@ beforeEach(() => {
   raised = 0
   shown = ''
   port = { connected: true, output: (bytes) => (shown += new TextDecoder('latin1').decode(bytes)), onInput: undefined }
-  const signals = {
-    connect: (_: number, listener: () => void) => {
-      notify = listener
-      return { raise: () => void raised++, close: () => {} }
-    },
-  }
+  const signals = testSignals(
+    (listener) => (notify = listener),
+    () => raised++,
+  )
   backend = new ConsoleBackend(page, signals, 2, port)
 })
 

@@ -5,16 +5,18 @@
 import type { ConsolePort } from '../../../paravirt/effects.ts'
 import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signal, Signals } from '../../../paravirt/signals.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 
 /** struct xencons_interface: to the guest, from it, and the four indices. */
 const IN = { at: 0, size: 1024, consumer: 0xc00, producer: 0xc04 } as const
 const OUT = { at: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c } as const
 
-export class ConsoleBackend {
+export class ConsoleBackend implements Stateful {
   readonly #page: SharedPage
   readonly #view: DataView
   readonly #console: ConsolePort
-  readonly #signal: Signal | undefined
+  readonly #signals: Signals
+  #signal: Signal | undefined
   readonly #word = new Uint8Array(4)
   /** What was typed and the guest has no room for yet. */
   readonly #typed: Uint8Array[] = []
@@ -28,10 +30,8 @@ export class ConsoleBackend {
     this.#view = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length)
     this.#console = console
     this.#before = console.onInput
-    this.#signal = signals.connect(port, () => {
-      this.#used = true
-      this.#service()
-    })
+    this.#signals = signals
+    this.#signal = signals.connect(port, () => this.#notified())
     console.onInput = (bytes) => {
       if (this.#before && !this.#used) return this.#before(bytes)
       this.#typed.push(bytes.slice())
@@ -40,10 +40,22 @@ export class ConsoleBackend {
     this.#service()
   }
 
+  transfer(state: Transfer): void {
+    state.list('typed', this.#typed)
+    this.#used = state.field('used', this.#used)
+    const own = state.field('signal', this.#signal?.own)
+    if (state.loading) this.#signal = own === undefined ? undefined : this.#signals.restore(own, () => this.#notified())
+  }
+
   close(): void {
     this.#console.onInput = this.#before
     this.#signal?.close()
     this.#page.release()
+  }
+
+  #notified(): void {
+    this.#used = true
+    this.#service()
   }
 
   /** Move what there is in both directions. */

@@ -3,12 +3,13 @@
  * anything anywhere in it at any time: what is read is copied first and never used as an index unmasked.
  */
 import type { SharedPage } from '../../../paravirt/sharing.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 
 const PAGE = 4096
 /** req_prod, req_event, rsp_prod, rsp_event; entries follow. */
 const Header = { REQUEST_PRODUCER: 0, REQUEST_EVENT: 4, RESPONSE_PRODUCER: 8, RESPONSE_EVENT: 12, SIZE: 64 } as const
 
-export class BackRing {
+export class BackRing implements Stateful {
   readonly entries: number
   readonly #pages: readonly SharedPage[]
   readonly #header: DataView
@@ -26,6 +27,12 @@ export class BackRing {
     this.#header = new DataView(bytes.buffer, bytes.byteOffset, Header.SIZE)
     this.entries = 1 << (31 - Math.clz32((pages.length * PAGE - Header.SIZE) / entrySize))
     this.#consumer = this.#producer = this.#get(Header.RESPONSE_PRODUCER)
+  }
+
+  /** Its pages are there already. */
+  transfer(state: Transfer): void {
+    this.#consumer = state.field('consumer', this.#consumer)
+    this.#producer = state.field('producer', this.#producer)
   }
 
   /** The guest has announced more requests than there is room for: it is broken. */

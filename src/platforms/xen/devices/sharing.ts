@@ -3,15 +3,19 @@ import type { Sharing, SharedPage } from '../../../paravirt/sharing.ts'
 import type { Held } from '../grants/table.ts'
 
 export interface GrantParts {
-  readonly grants: { hold(reference: number, writable: boolean, part?: boolean): Held | number }
+  readonly grants: {
+    hold(reference: number, writable: boolean, part?: boolean): Held | number
+    restore(reference: number, writable: boolean): Held
+  }
   /** Bytes of a frame of memory. */
   readonly page: (frame: number, release: () => void, offset: number, length: number) => SharedPage
 }
 
 export function grantSharing({ grants, page }: GrantParts): Sharing {
+  const pageOf = (held: Held) => page(held.frame, () => held.release(), held.offset, held.length)
   const hold = (reference: number, writable: boolean, part: boolean): SharedPage | undefined => {
     const held = grants.hold(reference, writable, part)
-    return typeof held === 'number' ? undefined : page(held.frame, () => held.release(), held.offset, held.length)
+    return typeof held === 'number' ? undefined : pageOf(held)
   }
   /** A grant of less than a page lends bytes at their place in the page. */
   const within = <Result>(
@@ -23,7 +27,7 @@ export function grantSharing({ grants, page }: GrantParts): Sharing {
   ): Result | undefined => {
     const held = grants.hold(reference, writable, true)
     if (typeof held === 'number') return undefined
-    const shared = page(held.frame, () => held.release(), held.offset, held.length)
+    const shared = pageOf(held)
     const at = offset - held.offset
     const inside = at >= 0 && at + length <= held.length
     const result = inside ? use(shared, at) : undefined
@@ -32,6 +36,7 @@ export function grantSharing({ grants, page }: GrantParts): Sharing {
   }
   return {
     map: (reference, writable) => hold(reference, writable, false),
+    restore: (reference, writable) => pageOf(grants.restore(reference, writable)),
     read: (reference, offset, length) =>
       within(reference, false, offset, length, ({ bytes }, at) => bytes.slice(at, at + length)),
     write: (reference, offset, bytes) =>

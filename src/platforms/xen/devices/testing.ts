@@ -1,6 +1,6 @@
 /** For tests: a guest without a machine, which has pages, grants, event channels and a connection to the store. */
 import type { Sharing, SharedPage } from '../../../paravirt/sharing.ts'
-import type { Signals } from '../../../paravirt/signals.ts'
+import type { Signal, Signals } from '../../../paravirt/signals.ts'
 import { StoreClient } from '../store/client.ts'
 import { StoreServer } from '../store/server.ts'
 import { TestPage } from '../store/testing.ts'
@@ -31,25 +31,28 @@ export class TestMachine {
       const granted = this.#granted.get(reference)
       return granted && (granted.writable || !writable) ? granted.page : undefined
     }
+    const map = (page: TestPage, reference: number, writable: boolean): SharedPage => {
+      this.mapped.set(reference, (this.mapped.get(reference) ?? 0) + 1)
+      return {
+        bytes: page.bytes,
+        write: (offset, bytes) => {
+          if (!writable) throw new Error('a write to a page mapped for reading')
+          page.write(offset, bytes)
+        },
+        release: () => {
+          const count = (this.mapped.get(reference) ?? 0) - 1
+          if (count < 0) throw new Error('released twice')
+          if (count === 0) this.mapped.delete(reference)
+          else this.mapped.set(reference, count)
+        },
+      }
+    }
     const sharing: Sharing = {
-      map: (reference, writable): SharedPage | undefined => {
+      map: (reference, writable) => {
         const page = find(reference, writable)
-        if (!page) return undefined
-        this.mapped.set(reference, (this.mapped.get(reference) ?? 0) + 1)
-        return {
-          bytes: page.bytes,
-          write: (offset, bytes) => {
-            if (!writable) throw new Error('a write to a page mapped for reading')
-            page.write(offset, bytes)
-          },
-          release: () => {
-            const count = (this.mapped.get(reference) ?? 0) - 1
-            if (count < 0) throw new Error('released twice')
-            if (count === 0) this.mapped.delete(reference)
-            else this.mapped.set(reference, count)
-          },
-        }
+        return page && map(page, reference, writable)
       },
+      restore: (reference, writable) => map(find(reference, writable) as TestPage, reference, writable),
       read: (reference, offset, length) =>
         offset + length > 4096 ? undefined : find(reference, false)?.bytes.slice(offset, offset + length),
       write: (reference, offset, bytes) => {
@@ -58,14 +61,20 @@ export class TestMachine {
         return page !== undefined
       },
     }
+    const signal = (port: number): Signal => ({
+      own: port,
+      raise: () => this.raised.set(port, (this.raised.get(port) ?? 0) + 1),
+      close: () => this.#ports.delete(port),
+    })
     const signals: Signals = {
       connect: (port, listener) => {
         if (!this.raised.has(port) || this.#ports.has(port)) return undefined
         this.#ports.set(port, listener)
-        return {
-          raise: () => this.raised.set(port, (this.raised.get(port) ?? 0) + 1),
-          close: () => this.#ports.delete(port),
-        }
+        return signal(port)
+      },
+      restore: (own, listener) => {
+        this.#ports.set(own, listener)
+        return signal(own)
       },
     }
     this.parts = {

@@ -4,6 +4,7 @@
  */
 import type { Sharing, SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signals } from '../../../paravirt/signals.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { StoreClient, Value } from '../store/client.ts'
 import { backendOf, frontendOf } from '../store/domain.ts'
 
@@ -89,7 +90,7 @@ export class Frontend {
   }
 }
 
-export class Backend {
+export class Backend implements Stateful {
   readonly path: string
   readonly #parts: BackendParts
   readonly #device: BackendDevice
@@ -107,6 +108,11 @@ export class Backend {
     this.#name = `backend/${kind}/${parts.domain}/${id}`
     this.path = backendOf(place)
     this.#frontend = new Frontend(parts.store, frontendOf(place))
+  }
+
+  /** The frontend is watched as before: whoever made this has started it. */
+  transfer(state: Transfer): void {
+    this.#state = state.field('state', this.#state)
   }
 
   /** Offer the device, with what the frontend should know before it begins. */

@@ -9,6 +9,9 @@ import { Dom0 } from './dom0.ts'
 
 let dom0: Dom0
 let guest: TestGuest
+const restore = () => {
+  throw new Error('there is no snapshot')
+}
 
 beforeEach(() => {
   const page = new TestPage()
@@ -16,11 +19,12 @@ beforeEach(() => {
   const signals: Signals = {
     connect: (port, listener) => {
       if (port === 1) guest.notify = listener
-      return { raise: () => {}, close: () => {} }
+      return { own: port, raise: () => {}, close: () => {} }
     },
+    restore,
   }
   dom0 = new Dom0({
-    grants: { hold: () => -3 },
+    grants: { hold: () => -3, restore },
     page: () => page,
     signals,
     time: { now: () => 0, deadline: () => ({ set: () => {} }) },
@@ -31,7 +35,7 @@ beforeEach(() => {
     memory: 524288,
     store: { page, frame: 0x104, port: 1 },
     console: { frame: 0x105, port: 2 },
-    consoles: [],
+    consoles: new Map(),
     devices: { disks: [new MemoryDisk(new Uint8Array(4096))], networks: [new UserNetwork().plug()] },
   })
 })
@@ -81,8 +85,9 @@ test('a grant of part of a page lends just that part', () => {
       hold: (reference, writable) => {
         if (reference !== 9 || writable) return -8
         held++
-        return { frame: 3, offset: 100, length: 50, release: () => void held-- }
+        return { ref: 9, frame: 3, offset: 100, length: 50, release: () => void held-- }
       },
+      restore,
     },
     page: (_, release, offset, length) => ({
       bytes: page.bytes.subarray(offset, offset + length),

@@ -6,6 +6,7 @@ import type { Devices } from '../../../paravirt/devices.ts'
 import type { ConsolePort, Deadline } from '../../../paravirt/effects.ts'
 import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signals } from '../../../paravirt/signals.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { DOMU } from '../constants.ts'
 import { ConsoleDevice } from '../devices/console-device.ts'
 import { BlockBackend } from '../devices/block/backend.ts'
@@ -36,8 +37,8 @@ export interface Dom0Options extends GrantParts {
   readonly memory: number
   readonly store: Ring
   readonly console: Pick<Ring, 'frame' | 'port'>
-  /** The first is the one of the builder's ring. */
-  readonly consoles: readonly ConsolePort[]
+  /** Those besides the builder's, by their numbers. */
+  readonly consoles: ReadonlyMap<number, ConsolePort>
   readonly devices: Devices
 }
 
@@ -50,15 +51,19 @@ function uuidText(bytes: Uint8Array): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-export class Dom0 {
+export class Dom0 implements Stateful {
   readonly control: DomainControl
   readonly #ring: StoreRing
-  readonly #devices: readonly { close(): void }[]
+  readonly #server: StoreServer
+  readonly #store: StoreClient
+  readonly #devices: readonly (Stateful & { close(): void })[]
 
   constructor(options: Dom0Options) {
     const { signals, time, wake, report, devices, memory, vcpus } = options
     const server = new StoreServer(() => time.now())
     const store = new StoreClient(server)
+    this.#server = server
+    this.#store = store
     const deadline = (callback: () => void) => time.deadline(callback)
     this.#ring = new StoreRing({
       server,
@@ -90,12 +95,20 @@ export class Dom0 {
       report,
     }
     this.#devices = [
-      ...options.consoles.flatMap((port, id) => (id > 0 && port.connected ? [new ConsoleDevice(parts, id, port)] : [])),
+      ...[...options.consoles].map(([id, port]) => new ConsoleDevice(parts, id, port)),
       ...devices.disks.map((disk, index) => new BlockBackend(parts, { disk, index, queues: vcpus })),
       ...devices.networks.map(
         (port, index) => new NetBackend(parts, { port, index, mac: macOf(index), queues: vcpus }),
       ),
     ]
+  }
+
+  /** One with the same devices has been made, and has not done anything yet. */
+  transfer(state: Transfer): void {
+    state.part('server', this.#server)
+    state.part('store', this.#store)
+    state.part('ring', this.#ring)
+    state.parts('devices', this.#devices)
   }
 
   /** The domain is gone. */

@@ -4,7 +4,7 @@
 export const Status = { CLOSED: 0, UNBOUND: 1, INTERDOMAIN: 2, PIRQ: 3, VIRQ: 4, IPI: 5 } as const
 
 /** A port of the guest's. */
-export interface Channel {
+export type Channel = {
   readonly port: number
   status: number
   /** Port 0: neither free nor of any use. */

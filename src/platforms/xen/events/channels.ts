@@ -5,6 +5,8 @@
  * Dom0's ends belong to backends, which hold them as `BackendPort`; they have port numbers of dom0's for the guest to
  * see in EVTCHNOP_status.
  */
+import { SnapshotError } from '../../../snapshot/error.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { DOM0, DOMID, DOMU } from '../constants.ts'
 import type { Context } from '../context.ts'
 import { Errno } from '../errno.ts'
@@ -20,7 +22,7 @@ const MAX_PORT = 1023
 /** Ports that EVTCHNOP_reset closes before it lets others have their turn. */
 const RESET_SLICE = 64
 
-export class EventChannels {
+export class EventChannels implements Stateful {
   readonly #domain: Context
   readonly #channels: Channel[] = []
   readonly #backends = new Map<number, End>()
@@ -41,7 +43,41 @@ export class EventChannels {
     ;(this.#channels[0] as Channel).reserved = true
   }
 
+  transfer(state: Transfer): void {
+    const ends = [...this.#backends.values()].map(({ port, own, closed }) => ({ port, own, closed }))
+    state.list('ends', ends)
+    if (state.loading) {
+      this.#backends.clear()
+      for (const { port, own, closed } of ends) {
+        const end = new End(port, own, () => {}, this)
+        end.closed = closed
+        this.#backends.set(own, end)
+      }
+    }
+    const channels = this.#channels.map((channel) => ({ ...channel, backend: channel.backend?.own }))
+    state.list('channels', channels)
+    if (state.loading) {
+      const all = channels.map((channel) => ({ ...channel, backend: this.#backends.get(channel.backend ?? -1) }))
+      this.#channels.splice(0, Infinity, ...all)
+    }
+    state.list('virqs', this.#virqs)
+    const queued = state.field('queued', this.#fifo !== undefined)
+    if (state.loading && queued) this.#abi = this.#fifo = new FifoEvents(this.#domain, this)
+    if (this.#fifo) state.part('fifo', this.#fifo)
+    this.#nextBackend = state.field('nextBackend', this.#nextBackend)
+    this.#active = state.field('active', this.#active)
+    this.#resetting = state.field('resetting', this.#resetting)
+  }
+
   // For backends and the toolstack
+
+  /** While a snapshot is loaded: dom0's end with this number. */
+  restore(own: number, onNotify: () => void): BackendPort {
+    const end = this.#backends.get(own)
+    if (!end) throw new SnapshotError(`dom0 has no port ${own}`)
+    end.onNotify = onNotify
+    return end
+  }
 
   /** A port of the guest's for dom0 to bind to, as the toolstack makes them for console and xenstore. */
   offer(): number {
@@ -325,7 +361,7 @@ export class EventChannels {
 class End implements BackendPort {
   readonly port: number
   readonly own: number
-  readonly onNotify: () => void
+  onNotify: () => void
   closed = false
   readonly #events: EventChannels
 

@@ -4,6 +4,7 @@
  *
  * The queues are links in the guest's own memory. They are never followed here: Xen knows each queue's tail only.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Context } from '../context.ts'
 import { Errno } from '../errno.ts'
 import type { Channel, EventAbi } from './channel.ts'
@@ -22,7 +23,7 @@ const LINKED = 0x20000000
 const BUSY = 0x10000000
 const LINK_MASK = 2 ** LINK_BITS - 1
 
-interface Control {
+type Control = {
   readonly frame: number
   /** Of the control block. */
   readonly address: number
@@ -33,7 +34,7 @@ interface Ports {
   channel(port: number): Channel | undefined
 }
 
-export class FifoEvents implements EventAbi {
+export class FifoEvents implements EventAbi, Stateful {
   /** Priorities: 0 is the highest. */
   static readonly DEFAULT = 7
   static readonly LOWEST = 15
@@ -54,6 +55,12 @@ export class FifoEvents implements EventAbi {
     this.#ports = ports
     this.#controls = domain.vcpus.map(() => undefined)
     this.#tails = domain.vcpus.map(() => Array.from({ length: QUEUES }, () => 0))
+  }
+
+  transfer(state: Transfer): void {
+    state.list('array', this.#array)
+    state.list('controls', this.#controls)
+    state.list('tails', this.#tails)
   }
 
   mapControl(vcpu: number, gfn: number, offset: number): number {

@@ -1,30 +1,35 @@
 /** vCPUs that wait for one of some ports, masked or not: SCHEDOP_poll. */
 import type { Deadline } from '../../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Context } from '../context.ts'
 
 /** What a vCPU polls for: a port, or any. */
 const ANY = -1
 const NONE = 0
 
-export class Pollers {
+export class Pollers implements Stateful {
   readonly #domain: Context
   readonly #ports: number[]
-  readonly #timeouts: (Deadline | undefined)[]
+  readonly #timeouts: readonly Deadline[]
   #polling = 0
 
   constructor(domain: Context) {
     this.#domain = domain
     this.#ports = domain.vcpus.map(() => NONE)
-    this.#timeouts = domain.vcpus.map(() => undefined)
+    this.#timeouts = domain.vcpus.map(({ id }) => domain.effects.time.deadline(() => this.end(id)))
+  }
+
+  transfer(state: Transfer): void {
+    state.list('ports', this.#ports)
+    this.#polling = state.field('polling', this.#polling)
   }
 
   /** Halt a vCPU until `port` (any, without) is pending, it can take an event, or the time has come (0: never). */
   poll(vcpu: number, port: number | undefined, timeout: number): void {
-    const { lock, time } = this.#domain.effects
     this.#ports[vcpu] = port ?? ANY
     this.#polling++
-    if (timeout > 0) (this.#timeouts[vcpu] ??= time.deadline(() => this.end(vcpu))).set(timeout)
-    lock.block(vcpu)
+    if (timeout > 0) this.#timeouts[vcpu]?.set(timeout)
+    this.#domain.effects.lock.block(vcpu)
   }
 
   polls(vcpu: number): boolean {

@@ -11,7 +11,7 @@ import { Errno } from '../errno.ts'
 import type { Call } from '../hypercalls/call.ts'
 import { type Answer, command, commands } from '../hypercalls/declare.ts'
 import { Block, type Field, type Struct, struct } from '../struct.ts'
-import type { Held } from './table.ts'
+import type { Reach } from './table.ts'
 import { GntStatus } from './status.ts'
 
 const header = 'xen/grant_table.h'
@@ -117,7 +117,7 @@ const copyStruct = struct({
 })
 
 /** One end of a copy: by grant, or a frame of the guest's own. A number is its GNTST_* error. */
-function end(domain: Domain, dom: number, by: number, frame: number, ref: boolean, writable: boolean): Held | number {
+function end(domain: Domain, dom: number, by: number, frame: number, ref: boolean, writable: boolean): Reach | number {
   if (ref) {
     if (isSelf(dom)) return domain.grants.acquire(DOMU, by, writable, true)
     return by < DOM0_REFS ? GntStatus.GENERAL_ERROR : GntStatus.BAD_GNTREF
@@ -152,10 +152,10 @@ function copy(domain: Domain, block: Block, f: typeof copyStruct.fields): number
   return answer
 }
 
-function move(domain: Domain, block: Block, f: typeof copyStruct.fields, from: Held, to: Held): number {
+function move(domain: Domain, block: Block, f: typeof copyStruct.fields, from: Reach, to: Reach): number {
   const [start, dest, length] = [block.get(f.source_offset), block.get(f.dest_offset), block.get(f.len)]
   if (start + length > PAGE || dest + length > PAGE) return GntStatus.BAD_COPY_ARG
-  const within = (at: number, { offset, length: most }: Held) => at >= offset && at + length <= offset + most
+  const within = (at: number, { offset, length: most }: Reach) => at >= offset && at + length <= offset + most
   if (!within(start, from) || !within(dest, to)) return GntStatus.GENERAL_ERROR
   if (length === 0) return GntStatus.OKAY
   const { memory } = domain.effects

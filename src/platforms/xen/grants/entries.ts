@@ -3,6 +3,7 @@
  * it is the guest's to write at any time; what is read here is read once.
  */
 import type { Context } from '../context.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { Errno } from '../errno.ts'
 import type { SharedPage } from '../frames.ts'
 
@@ -35,16 +36,29 @@ export interface Entry {
 
 const statusFrames = (frames: number): number => Math.ceil((frames * PAGE) / ENTRY[2] / STATUS_PER_PAGE)
 
-export class GrantEntries {
+export class GrantEntries implements Stateful {
   version: 1 | 2 = 1
   readonly maxFrames = MAX_FRAMES
   readonly #domain: Context
   readonly #frames: SharedPage[] = []
-  #status: SharedPage[] = []
+  readonly #status: SharedPage[] = []
 
   constructor(domain: Context) {
     this.#domain = domain
     this.grow(1)
+  }
+
+  /** The pages themselves are the domain's. */
+  transfer(state: Transfer): void {
+    this.version = state.field('version', this.version)
+    for (const [name, pages] of [
+      ['frames', this.#frames],
+      ['status', this.#status],
+    ] as const) {
+      const homes = pages.map(({ home }) => home)
+      state.list(name, homes)
+      if (state.loading) pages.splice(0, Infinity, ...homes.map((home) => this.#domain.frames.restore(home)))
+    }
   }
 
   get frames(): readonly SharedPage[] {
@@ -149,11 +163,10 @@ export class GrantEntries {
       kept.push(permits ? { ...entry, used } : { flags: 0, domid: 0, frame: 0, offset: 0, length: PAGE, used: 0 })
     }
     if (version === 1) {
-      for (const page of this.#status) {
+      for (const page of this.#status.splice(0)) {
         page.move(page.home)
-        this.#domain.frames.free(page.home)
+        this.#domain.frames.free(page)
       }
-      this.#status = []
     }
     for (const page of this.#frames) memory.place(page.address, new Uint8Array(PAGE))
     this.version = version

@@ -2,6 +2,8 @@
  * The grant table (xen/grant_table.h) in use: which entries someone reaches the guest's memory by. What backends hold
  * is dom0's; the guest reaches its own by copies.
  */
+import { SnapshotError } from '../../../snapshot/error.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { DOM0 } from '../constants.ts'
 import type { Context } from '../context.ts'
 import { Errno } from '../errno.ts'
@@ -9,8 +11,8 @@ import type { SharedPage } from '../frames.ts'
 import { GrantEntries, Gtf } from './entries.ts'
 import { GntStatus } from './status.ts'
 
-/** What may be reached by a grant. */
-export interface Held {
+/** What may be reached by a grant, or by a copy. */
+export interface Reach {
   /** The frame of memory, and which bytes of it: all of them unless the guest granted less (sub-page, v2). */
   readonly frame: number
   readonly offset: number
@@ -19,7 +21,11 @@ export interface Held {
   release(): void
 }
 
-interface Active {
+export interface Held extends Reach {
+  readonly ref: number
+}
+
+type Active = {
   readonly domid: number
   readonly frame: number
   readonly offset: number
@@ -33,7 +39,7 @@ interface Active {
 const MOST = 255
 const RESERVED = 8
 
-export class GrantTable {
+export class GrantTable implements Stateful {
   readonly entries: GrantEntries
   readonly #domain: Context
   readonly #active = new Map<number, Active>()
@@ -41,6 +47,25 @@ export class GrantTable {
   constructor(domain: Context) {
     this.#domain = domain
     this.entries = new GrantEntries(domain)
+  }
+
+  /** Whoever held a grant holds it again by `restore`. */
+  transfer(state: Transfer): void {
+    state.part('entries', this.entries)
+    state.map('active', this.#active)
+  }
+
+  /** That are in use. */
+  *frames(): Generator<number> {
+    for (const { frame } of this.#active.values()) yield frame
+  }
+
+  /** While a snapshot is loaded: a use that was counted when it was taken. */
+  restore(ref: number, writable: boolean): Held {
+    const active = this.#active.get(ref)
+    if (!active || (writable ? active.writers : active.readers) === 0)
+      throw new SnapshotError(`nobody uses the grant ${ref}`)
+    return this.#held(ref, active, writable)
   }
 
   /** The page at an index of XENMAPSPACE_grant_table, or a negative error. */
@@ -107,7 +132,7 @@ export class GrantTable {
       this.#active.delete(ref)
       this.entries.mark(ref, 0, Gtf.READING | Gtf.WRITING)
     }
-    return { frame, offset, length, release }
+    return { ref, frame, offset, length, release }
   }
 
   /** GNTTABOP_swap_grant_ref: GNTST_*. */

@@ -13,7 +13,6 @@ import { layoutBoot } from '../../../boot/layout.ts'
 import { cpuid, type CpuModel, signature } from '../../../cpu/models.ts'
 import { SERIAL_PORTS } from '../../../machine/pc.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
-import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
 import { Param } from '../pvh/params.ts'
 import type { PvhKind } from '../pvh/kind.ts'
@@ -28,7 +27,7 @@ const HIGH = 0x100000
 const SPECIAL = { count: 8, xenstore: 4, console: 7 } as const
 
 export function buildHvm(domain: Domain, kind: PvhKind, window: number, model: CpuModel, options: BuildOptions): void {
-  const { memory, cpu, consoles } = domain.effects
+  const { memory, cpu } = domain.effects
   const first = domain.frames.allocateRun(SPECIAL.count)
   for (let i = 0; i < SPECIAL.count; i++) kind.physmap.populate(first + i)
   const ranges: readonly MemoryRange[] = [
@@ -59,7 +58,7 @@ export function buildHvm(domain: Domain, kind: PvhKind, window: number, model: C
   domain.time.start()
   cpu.enter(0, boot.entry)
   // Further lines are serial ports.
-  startBackends(domain, { store, console }, consoles.slice(0, 1))
+  domain.serve({ store, console }, false)
 }
 
 /** The kernel and the way in; a guest that began at its PVH entry would take itself for another kind. */

@@ -3,7 +3,7 @@
  * while vCPU 0's `evtchn_upcall_pending` is set. A guest lowers it by clearing the byte.
  */
 import type { IrqEffects } from '../../../paravirt/effects.ts'
-import type { Transfer } from '../../../snapshot/stateful.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 
 /** Pins of the I/O APIC that Xen emulates. */
 export const IOAPIC_PINS = 48
@@ -17,7 +17,7 @@ export function intxRoute(device: number, pin: number): { readonly gsi: number; 
   return { gsi: 16 + ((4 * device + (device >> 3) + pin) & 31), isa: LINKS[(device + pin) & 3] as number }
 }
 
-export class EventLine {
+export class EventLine implements Stateful {
   readonly #irq: IrqEffects
   readonly #pending: () => boolean
   #gsis: readonly number[] = []

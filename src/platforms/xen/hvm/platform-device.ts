@@ -6,7 +6,7 @@ import { PciFunction } from '../../../devices/pci/function.ts'
 import type { PciSlot } from '../../../devices/pci/host.ts'
 import type { Effects } from '../../../paravirt/effects.ts'
 import type { Observer } from '../../../paravirt/observe.ts'
-import type { Transfer } from '../../../snapshot/stateful.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { ones } from '../../../machine/bus.ts'
 import { intxRoute } from './event-line.ts'
 import { isPlatformPort, portRead, portWrite, ROM_LOCK, type PlatformPorts } from './ports.ts'
@@ -26,7 +26,7 @@ export const WINDOW_BYTES = 16 << 20
 /** 0xc0000 to 0xfffff. */
 const ROMS = { first: 0xc0, count: 0x40 }
 
-export class PlatformDevice implements PlatformPorts {
+export class PlatformDevice implements PlatformPorts, Stateful {
   readonly slot: PciSlot
   readonly #effects: Effects
   readonly #observer: Observer

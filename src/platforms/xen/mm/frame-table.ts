@@ -3,6 +3,7 @@
  * the heap from which the domain's memory comes. A frame lives while its general count is above zero; one count is
  * the allocation itself. Types and their counts are `types.ts`'s business.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { PAGE, TABLE_SHIFT } from './entries.ts'
 import type { Tlbs } from './tlbs.ts'
 
@@ -58,7 +59,7 @@ export interface FrameTableOptions {
   readonly xen: XenTables
 }
 
-export class FrameTable {
+export class FrameTable implements Stateful {
   readonly count: number
   readonly ram: Ram
   readonly words: Int32Array
@@ -109,6 +110,26 @@ export class FrameTable {
     this.#next = new Uint32Array(frames)
     this.#previous = new Uint32Array(frames)
     for (let frame = 0; frame < frames; frame++) this.setPfn(frame, INVALID, INVALID)
+  }
+
+  transfer(state: Transfer): void {
+    state.array('owner', this.owner)
+    state.array('refs', this.refs)
+    state.array('types', this.types)
+    state.array('typeRefs', this.typeRefs)
+    state.array('linear', this.linear)
+    state.array('partial', this.partial)
+    this.unfinished = state.field('unfinished', this.unfinished)
+    state.map('lost', this.lost)
+    state.array('stamps', this.stamps)
+    this.strictM2p = state.field('strictM2p', this.strictM2p)
+    this.work = state.field('work', this.work)
+    this.pages = state.field('pages', this.pages)
+    this.maximum = state.field('maximum', this.maximum)
+    state.array('next', this.#next)
+    state.array('previous', this.#previous)
+    this.#head = state.field('head', this.#head)
+    this.free = state.field('free', this.free)
   }
 
   /** A frame number that the domain can have a reference to: its own, alive. */

@@ -19,8 +19,8 @@ function setup() {
   t.frames.set(L1, 1, OTHER, PRESENT | RW)
   expect(t.mmuext(Mmuext.NEW_BASEPTR, L4)).toBe(0)
   const log: string[] = []
-  const grant = (frame: number) => ({ frame, release: () => void log.push(`release ${frame}`) })
-  return { t, log, grant, maps: new GrantMaps(t.mm), before: [...t.frames.table.refs] }
+  const grant = (frame: number) => ({ ref: frame, frame, release: () => void log.push(`release ${frame}`) })
+  return { t, log, grant, maps: new GrantMaps(t.mm, grant), before: [...t.frames.table.refs] }
 }
 const holders = [{ frame: L4, typed: true }]
 

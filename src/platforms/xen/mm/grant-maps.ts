@@ -2,6 +2,7 @@
  * Grants that the domain has mapped: its own, since nobody else lends it any. Handles are Xen's maptrack entries
  * (xen/common/grant_table.c, `map_grant_ref`, `unmap_common`).
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { GntStatus } from '../grants/status.ts'
 import { Type } from './frame-table.ts'
 import { type GrantAddress, mapGrant, replaceGrant, unmapGrant } from './grant-mapping.ts'
@@ -14,6 +15,7 @@ const READONLY = 4
 
 /** The use of a grant entry that a mapping is. */
 interface Grant {
+  readonly ref: number
   readonly frame: number
   release(): void
 }
@@ -25,12 +27,31 @@ interface Mapping {
   flags: number
 }
 
-export class GrantMaps {
+export class GrantMaps implements Stateful {
   readonly #mm: Mm
   readonly #mappings: (Mapping | undefined)[] = []
 
-  constructor(mm: Mm) {
+  readonly #restore: (ref: number, writable: boolean) => Grant
+
+  /** `restore`: a use of a grant, while a snapshot is loaded. */
+  constructor(mm: Mm, restore: (ref: number, writable: boolean) => Grant) {
     this.#mm = mm
+    this.#restore = restore
+  }
+
+  transfer(state: Transfer): void {
+    const mappings = this.#mappings.map((mapping) => {
+      if (!mapping) return undefined
+      const { grant, readonly, flags } = mapping
+      return { ref: grant.ref, readonly, flags }
+    })
+    state.list('mappings', mappings)
+    if (!state.loading) return
+    const made = mappings.map(
+      (saved): Mapping | undefined =>
+        saved && { grant: this.#restore(saved.ref, !saved.readonly), readonly: saved.readonly, flags: saved.flags },
+    )
+    this.#mappings.splice(0, Infinity, ...made)
   }
 
   /** A handle, or a GNTST_* error (below zero). `grant` is released if it is one. */

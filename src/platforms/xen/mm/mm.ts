@@ -3,6 +3,7 @@
  * domain and its vCPUs have besides the frame table: which roots each vCPU runs on, and its LDT.
  */
 import type { MemoryEffects } from '../../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { Errno } from '../errno.ts'
 import type { GuestMemory } from '../guest-memory.ts'
 import type { Call } from '../hypercalls/call.ts'
@@ -42,7 +43,7 @@ export const mmOf = (call: Call): Mm => (call.domain.kind as unknown as DirectPa
 
 const LDT_PAGES = 16
 
-export class Mm {
+export class Mm implements Stateful {
   readonly frames: FrameTable
   readonly tlbs: Tlbs
   readonly kernelRoots: Uint32Array
@@ -71,6 +72,15 @@ export class Mm {
       entries: new Uint32Array(vcpus),
       pages: new Uint32Array(vcpus * LDT_PAGES),
     }
+  }
+
+  transfer(state: Transfer): void {
+    state.part('frames', this.frames)
+    state.part('tlbs', this.tlbs)
+    state.array('kernelRoots', this.kernelRoots)
+    state.array('userRoots', this.userRoots)
+    const { low, high, entries, pages } = this.#ldt
+    for (const [name, array] of Object.entries({ low, high, entries, pages })) state.array(`ldt.${name}`, array)
   }
 
   /** MMUEXT_NEW_BASEPTR, and CR3 at a vCPU's start. */

@@ -4,6 +4,8 @@
  * forgotten nothing since (Xen's tlbflush_timestamp). Without it a stale translation could let the guest write to
  * its own page tables.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
+
 export interface TlbEffects {
   /** Forget all translations, of the kernel's and the user's tables. */
   flush(vcpu: number): void
@@ -13,7 +15,7 @@ export interface TlbEffects {
   tablesChanged(): void
 }
 
-export class Tlbs {
+export class Tlbs implements Stateful {
   readonly vcpus: number
   /** The time now, counted in flushes. */
   now = 1
@@ -24,6 +26,11 @@ export class Tlbs {
     this.vcpus = vcpus
     this.#effects = effects
     this.#flushed = new Float64Array(vcpus)
+  }
+
+  transfer(state: Transfer): void {
+    this.now = state.field('now', this.now)
+    state.array('flushed', this.#flushed)
   }
 
   flush(vcpu: number): void {

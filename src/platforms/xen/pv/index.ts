@@ -4,7 +4,7 @@ import { PvCrash } from '../../../cpu/layout.ts'
 import { Dispatch } from '../../../paravirt/dispatch.ts'
 import type { Observer } from '../../../paravirt/observe.ts'
 import type { BuildOptions, GuestControl, Platform, PlatformOptions, PvHooks } from '../../../paravirt/platform.ts'
-import { SnapshotError } from '../../../snapshot/error.ts'
+import type { Transfer } from '../../../snapshot/stateful.ts'
 import { NativePlatform } from '../../native/index.ts'
 import { Domain } from '../domain.ts'
 import { errorName } from '../errno.ts'
@@ -60,7 +60,7 @@ export class XenPvPlatform implements Platform {
         },
         rdmsr: (vcpu, index) => msrs.rdmsr(vcpu, index),
         wrmsr: (vcpu, index, value) => msrs.wrmsr(vcpu, index, value),
-        transfer: () => {},
+        transfer: (state) => native.transfer(state),
       },
     })
     this.pv = this.#hooks(new Hypercalls(this.domain, hypercalls, observer), observer)
@@ -108,8 +108,10 @@ export class XenPvPlatform implements Platform {
     return this.domain.dom0?.control
   }
 
-  transfer(): void {
-    throw new SnapshotError('a Xen domain cannot be saved: its parts do not hand over their state')
+  transfer(state: Transfer): void {
+    state.part('domain', this.domain)
+    state.part('dispatch', this.#dispatch)
+    this.#crashed = state.field('crashed', this.#crashed)
   }
 
   build(options: BuildOptions): void {

@@ -1,9 +1,9 @@
 /** PV: kernel and user at CPL 3, page tables of the guest's own, upcalls as frames on its stack. */
 import { BootError } from '../../../boot/error.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
+import type { Transfer } from '../../../snapshot/stateful.ts'
 import { buildPv } from '../builder/build.ts'
 import { pvImage } from '../builder/image.ts'
-import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import { Assist } from '../hypercalls/vm-assist.ts'
@@ -33,20 +33,30 @@ export class PvKind implements Kind {
   readonly grantMaps: GrantMaps
   readonly #domain: Domain
   readonly #gdts: (readonly number[])[]
-  /** With what a vCPU that is initialised will begin. */
-  readonly #contexts: (PvVcpuContext | undefined)[]
-  readonly #started: boolean[] = []
+  /** vcpu_guest_context with which a vCPU that is initialised will begin. */
+  readonly #contexts: (Uint8Array | undefined)[]
+  readonly #started: boolean[]
   #eoiPage: number | undefined
 
   constructor(domain: Domain) {
     this.#domain = domain
     this.#gdts = domain.vcpus.map(() => [])
     this.#contexts = domain.vcpus.map(() => undefined)
+    this.#started = domain.vcpus.map(() => false)
     const { effects } = domain
     this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest })
-    this.grantMaps = new GrantMaps(this.mm)
+    this.grantMaps = new GrantMaps(this.mm, (ref, writable) => domain.grants.restore(ref, writable))
     domain.frames.onShare((frame) => this.mm.frames.share(frame, true))
     for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
+  }
+
+  transfer(state: Transfer): void {
+    state.part('mm', this.mm)
+    state.part('grantMaps', this.grantMaps)
+    state.list('gdts', this.#gdts)
+    state.list('contexts', this.#contexts)
+    state.list('started', this.#started)
+    this.#eoiPage = state.field('eoiPage', this.#eoiPage)
   }
 
   frame(mfn: number): number {
@@ -141,13 +151,13 @@ export class PvKind implements Kind {
       return failed
     }
     this.#setState(vcpu, context)
-    this.#contexts[vcpu] = context
+    this.#contexts[vcpu] = bytes
     if (context.online) this.up(vcpu)
     return 0
   }
 
   initialised(vcpu: number): boolean {
-    return this.#contexts[vcpu] !== undefined || this.#started[vcpu] === true
+    return this.#contexts[vcpu] !== undefined || (this.#started[vcpu] as boolean)
   }
 
   /** What of a vCPU's state does not wait for its first instruction. */
@@ -166,7 +176,8 @@ export class PvKind implements Kind {
 
   up(vcpu: number): void {
     const { pv } = this.#domain.effects
-    const context = this.#contexts[vcpu]
+    const bytes = this.#contexts[vcpu]
+    const context = bytes && pvContext(bytes)
     if (!context) return pv.resume(vcpu)
     this.#contexts[vcpu] = undefined
     this.#started[vcpu] = true
@@ -209,7 +220,7 @@ export class PvKind implements Kind {
     domain.memoryMap = [{ address: 0n, size: BigInt(memory), type: RAM }]
     domain.time.start()
     for (const vcpu of domain.vcpus) vcpu.masked = true
-    startBackends(domain, {
+    domain.serve({
       store: { frame: built.store, port: store },
       console: { frame: built.console, port: console },
     })

@@ -9,7 +9,6 @@ import { reducedAcpiTables } from '../../../boot/acpi-reduced.ts'
 import type { MemoryRange } from '../../../boot/boot-params.ts'
 import { layoutBoot } from '../../../boot/layout.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
-import { startBackends } from '../backends.ts'
 import type { Domain } from '../domain.ts'
 import type { PvhKind } from './kind.ts'
 import { Param } from './params.ts'
@@ -55,5 +54,5 @@ export function buildPvh(domain: Domain, { params, physmap }: PvhKind, options: 
   params.set(Param.CONSOLE_EVTCHN, console.port)
   domain.time.start()
   cpu.enter(0, boot.entry)
-  startBackends(domain, { store, console })
+  domain.serve({ store, console })
 }

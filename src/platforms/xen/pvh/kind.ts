@@ -2,8 +2,8 @@
  * Guests of hardware virtualization: PVH, which has no devices, and HVM, which has a PC's. Frame numbers are
  * guest-physical, upcalls are interrupts.
  */
-import type { EntryState } from '../../../boot/layout.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
+import type { Transfer } from '../../../snapshot/stateful.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import type { SharedPage } from '../frames.ts'
@@ -26,8 +26,8 @@ export class PvhKind implements Kind {
   readonly #line: EventLine | undefined
   /** HVMOP_set_evtchn_upcall_vector, by vCPU; 0: none. */
   readonly #vectors: number[]
-  /** What VCPUOP_initialise left for VCPUOP_up. */
-  readonly #entries: (EntryState | undefined)[]
+  /** vcpu_hvm_context that VCPUOP_initialise left for VCPUOP_up. */
+  readonly #contexts: (Uint8Array | undefined)[]
   #via = 0
 
   constructor(domain: Domain, build: (kind: PvhKind, options: BuildOptions) => void, line?: EventLine) {
@@ -35,8 +35,20 @@ export class PvhKind implements Kind {
     this.#build = build
     this.#line = line
     this.#vectors = domain.vcpus.map(() => 0)
-    this.#entries = domain.vcpus.map(() => undefined)
+    this.#contexts = domain.vcpus.map(() => undefined)
     this.physmap = new Physmap(domain)
+  }
+
+  transfer(state: Transfer): void {
+    state.part('params', this.params)
+    state.part('physmap', this.physmap)
+    state.list('vectors', this.#vectors)
+    state.list('contexts', this.#contexts)
+    this.#via = state.field('via', this.#via)
+    if (this.#line) state.part('line', this.#line)
+    if (!state.loading) return
+    for (const [vcpu, vector] of this.#vectors.entries()) if (vector !== 0) this.#hearEnabled(vcpu)
+    if (this.#via !== 0) this.#drawLines()
   }
 
   frame(gfn: number): number {
@@ -83,12 +95,16 @@ export class PvhKind implements Kind {
 
   /** HVMOP_set_evtchn_upcall_vector: an upcall comes at once, to begin with. */
   setVector(vcpu: number, vector: number): void {
-    const { irq } = this.#domain.effects
     this.#vectors[vcpu] = vector
     this.upcall(vcpu)
-    // What came while it was off is told when it is on.
+    this.#hearEnabled(vcpu)
+  }
+
+  /** What came while a local APIC was off is told when it is on. */
+  #hearEnabled(vcpu: number): void {
+    const { irq } = this.#domain.effects
     irq.onEnabled(vcpu, () => {
-      if (this.#domain.vcpus[vcpu]?.pending) irq.post(vcpu, vector)
+      if (this.#domain.vcpus[vcpu]?.pending) irq.post(vcpu, this.#vectors[vcpu] as number)
     })
   }
 
@@ -99,35 +115,36 @@ export class PvhKind implements Kind {
     const { irq, cpu } = this.#domain.effects
     this.#via = byVector ? Number(value & 0xffn) : 0
     this.#line?.set(value)
-    for (const { id } of this.#domain.vcpus) {
-      if (!byVector) {
-        irq.line(id, undefined)
-        continue
-      }
-      irq.line(id, () => (this.#domain.vcpus[id]?.pending ? this.#via : -1))
-      if (cpu.running(id)) this.upcall(id)
-    }
+    if (byVector) this.#drawLines()
+    for (const { id } of this.#domain.vcpus)
+      if (!byVector) irq.line(id, undefined)
+      else if (cpu.running(id)) this.upcall(id)
+  }
+
+  #drawLines(): void {
+    for (const { id } of this.#domain.vcpus)
+      this.#domain.effects.irq.line(id, () => (this.#domain.vcpus[id]?.pending ? this.#via : -1))
   }
 
   initialise(vcpu: number, low: number, high: number, caller: number): number {
     const bytes = new Uint8Array(contextBytes)
     if (!this.#domain.guest.copyIn(caller, low, high, bytes, bytes.length)) return Errno.EFAULT
     if (this.initialised(vcpu)) return Errno.EEXIST
-    const entry = entryOfContext(bytes)
-    if (!entry) return Errno.EINVAL
-    this.#entries[vcpu] = entry
+    if (!entryOfContext(bytes)) return Errno.EINVAL
+    this.#contexts[vcpu] = bytes
     return 0
   }
 
   initialised(vcpu: number): boolean {
-    return this.#entries[vcpu] !== undefined || this.#domain.effects.cpu.running(vcpu)
+    return this.#contexts[vcpu] !== undefined || this.#domain.effects.cpu.running(vcpu)
   }
 
   up(vcpu: number): void {
-    const entry = this.#entries[vcpu]
+    const bytes = this.#contexts[vcpu]
+    const entry = bytes && entryOfContext(bytes)
     if (entry) this.#domain.effects.cpu.enter(vcpu, entry)
     else this.#domain.effects.cpu.unpark(vcpu)
-    this.#entries[vcpu] = undefined
+    this.#contexts[vcpu] = undefined
   }
 
   down(vcpu: number): void {
@@ -136,7 +153,7 @@ export class PvhKind implements Kind {
 
   /** INIT. */
   reset(vcpu: number): void {
-    this.#entries[vcpu] = undefined
+    this.#contexts[vcpu] = undefined
     this.#domain.vcpus[vcpu]?.runstate.offline()
   }
 

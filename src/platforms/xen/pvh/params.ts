@@ -1,4 +1,5 @@
 /** HVM parameters (xen/hvm/params.h): numbers by which a guest finds what the toolstack prepared, and tells where to be called. */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { Errno } from '../errno.ts'
 
 export const Param = {
@@ -33,8 +34,12 @@ const deprecated = new Set([4, 13, 20, 21, 22, 23, 24, 25, 26, 30])
 const TSS_BYTES = 104n
 const LARGEST_TSS = TSS_BYTES + 32n + 8192n + 1n
 
-export class Params {
+export class Params implements Stateful {
   readonly #values = new Map<number, bigint>()
+
+  transfer(state: Transfer): void {
+    state.map('values', this.#values)
+  }
 
   /** Before the guest runs. */
   set(index: number, value: number): void {

@@ -2,6 +2,7 @@
  * The guest-physical map of a PVH guest. A guest frame number is the number of the frame of memory behind it, so a page
  * that appears elsewhere is one whose content moves there.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Context } from '../context.ts'
 import { Errno } from '../errno.ts'
 import type { SharedPage } from '../frames.ts'
@@ -10,7 +11,7 @@ import type { Extents } from '../kind.ts'
 const PAGE = 4096
 const empty = new Uint8Array(PAGE)
 
-export class Physmap {
+export class Physmap implements Stateful {
   readonly #domain: Context
   /** Xen's pages, by the guest's frame that each lies at now. */
   readonly #shared = new Map<number, SharedPage>()
@@ -21,6 +22,14 @@ export class Physmap {
     this.#domain = domain
     this.#pages = domain.effects.memory.pages
     this.#highest = domain.effects.memory.pages - 1
+  }
+
+  transfer(state: Transfer): void {
+    this.#pages = state.field('pages', this.#pages)
+    this.#highest = state.field('highest', this.#highest)
+    if (!state.loading) return
+    this.#shared.clear()
+    for (const page of this.#domain.frames.mapped) this.#shared.set(page.frame, page)
   }
 
   /** Frames that belong to the domain, mapped or not. */

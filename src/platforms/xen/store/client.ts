@@ -2,13 +2,15 @@
  * The store as domain 0 uses it: what builds the domain, and backends. Calls are done at once; whom a watch tells is
  * told after the request that caused the event, never within it.
  */
+import { SnapshotError } from '../../../snapshot/error.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Connection } from './connection.ts'
 import type { StoreServer } from './server.ts'
 import { HEADER_SIZE, MessageType, StoreError, type StoreErrno, strings, toBytes, toText } from './wire.ts'
 
 export type Value = string | number
 
-export class StoreClient {
+export class StoreClient implements Stateful {
   readonly #server: StoreServer
   readonly #connection: Connection
   readonly #listeners = new Map<string, (path: string) => void>()
@@ -21,6 +23,13 @@ export class StoreClient {
     this.#server = server
     this.#connection = server.connect(0)
     this.#stop = server.onDone(() => this.#deliver())
+  }
+
+  /** Watches are set up anew, in the same order, by whoever has set them up: at the beginning, and for good. */
+  transfer(state: Transfer): void {
+    const { size } = this.#listeners
+    if (state.field('listeners', size) !== size) throw new SnapshotError(`there are ${size} other listeners`)
+    state.list('events', this.#events)
   }
 
   close(): void {

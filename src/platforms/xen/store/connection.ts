@@ -2,13 +2,14 @@
  * A client of the store: a domain through its ring, or the host's own (domain 0). It has watches, open transactions,
  * and messages that wait to be taken.
  */
-import type { Transaction } from './database.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
+import { Transaction } from './database.ts'
 import { homeOf } from './paths.ts'
 import { type Account, EVENT_TIMEOUT } from './quotas.ts'
 import type { WriteRate } from './rate.ts'
 import { encodeMessage, HEADER_SIZE, type Message, MessageType, PAYLOAD_MAX, toBytes } from './wire.ts'
 
-export interface Watch {
+export type Watch = {
   /** Absolute, or special. */
   readonly path: string
   readonly token: string
@@ -16,21 +17,24 @@ export interface Watch {
 }
 
 /** A request stays outstanding until its answer and all events that it caused have been taken. */
-class Outstanding {
-  readonly #account: Account
-  #waiting = 1
+export class Outstanding implements Stateful {
+  readonly account: Account
+  #waiting = 0
 
   constructor(account: Account) {
-    this.#account = account
-    account.outstanding++
+    this.account = account
+  }
+
+  transfer(state: Transfer): void {
+    this.#waiting = state.field('waiting', this.#waiting)
   }
 
   hold(): void {
-    this.#waiting++
+    if (this.#waiting++ === 0) this.account.outstanding++
   }
 
   release(): void {
-    if (--this.#waiting === 0) this.#account.outstanding--
+    if (--this.#waiting === 0) this.account.outstanding--
   }
 }
 
@@ -55,7 +59,7 @@ export class Connection {
   /** How fast it may write; undefined: as fast as it likes. */
   readonly rate: WriteRate | undefined
   readonly #now: () => number
-  #out: Outgoing[] = []
+  readonly #out: Outgoing[] = []
   #taken = 0
   #current: Outstanding | undefined
   #nextTransaction = 1
@@ -67,6 +71,33 @@ export class Connection {
     this.#now = now
   }
 
+  /** Requests that messages here are of. */
+  get causes(): Outstanding[] {
+    return this.#out.flatMap(({ cause }) => cause ?? [])
+  }
+
+  /** `causes`: those of all connections; messages of several may be of one. */
+  transfer(state: Transfer, causes: readonly Outstanding[]): void {
+    state.list('watches', this.watches)
+    const ids = [...this.transactions.values()].map(({ id, generation }) => ({ id, generation }))
+    state.list('transactions', ids)
+    if (state.loading) {
+      this.transactions.clear()
+      for (const { id, generation } of ids) this.transactions.set(id, new Transaction(id, generation))
+    }
+    state.parts('contents', [...this.transactions.values()])
+    this.ignored = state.field('ignored', this.ignored)
+    if (this.rate) state.part('rate', this.rate)
+    const messages = this.#out.map((each) => ({ ...each, cause: each.cause ? causes.indexOf(each.cause) : -1 }))
+    state.list('messages', messages)
+    if (state.loading) {
+      const made = messages.map((each) => ({ ...each, cause: causes[each.cause] }))
+      this.#out.splice(0, Infinity, ...made)
+    }
+    this.#taken = state.field('taken', this.#taken)
+    this.#nextTransaction = state.field('nextTransaction', this.#nextTransaction)
+  }
+
   get privileged(): boolean {
     return !this.account.limited
   }
@@ -74,6 +105,7 @@ export class Connection {
   /** A request begins: what it causes counts as its own. */
   begin(): void {
     this.#current = new Outstanding(this.account)
+    this.#current.hold()
   }
 
   reply(message: Message): void {

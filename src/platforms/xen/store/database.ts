@@ -2,11 +2,12 @@
  * The tree as one connection sees it: the nodes, and over them the copies of its transaction. Every write gets a new
  * generation; a transaction can be committed if what it has read still has the generation that it had.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Permission } from './permissions.ts'
 import { type Account, type Accounts, Quota } from './quotas.ts'
 import { StoreError } from './wire.ts'
 
-export interface StoreNode {
+export type StoreNode = {
   readonly generation: number
   readonly permissions: readonly Permission[]
   readonly data: Uint8Array
@@ -22,7 +23,7 @@ export interface Actor {
 }
 
 /** What a transaction knows of a node. */
-interface Touched {
+type Touched = {
   /** Its own copy; undefined: no such node. */
   node: StoreNode | undefined
   /** Generation when it was first seen, undefined: there was none. */
@@ -35,7 +36,7 @@ interface Touched {
   event: 'none' | 'exact' | 'tree'
 }
 
-export class Transaction {
+export class Transaction implements Stateful {
   readonly id: number
   readonly generation: number
   readonly touched = new Map<string, Touched>()
@@ -47,6 +48,13 @@ export class Transaction {
   constructor(id: number, generation: number) {
     this.id = id
     this.generation = generation
+  }
+
+  transfer(state: Transfer): void {
+    state.map('touched', this.touched)
+    state.map('nodes', this.nodes)
+    this.createdNodes = state.field('createdNodes', this.createdNodes)
+    this.failed = state.field('failed', this.failed)
   }
 }
 
@@ -60,7 +68,7 @@ const sizeOf = ({ permissions, data, children }: StoreNode): number =>
   HEADER + PERMISSION * permissions.length + data.length + childrenLength(children)
 const ownerOf = (node: StoreNode): number => (node.permissions[0] as Permission).domain
 
-export class Database {
+export class Database implements Stateful {
   #generation = 0
   readonly #nodes = new Map<string, StoreNode>()
   readonly #accounts: Accounts
@@ -70,6 +78,11 @@ export class Database {
   constructor(accounts: Accounts, onDirectWrite: (actor: Actor) => void = () => {}) {
     this.#accounts = accounts
     this.#onDirectWrite = onDirectWrite
+  }
+
+  transfer(state: Transfer): void {
+    this.#generation = state.field('generation', this.#generation)
+    state.map('nodes', this.#nodes)
   }
 
   get generation(): number {

@@ -6,7 +6,7 @@ import { StoreError } from './wire.ts'
 
 export const Access = { NONE: 0, READ: 1, WRITE: 2, OWNER: 4 } as const
 
-export interface Permission {
+export type Permission = {
   readonly domain: number
   /** READ and WRITE. */
   readonly access: number

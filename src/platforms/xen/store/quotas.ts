@@ -2,6 +2,7 @@
  * What a domain may use of the store, with xenstored's limits and its way of counting. The privileged domain is
  * counted, but not limited.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { StoreError } from './wire.ts'
 
 /** xenstored's defaults (its --help, and CONTROL's `quota`). */
@@ -25,10 +26,10 @@ export const Quota = {
 /** An event that its receiver does not take for so long is dropped; nanoseconds. */
 export const EVENT_TIMEOUT = 20e9
 
-export class Account {
+export class Account implements Stateful {
   readonly domain: number
   /** The store's generation when the domain appeared. */
-  readonly generation: number
+  generation: number
   nodes = 0
   watches = 0
   outstanding = 0
@@ -37,6 +38,14 @@ export class Account {
   constructor(domain: number, generation: number) {
     this.domain = domain
     this.generation = generation
+  }
+
+  transfer(state: Transfer): void {
+    this.generation = state.field('generation', this.generation)
+    this.nodes = state.field('nodes', this.nodes)
+    this.watches = state.field('watches', this.watches)
+    this.outstanding = state.field('outstanding', this.outstanding)
+    this.memory = state.field('memory', this.memory)
   }
 
   get limited(): boolean {
@@ -55,17 +64,17 @@ export class Account {
 }
 
 /** The domains that exist. */
-export class Accounts {
+export class Accounts implements Stateful {
   readonly #accounts = new Map<number, Account>()
+
+  transfer(state: Transfer): void {
+    state.parts('accounts', [...this.#accounts.values()])
+  }
 
   add(domain: number, generation: number): Account {
     const account = new Account(domain, generation)
     this.#accounts.set(domain, account)
     return account
-  }
-
-  delete(domain: number): void {
-    this.#accounts.delete(domain)
   }
 
   find(domain: number): Account | undefined {

@@ -3,6 +3,8 @@
  * transaction is open each write costs a domain credit, which comes back with time; with none left its requests wait.
  */
 
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
+
 /** Credit for a write, in thousandths. */
 const COST = 1000
 /** Credit a second, for all domains together. */
@@ -12,7 +14,7 @@ const BURST = 10 * COST
 const RESERVE_MAX = 1000 * COST
 const NS_PER_MS = 1e6
 
-export class WriteRate {
+export class WriteRate implements Stateful {
   #credit = BURST
   /** What domains did not use while they were full: it helps out later. Two domains have begun on credit. */
   #reserve = -2 * BURST
@@ -25,6 +27,12 @@ export class WriteRate {
     this.#now = now
     this.#domains = domains
     this.#updated = this.#milliseconds()
+  }
+
+  transfer(state: Transfer): void {
+    this.#credit = state.field('credit', this.#credit)
+    this.#reserve = state.field('reserve', this.#reserve)
+    this.#updated = state.field('updated', this.#updated)
   }
 
   charge(): void {

@@ -5,6 +5,7 @@
  */
 import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signal, Signals } from '../../../paravirt/signals.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Connection } from './connection.ts'
 import type { StoreServer } from './server.ts'
 import { HEADER_SIZE, PAYLOAD_MAX } from './wire.ts'
@@ -39,7 +40,7 @@ export interface StoreRingOptions {
   readonly deadline: (callback: () => void) => { set(at: number): void }
 }
 
-export class StoreRing {
+export class StoreRing implements Stateful {
   readonly #server: StoreServer
   readonly #connection: Connection
   readonly #page: SharedPage
@@ -50,7 +51,7 @@ export class StoreRing {
   readonly #later: { set(at: number): void }
   #signal: Signal | undefined
   /** What has come of a message: header, then header and payload. */
-  #input = new Uint8Array(HEADER_SIZE + PAYLOAD_MAX)
+  readonly #input = new Uint8Array(HEADER_SIZE + PAYLOAD_MAX)
   #received = 0
   #busy = false
 
@@ -70,6 +71,13 @@ export class StoreRing {
     // Events that others cause are sent when they arise.
     this.#stop = server.onDone(() => this.service())
     server.fireSpecial('@introduceDomain')
+  }
+
+  transfer(state: Transfer): void {
+    state.array('input', this.#input)
+    this.#received = state.field('received', this.#received)
+    const own = state.field('signal', this.#signal?.own)
+    if (state.loading) this.#signal = own === undefined ? undefined : this.#signals.restore(own, () => this.service())
   }
 
   /** The domain is gone, or is no longer served. */

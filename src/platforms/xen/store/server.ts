@@ -2,7 +2,8 @@
  * Xenstore's server, as xenstored 4.17 behaves: it holds the tree, does requests in the order of their arrival, and
  * keeps for every connection what is to be sent. How bytes come and go is the business of `ring.ts` and `client.ts`.
  */
-import { Connection } from './connection.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
+import { Connection, Outstanding } from './connection.ts'
 import { Database } from './database.ts'
 import { Access } from './permissions.ts'
 import { Accounts, Quota } from './quotas.ts'
@@ -15,7 +16,7 @@ const byType = new Map(storeRequests.map((request) => [request.type, request]))
 /** Domain 0 and the guest. */
 const DOMAINS = 2
 
-export class StoreServer {
+export class StoreServer implements Stateful {
   readonly #accounts = new Accounts()
   readonly #connections = new Set<Connection>()
   readonly #context: Context
@@ -43,6 +44,22 @@ export class StoreServer {
       database.count(host, 0, 1)
     }
     this.disconnect(host)
+  }
+
+  /** Between requests. Clients are the same ones, in the order in which they have connected. */
+  transfer(state: Transfer): void {
+    state.part('accounts', this.#accounts)
+    state.part('tree', this.#context.tree)
+    const causes = [...new Set([...this.#connections].flatMap((connection) => connection.causes))]
+    const domains = causes.map(({ account }) => account.domain)
+    state.list('causes', domains)
+    if (state.loading)
+      causes.splice(0, Infinity, ...domains.map((domain) => new Outstanding(this.#accounts.get(domain))))
+    state.parts('requests', causes)
+    state.parts(
+      'connections',
+      [...this.#connections].map((each) => ({ transfer: (inner: Transfer) => each.transfer(inner, causes) })),
+    )
   }
 
   /** A client of a domain. */

@@ -4,7 +4,7 @@ import { StoreClient } from './client.ts'
 import { writeDomain } from './domain.ts'
 import { StoreRing } from './ring.ts'
 import { StoreServer } from './server.ts'
-import { message, TestGuest, TestPage } from './testing.ts'
+import { message, TestGuest, TestPage, testSignals } from './testing.ts'
 import { encodeMessage, MessageType as T } from './wire.ts'
 
 const HOME = '/local/domain/1'
@@ -39,12 +39,10 @@ beforeEach(() => {
     domain: 1,
     page,
     port: 1,
-    signals: {
-      connect: (_, listener) => {
-        guest.notify = listener
-        return { raise: () => raised++, close: () => {} }
-      },
-    },
+    signals: testSignals(
+      (listener) => (guest.notify = listener),
+      () => raised++,
+    ),
     deadline: (callback) => {
       const entry = { at: Infinity, callback }
       deadlines.push(entry)
@@ -411,12 +409,7 @@ describe('a ring that is none', () => {
             domain: 1,
             page,
             port: 1,
-            signals: {
-              connect: (_, listener) => {
-                wild.notify = listener
-                return { raise: () => {}, close: () => {} }
-              },
-            },
+            signals: testSignals((listener) => (wild.notify = listener)),
             deadline: () => ({ set: () => {} }),
           })
           for (const { bytes, type, text, index, value, transaction } of steps) {

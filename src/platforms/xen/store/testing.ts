@@ -1,5 +1,6 @@
 /** For tests: memory that a guest has lent, and a guest's end of a store's ring. */
 import type { SharedPage } from '../../../paravirt/sharing.ts'
+import type { Signal, Signals } from '../../../paravirt/signals.ts'
 import { encodeMessage, HEADER_SIZE, type Message, MessageType, toBytes, toText } from './wire.ts'
 
 export class TestPage implements SharedPage {
@@ -94,4 +95,14 @@ export class TestGuest {
     this.events.push(...this.receive().map((m) => m.payload))
     return this.events.splice(0)
   }
+}
+
+/** One channel: `connected` is told who listens to the guest, `raise` is what the host's signal does. */
+export function testSignals(connected: (listener: () => void) => void, raise: () => void = () => {}): Signals {
+  const signal: Signal = { own: 1, raise, close: () => {} }
+  const connect = (_: number, listener: () => void) => {
+    connected(listener)
+    return signal
+  }
+  return { connect, restore: (_, listener) => (connected(listener), signal) }
 }

@@ -2,6 +2,7 @@
  * What can be done to the tree: look a node up, make one with the parents that it lacks, remove one with all below it.
  * Permissions and watches are honoured here.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Connection } from './connection.ts'
 import type { Database, StoreNode } from './database.ts'
 import { childOf, isValidPath, isWithin, nameOf, parentOf } from './paths.ts'
@@ -13,7 +14,7 @@ const specialPaths = ['@introduceDomain', '@releaseDomain'] as const
 export type SpecialPath = (typeof specialPaths)[number]
 const DOMAIN_0_ONLY: readonly Permission[] = [{ domain: 0, access: Access.NONE }]
 
-export class Tree {
+export class Tree implements Stateful {
   readonly database: Database
   readonly #connections: ReadonlySet<Connection>
   readonly #special = new Map<string, readonly Permission[]>(specialPaths.map((path) => [path, DOMAIN_0_ONLY]))
@@ -21,6 +22,11 @@ export class Tree {
   constructor(database: Database, connections: ReadonlySet<Connection>) {
     this.database = database
     this.#connections = connections
+  }
+
+  transfer(state: Transfer): void {
+    state.part('database', this.database)
+    state.map('special', this.#special)
   }
 
   /** The node at a path; undefined where there is none. Throws EINVAL, EACCES or ENOSPC. */

@@ -4,6 +4,7 @@
  *
  * The TSC counts the machine's own nanoseconds, so what a page says stays right until the guest sets its TSC.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Context } from '../context.ts'
 import { CLOCK_PAGE_BYTES, ClockFlag, type ClockScale, clockPage, clockScale } from '../../../paravirt/pvclock.ts'
 
@@ -12,7 +13,7 @@ const TIME_IN_INFO = 0x20
 const WALL = { wide: 0xc00, narrow: 0x900 } as const
 const WALL_HIGH = { wide: 0xc0c, narrow: 0x924 } as const
 
-export class SystemTime {
+export class SystemTime implements Stateful {
   readonly #domain: Context
   readonly scale: ClockScale
   readonly #offsets: bigint[]
@@ -24,6 +25,11 @@ export class SystemTime {
     this.scale = clockScale(effects.time.tscHz)
     this.#offsets = Array.from({ length: effects.cpu.count }, () => 0n)
     this.#areas = Array.from({ length: effects.cpu.count }, () => undefined)
+  }
+
+  transfer(state: Transfer): void {
+    state.list('offsets', this.#offsets)
+    state.list('areas', this.#areas)
   }
 
   /** All pages and the time of day, as the domain builder leaves them; after a change of the layout of shared_info too. */

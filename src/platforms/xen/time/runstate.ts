@@ -2,6 +2,7 @@
  * Run states of a vCPU (xen/vcpu.h): how long it ran, could have run but did not, was blocked or offline. The guest
  * can have them written to a place of its own, by linear address, at each beginning and end of a turn.
  */
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import type { Context } from '../context.ts'
 import { Block, struct } from '../struct.ts'
 
@@ -16,7 +17,7 @@ export const runstateInfo = struct({
   offline: 'u64',
 })
 
-export class Runstate {
+export class Runstate implements Stateful {
   readonly #domain: Context
   readonly #vcpu: number
   readonly #block = new Block(48)
@@ -30,6 +31,14 @@ export class Runstate {
   constructor(domain: Context, vcpu: number) {
     this.#domain = domain
     this.#vcpu = vcpu
+  }
+
+  transfer(state: Transfer): void {
+    state.list('times', this.#times)
+    this.#state = state.field('state', this.#state)
+    this.#since = state.field('since', this.#since)
+    this.#stolen = state.field('stolen', this.#stolen)
+    this.#area = state.field('area', this.#area)
   }
 
   /** Its turn begins: what passed since the last one was waiting for an event, or for its turn. */

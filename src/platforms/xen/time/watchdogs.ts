@@ -1,5 +1,6 @@
 /** A domain's watchdogs (SCHEDOP_watchdog): each ends the domain unless it is set again in time. */
 import type { Deadline } from '../../../paravirt/effects.ts'
+import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { Shutdown } from '../constants.ts'
 import type { Context } from '../context.ts'
 import { Errno } from '../errno.ts'
@@ -8,31 +9,34 @@ import { Errno } from '../errno.ts'
 const COUNT = 2
 const SECOND = 1e9
 
-export class Watchdogs {
+export class Watchdogs implements Stateful {
   readonly #domain: Context
-  readonly #deadlines: (Deadline | undefined)[] = Array.from({ length: COUNT }, () => undefined)
+  readonly #deadlines: readonly Deadline[]
+  readonly #set = Array.from({ length: COUNT }, () => false)
 
   constructor(domain: Context) {
     this.#domain = domain
+    this.#deadlines = this.#set.map(() => domain.effects.time.deadline(() => domain.shutdown(Shutdown.WATCHDOG)))
+  }
+
+  transfer(state: Transfer): void {
+    state.list('set', this.#set)
   }
 
   /** `id` 0: a new one, whose number is the answer. */
   set(id: number, seconds: number): number {
     if (id > COUNT) return Errno.EINVAL
-    const { time } = this.#domain.effects
-    const at = time.now() + seconds * SECOND
+    const at = this.#domain.effects.time.now() + seconds * SECOND
     if (id === 0) {
-      const free = this.#deadlines.indexOf(undefined)
+      const free = this.#set.indexOf(false)
       if (free < 0) return Errno.ENOSPC
-      const deadline = time.deadline(() => this.#domain.shutdown(Shutdown.WATCHDOG))
-      deadline.set(at)
-      this.#deadlines[free] = deadline
+      this.#set[free] = true
+      this.#deadlines[free]?.set(at)
       return free + 1
     }
-    const deadline = this.#deadlines[id - 1]
-    if (!deadline) return Errno.EINVAL
-    deadline.set(seconds === 0 ? Infinity : at)
-    if (seconds === 0) this.#deadlines[id - 1] = undefined
+    if (!this.#set[id - 1]) return Errno.EINVAL
+    this.#set[id - 1] = seconds !== 0
+    this.#deadlines[id - 1]?.set(seconds === 0 ? Infinity : at)
     return 0
   }
 }

@@ -4,6 +4,8 @@
  */
 import type { Disk } from '../../../../backends/disk.ts'
 import { BlockDevice } from '../../../../devices/block/block.ts'
+import type { SharedPage } from '../../../../paravirt/sharing.ts'
+import type { Stateful, Transfer } from '../../../../snapshot/stateful.ts'
 import { addDevice } from '../../store/domain.ts'
 import { BackRing } from '../ring.ts'
 import { Backend, type BackendParts, Errno, type Frontend, FrontendError, mapRing, XenbusState } from '../xenbus.ts'
@@ -39,18 +41,31 @@ export interface BlockBackendOptions {
   readonly queues: number
 }
 
-export class BlockBackend {
+/** By what a ring was connected. */
+type Connected = {
+  readonly references: readonly number[]
+  readonly port: number
+  readonly protocol: Protocol
+  readonly persistent: boolean
+}
+
+export class BlockBackend implements Stateful {
   readonly #parts: BackendParts
   readonly #device: BlockDevice
   readonly #backend: Backend
   readonly #maxQueues: number
-  #queues: BlockQueue[] = []
+  readonly #disk: Disk
+  readonly #laters: readonly { set(at: number): void }[]
+  readonly #connected: Connected[] = []
+  readonly #queues: BlockQueue[] = []
 
   constructor(parts: BackendParts, { disk, index, queues }: BlockBackendOptions) {
     const id = virtualDevice(index)
     const name = diskName(index)
     this.#parts = parts
     this.#maxQueues = queues
+    this.#disk = disk
+    this.#laters = Array.from({ length: queues }, (_, i) => parts.deadline(() => this.#queues[i]?.run()))
     this.#device = new BlockDevice(disk, (what) => parts.report(`${name}: ${what}`))
     addDevice(parts.store, {
       domain: parts.domain,
@@ -82,6 +97,22 @@ export class BlockBackend {
     })
   }
 
+  transfer(state: Transfer): void {
+    state.part('backend', this.#backend)
+    if (this.#disk.transfer) state.part('disk', this.#disk as Disk & Stateful)
+    state.list('connected', this.#connected)
+    if (state.loading)
+      for (const [i, connected] of this.#connected.entries()) {
+        const { sharing } = this.#parts
+        this.#addQueue(
+          i,
+          connected,
+          connected.references.map((reference) => sharing.restore(reference, true)),
+        )
+      }
+    state.parts('queues', this.#queues)
+  }
+
   /** The disk stays open: whoever opened it may go on with it. */
   close(): void {
     this.#backend.stop()
@@ -100,7 +131,7 @@ export class BlockBackend {
     if (order !== undefined && order > MAX_RING_ORDER)
       throw new FrontendError(Errno.EINVAL, `requested ring page order ${order} exceed max:${MAX_RING_ORDER}`)
     for (let i = 0; i < count; i++)
-      this.#connectQueue(count === 1 ? frontend : frontend.queue(i), protocol, order, persistent)
+      this.#connectQueue(i, count === 1 ? frontend : frontend.queue(i), protocol, order, persistent)
     const discard: Record<string, number> = this.#device.canDiscard
       ? { 'discard-granularity': DISCARD_GRANULARITY, 'discard-alignment': 0, 'discard-secure': 0 }
       : {}
@@ -126,33 +157,48 @@ export class BlockBackend {
     throw new FrontendError(Errno.ENOSYS, `unknown fe protocol ${text.slice(0, 63)}`)
   }
 
-  #connectQueue(folder: Frontend, protocol: Protocol, order: number | undefined, persistent: boolean): void {
-    const { sharing, signals, now, deadline, wake } = this.#parts
+  #connectQueue(
+    index: number,
+    folder: Frontend,
+    protocol: Protocol,
+    order: number | undefined,
+    persistent: boolean,
+  ): void {
+    const { sharing, signals } = this.#parts
     const port = folder.required('event-channel')
     const references =
       order === undefined
         ? [folder.required('ring-ref')]
         : Array.from({ length: 1 << order }, (_, i) => folder.required(`ring-ref${i}`))
-    const ring = new BackRing(mapRing(sharing, references, port), requestSize(protocol))
-    const later = deadline(() => queue.run())
-    const schedule = () => later.set(now())
-    const queue: BlockQueue = new BlockQueue({
-      device: this.#device,
-      ring,
-      pages: new BlockPages(sharing, persistent),
-      protocol,
-      canDiscard: this.#device.canDiscard,
-      schedule,
-      wake,
-    })
-    this.#queues.push(queue)
+    const connected = { references, port, protocol, persistent }
+    const { queue, ring, schedule } = this.#addQueue(index, connected, mapRing(sharing, references, port))
+    this.#connected.push(connected)
     const signal = ring.overflown ? undefined : signals.connect(port, schedule)
     if (!signal) throw new FrontendError(Errno.EIO, `mapping ring-ref port ${port}`)
     queue.attach(signal)
     schedule()
   }
 
+  #addQueue(index: number, { protocol, persistent }: Connected, pages: readonly SharedPage[]) {
+    const { sharing, signals, now, wake } = this.#parts
+    const ring = new BackRing(pages, requestSize(protocol))
+    const schedule = () => this.#laters[index]?.set(now())
+    const queue = new BlockQueue({
+      device: this.#device,
+      ring,
+      pages: new BlockPages(sharing, persistent),
+      protocol,
+      canDiscard: this.#device.canDiscard,
+      signals,
+      schedule,
+      wake,
+    })
+    this.#queues.push(queue)
+    return { queue, ring, schedule }
+  }
+
   #disconnect(): void {
+    this.#connected.length = 0
     for (const queue of this.#queues.splice(0)) queue.close()
   }
 }

@@ -3,10 +3,11 @@
  * and again: they stay mapped, up to a limit (xen-blkback's max_persistent_grants).
  */
 import type { SharedPage, Sharing } from '../../../../paravirt/sharing.ts'
+import type { Stateful, Transfer } from '../../../../snapshot/stateful.ts'
 
 const MAX_PERSISTENT = 1056
 
-export class BlockPages {
+export class BlockPages implements Stateful {
   readonly #sharing: Sharing
   readonly #persistent: boolean
   /** The least recently used first. */
@@ -16,6 +17,14 @@ export class BlockPages {
   constructor(sharing: Sharing, persistent: boolean) {
     this.#sharing = sharing
     this.#persistent = persistent
+  }
+
+  /** Between requests: only what is kept. */
+  transfer(state: Transfer): void {
+    const references = [...this.#kept.keys()]
+    state.list('kept', references)
+    if (state.loading)
+      for (const reference of references) this.#kept.set(reference, this.#sharing.restore(reference, true))
   }
 
   /** A page for the request at hand; undefined if it is not granted. */

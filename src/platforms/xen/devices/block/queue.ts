@@ -4,7 +4,8 @@
  */
 import type { BlockDevice, BlockStatus } from '../../../../devices/block/block.ts'
 import { GuestBuffers } from '../../../../paravirt/sharing.ts'
-import type { Signal } from '../../../../paravirt/signals.ts'
+import type { Signal, Signals } from '../../../../paravirt/signals.ts'
+import type { Stateful, Transfer } from '../../../../snapshot/stateful.ts'
 import type { BackRing } from '../ring.ts'
 import type { BlockPages } from './grants.ts'
 import {
@@ -37,16 +38,27 @@ export interface BlockQueueOptions {
   readonly pages: BlockPages
   readonly protocol: Protocol
   readonly canDiscard: boolean
+  readonly signals: Signals
   /** Have `run` called soon. */
   readonly schedule: () => void
   readonly wake: () => void
 }
 
-export class BlockQueue {
+/** A request that ends when the disk has made everything safe; `begun`: it has been told to. */
+type Flush = {
+  readonly id: bigint
+  readonly operation: number
+  /** What became of the request's own data. */
+  readonly written: BlockStatus
+  begun: boolean
+}
+
+export class BlockQueue implements Stateful {
   readonly #options: BlockQueueOptions
   #signal: Signal | undefined
-  /** A segment's guest memory in the request being done. */
+  /** Bytes moved in this turn. */
   #moved = 0
+  readonly #flushes: Flush[] = []
   #stopped = false
 
   constructor(options: BlockQueueOptions) {
@@ -55,6 +67,20 @@ export class BlockQueue {
 
   attach(signal: Signal): void {
     this.#signal = signal
+  }
+
+  transfer(state: Transfer): void {
+    const { ring, pages, signals, schedule } = this.#options
+    state.part('ring', ring)
+    state.part('pages', pages)
+    this.#stopped = state.field('stopped', this.#stopped)
+    // Another machine has to begin them again.
+    const flushes = this.#flushes.map((flush) => ({ ...flush, begun: false }))
+    state.list('flushes', flushes)
+    if (state.loading) this.#flushes.splice(0, Infinity, ...flushes)
+    else if (flushes.length > 0) schedule()
+    const own = state.field('signal', this.#signal?.own)
+    if (state.loading && own !== undefined) this.#signal = signals.restore(own, schedule)
   }
 
   close(): void {
@@ -68,6 +94,7 @@ export class BlockQueue {
   run(): void {
     const { ring, schedule } = this.#options
     this.#moved = 0
+    for (const flush of this.#flushes.slice()) if (!flush.begun) this.#flush(flush)
     for (;;) {
       if (this.#stopped) return
       if (ring.overflown) {
@@ -134,12 +161,20 @@ export class BlockQueue {
     // What was answered before is safe before these are; both may carry data of their own.
     const written = buffers.length > 0 ? device.write(request.sector, buffers) : 'ok'
     pages.done()
+    const flush: Flush = { id: request.id, operation, written, begun: false }
+    this.#flushes.push(flush)
+    this.#flush(flush)
+  }
+
+  #flush(flush: Flush): void {
+    const { id, operation, written } = flush
+    flush.begun = true
     let now = true
-    device.flush((flushed) => {
-      const status = statuses[written === 'ok' ? flushed : written]
-      if (now) return respond(status)
+    this.#options.device.flush((flushed) => {
+      this.#flushes.splice(this.#flushes.indexOf(flush), 1)
       if (this.#stopped) return
-      respond(status)
+      this.#respond(id, operation, statuses[written === 'ok' ? flushed : written])
+      if (now) return
       this.#announce()
       this.#options.wake()
     })

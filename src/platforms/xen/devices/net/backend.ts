@@ -1,7 +1,9 @@
 /** A network card of the guest: the backend as Linux's xen-netback is one, over `devices/net`. */
 import type { NetworkPort } from '../../../../backends/network/port.ts'
 import { NetDevice } from '../../../../devices/net/net.ts'
+import type { SharedPage } from '../../../../paravirt/sharing.ts'
 import type { Signal } from '../../../../paravirt/signals.ts'
+import type { Stateful, Transfer } from '../../../../snapshot/stateful.ts'
 import { addDevice } from '../../store/domain.ts'
 import { BackRing } from '../ring.ts'
 import { Backend, type BackendParts, Errno, type Frontend, FrontendError, mapRing, XenbusState } from '../xenbus.ts'
@@ -21,23 +23,33 @@ export interface NetBackendOptions {
   readonly queues: number
 }
 
+/** By what a queue was connected: references of its rings, one port or two. */
+type Connected = { readonly references: readonly number[]; readonly ports: readonly number[] }
+
 interface Queue {
+  readonly rings: readonly BackRing[]
+  readonly signals: Signal[]
   readonly transmitter: Transmitter
   readonly receiver: Receiver
   readonly close: () => void
 }
 
-export class NetBackend {
+export class NetBackend implements Stateful {
   readonly #parts: BackendParts
   readonly #device: NetDevice
   readonly #backend: Backend
   readonly #maxQueues: number
   readonly #receive: { set(at: number): void }
-  #queues: Queue[] = []
+  readonly #port: NetworkPort
+  readonly #laters: readonly { set(at: number): void }[]
+  readonly #connected: Connected[] = []
+  readonly #queues: Queue[] = []
 
   constructor(parts: BackendParts, { port, index, mac, queues }: NetBackendOptions) {
     this.#parts = parts
     this.#maxQueues = queues
+    this.#port = port
+    this.#laters = Array.from({ length: queues }, (_, i) => parts.deadline(() => this.#run(i)))
     this.#device = new NetDevice(port)
     this.#receive = parts.deadline(() => this.#deliver())
     addDevice(parts.store, {
@@ -75,6 +87,31 @@ export class NetBackend {
     })
   }
 
+  transfer(state: Transfer): void {
+    const { sharing, signals } = this.#parts
+    state.part('backend', this.#backend)
+    if (this.#port.state) state.part('network', this.#port.state)
+    state.list('connected', this.#connected)
+    if (state.loading) {
+      for (const [i, { references }] of this.#connected.entries())
+        this.#addQueue(
+          i,
+          references.map((reference) => sharing.restore(reference, true)),
+        )
+      if (this.#queues.length > 0) this.#start()
+    }
+    state.parts(
+      'rings',
+      this.#queues.flatMap(({ rings }) => rings),
+    )
+    const own = this.#queues.map((queue) => queue.signals.map((signal) => signal.own))
+    state.list('signals', own)
+    if (state.loading)
+      for (const [i, queue] of this.#queues.entries())
+        queue.signals.push(...(own[i] ?? []).map((each) => signals.restore(each, () => this.#schedule(i))))
+    state.part('device', this.#device)
+  }
+
   close(): void {
     this.#backend.stop()
   }
@@ -88,59 +125,71 @@ export class NetBackend {
       )
     if (!frontend.flag('request-rx-copy'))
       throw new FrontendError(Errno.EOPNOTSUPP, `reading ${frontend.path}/request-rx-copy`)
-    for (let i = 0; i < count; i++) this.#queues.push(this.#connectQueue(count === 1 ? frontend : frontend.queue(i)))
+    for (let i = 0; i < count; i++) this.#connectQueue(i, count === 1 ? frontend : frontend.queue(i))
     this.#device.filtersGroups = frontend.flag('request-multicast-control')
+    this.#start()
+    this.#backend.switch(XenbusState.CONNECTED)
+  }
+
+  #start(): void {
     this.#device.start(() => {
       this.#receive.set(this.#parts.now())
       this.#parts.wake()
     })
-    this.#backend.switch(XenbusState.CONNECTED)
   }
 
-  #connectQueue(folder: Frontend): Queue {
-    const { sharing, signals, now, deadline } = this.#parts
+  #connectQueue(index: number, folder: Frontend): void {
+    const { sharing, signals } = this.#parts
     const references = [folder.required('tx-ring-ref'), folder.required('rx-ring-ref')]
     const split = [folder.number('event-channel-tx'), folder.number('event-channel-rx')]
     const ports = split.includes(undefined) ? [folder.required('event-channel')] : (split as number[])
-    const pages = mapRing(sharing, references, ports[0] as number)
-    const tx = new BackRing(pages.slice(0, 1), TX_ENTRY)
-    const rx = new BackRing(pages.slice(1), RX_ENTRY)
-    let closed = false
-    const later = deadline(() => {
-      transmitter.run()
-      // That may have found out that the guest is broken.
-      if (!closed) receiver.run()
-    })
-    const schedule = () => later.set(now())
-    const open: Signal[] = []
-    const close = () => {
-      closed = true
-      later.set(Infinity)
-      for (const signal of open) signal.close()
-      for (const page of pages) page.release()
-    }
+    const queue = this.#addQueue(index, mapRing(sharing, references, ports[0] as number))
+    this.#connected.push({ references, ports })
     for (const port of ports) {
-      const signal = signals.connect(port, schedule)
-      if (!signal) {
-        close()
+      const signal = signals.connect(port, () => this.#schedule(index))
+      if (!signal)
         throw new FrontendError(
           Errno.EINVAL,
           `mapping shared-frames ${references.join('/')} port tx ${ports[0]} rx ${ports.at(-1)}`,
         )
-      }
-      open.push(signal)
+      queue.signals.push(signal)
+    }
+    this.#schedule(index)
+  }
+
+  #addQueue(index: number, pages: readonly SharedPage[]): Queue {
+    const { sharing } = this.#parts
+    const tx = new BackRing(pages.slice(0, 1), TX_ENTRY)
+    const rx = new BackRing(pages.slice(1), RX_ENTRY)
+    const signals: Signal[] = []
+    const close = () => {
+      this.#laters[index]?.set(Infinity)
+      for (const signal of signals) signal.close()
+      for (const page of pages) page.release()
     }
     const common = { device: this.#device, sharing }
-    const transmitter: Transmitter = new Transmitter({
+    const transmitter = new Transmitter({
       ...common,
       ring: tx,
-      notify: () => open[0]?.raise(),
-      schedule,
+      notify: () => signals[0]?.raise(),
+      schedule: () => this.#schedule(index),
       fatal: (why) => this.#fatal(why),
     })
-    const receiver: Receiver = new Receiver({ ...common, ring: rx, notify: () => open.at(-1)?.raise() })
-    schedule()
-    return { transmitter, receiver, close }
+    const receiver = new Receiver({ ...common, ring: rx, notify: () => signals.at(-1)?.raise() })
+    const queue = { rings: [tx, rx], signals, transmitter, receiver, close }
+    this.#queues.push(queue)
+    return queue
+  }
+
+  #schedule(index: number): void {
+    this.#laters[index]?.set(this.#parts.now())
+  }
+
+  #run(index: number): void {
+    const queue = this.#queues[index]
+    queue?.transmitter.run()
+    // That may have found out that the guest is broken.
+    if (queue === this.#queues[index]) queue?.receiver.run()
   }
 
   /** Frames that arrive go to the first queue, as netback's default hash of one flow would. */
@@ -156,6 +205,7 @@ export class NetBackend {
   #disconnect(): void {
     this.#receive.set(Infinity)
     this.#device.stop()
+    this.#connected.length = 0
     for (const queue of this.#queues.splice(0)) queue.close()
   }
 }
