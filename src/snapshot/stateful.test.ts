@@ -18,6 +18,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'ExitCounts.*',
     'RunState.*',
     'SerialOutput.*',
+    'Rate.*',
   ],
   'who is connected to whom': [
     'Ports.#entries',
