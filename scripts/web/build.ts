@@ -7,7 +7,7 @@ import { tablesToText } from '../../src/cpu/interpreter/tables.ts'
 import { buildSystem } from '../../src/cpu/system/build.ts'
 
 /** What only Node has, behind imports that a browser never reaches. */
-const isNodes = (id: string): boolean => /\/(interpreter\/cached|system\/build)\.ts$/.test(id)
+const isNodes = (id: string): boolean => /\/(interpreter\/cached|system\/build|translator\/thread-node)\.ts$/.test(id)
 
 export async function buildWeb(folder: string): Promise<void> {
   const output = { entryFileNames: '[name].js', chunkFileNames: '[name].js', assetFileNames: '[name][extname]' }

@@ -1,5 +1,5 @@
-/** Few regions at a time, and code that goes while its regions are compiled. */
-import { expect, test } from 'vitest'
+/** Few regions at a time, regions that another thread makes, and code that goes while its regions are compiled. */
+import { expect, test, vi } from 'vitest'
 import { S } from '../../src/cpu/layout.ts'
 import { assemble } from './assemble.ts'
 import { engines, Guest, Place } from './rig.ts'
@@ -59,10 +59,44 @@ test('a region whose code changes while it is compiled is not entered', async ()
   expect(stats.regions).toBe(0)
   // The module is still being compiled when its code goes.
   guest.core.writeRam(Place.CODE, code(5))
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await vi.waitUntil(() => stats.bytes > 0, { timeout: 20_000 })
   expect(stats.regions).toBe(0)
   const before = guest.register(S.RBX)
   const turns = guest.register(S.RCX)
   guest.run(60_000)
   expect(guest.register(S.RBX) - before).toBe(15n * (guest.register(S.RCX) - turns))
+})
+
+test('another thread makes and compiles the regions', async () => {
+  const here = vi.spyOn(WebAssembly, 'Module')
+  const guest = await Guest.create({ translate: true })
+  guest.begin(
+    assemble(
+      `
+  again:
+    call f
+    inc rcx
+    jmp again
+    .balign 4096
+  f:
+    add rbx, 3
+    pushfq
+    pop rdx
+    ret`,
+      Place.CODE,
+    ),
+  )
+  const { stats } = guest.core.translator!
+  await vi.waitUntil(
+    () => {
+      guest.run(200_000)
+      return stats.regions > 0
+    },
+    { timeout: 20_000 },
+  )
+  guest.run(1_000_000)
+  expect(here).not.toHaveBeenCalled()
+  expect(stats.samples).toBeGreaterThan(stats.interpreted)
+  expect(guest.register(S.RBX) / 3n - guest.register(S.RCX)).toBeLessThanOrEqual(1n)
+  here.mockRestore()
 })

@@ -14,7 +14,8 @@ import { recordCondition } from './conditions.ts'
 import { LocalPool } from '../isa/emitter.ts'
 import { HandlerEmitter, type Helpers } from './emit.ts'
 import { isHot } from './hot.ts'
-import { canInline } from './inline.ts'
+import { withBails } from './bails.ts'
+import { canInline, canTranslate } from './inline.ts'
 import { pairsOf } from './pairs.ts'
 import { emitInlinePseudo, emitPseudoFunctions, PSEUDO, Pseudo } from './pseudo.ts'
 import { SLICE_MARGIN } from './records.ts'
@@ -26,11 +27,19 @@ export interface Interpreter {
   handlers: Uint16Array
   /** 1 where control never reaches the next record. */
   ends: Uint8Array
+  /** Bits of Trait. */
+  traits: Uint8Array
   /** The handler of a pair, by first << 16 | second. */
   pairs: Map<number, number>
   /** Handler keys, for listings. */
   names: string[]
 }
+
+/** What a region's graph must know of a handler's instructions before it has their recordings. */
+export const Trait = {
+  TRANSLATED: 1, // made from its effects; otherwise the interpreter's function does it
+  CALLS: 2, // asks for the address of the next instruction: pushes it and branches
+} as const
 
 /** A region: (p, linear address to which its caller expects it to return, depth) → next record, or 0 with RIP set. */
 export const REGION = { params: ['i32', 'i64', 'i32'], results: ['i32'] } as const
@@ -117,11 +126,17 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
       handlers[v.row.index * VARIANTS_PER_ROW + variantIndex(v.size, forms.indexOf(v.form), modes.indexOf(mode))] =
         number(v)
   const ends = new Uint8Array(firstOther + others.length)
-  for (const v of order) if (endsStream(v.effects)) ends[number(v)] = 1
+  const traits = new Uint8Array(ends.length)
+  for (const v of order) {
+    if (endsStream(v.effects)) ends[number(v)] = 1
+    if (canTranslate(withBails(v.effects), v.form, v.mode)) traits[number(v)] |= Trait.TRANSLATED
+    if (v.effects.some((e) => e.kind === 'nextRip')) traits[number(v)] |= Trait.CALLS
+  }
   return {
     bytes: module.bytes(),
     handlers,
     ends,
+    traits,
     pairs: new Map(
       pairs.map(({ first, second }, i) => [(number(first) << 16) | number(second), PSEUDO.length + hot.length + i]),
     ),

@@ -4,14 +4,16 @@ import type { Interpreter } from './build.ts'
 interface Text {
   readonly handlers: string
   readonly ends: string
+  readonly traits: string
   readonly pairs: [number, number][]
   readonly names: string[]
 }
 
-export function tablesToText({ handlers, ends, pairs, names }: Interpreter): string {
+export function tablesToText({ handlers, ends, traits, pairs, names }: Interpreter): string {
   const text: Text = {
     handlers: toBase64(new Uint8Array(handlers.buffer)),
     ends: toBase64(ends),
+    traits: toBase64(traits),
     pairs: [...pairs],
     names,
   }
@@ -19,11 +21,12 @@ export function tablesToText({ handlers, ends, pairs, names }: Interpreter): str
 }
 
 export function interpreterFrom(bytes: Uint8Array<ArrayBuffer>, tables: string): Interpreter {
-  const { handlers, ends, pairs, names } = JSON.parse(tables) as Text
+  const { handlers, ends, traits, pairs, names } = JSON.parse(tables) as Text
   return {
     bytes,
     handlers: new Uint16Array(fromBase64(handlers).buffer),
     ends: fromBase64(ends),
+    traits: fromBase64(traits),
     pairs: new Map(pairs),
     names,
   }

@@ -5,35 +5,39 @@ import type { Form } from '../isa/variants.ts'
 /** A record's static facts, as far as no recording is needed. */
 export interface Outline {
   form: Form
+  /** The row's. */
+  name: string
   /** Control never reaches the next record. */
   ends: boolean
   /** Pushes the address of the next instruction and branches. */
   calls: boolean
+  /** A return from a call. */
+  returns: boolean
+  /** Made from its effects; otherwise the interpreter's function does it. */
+  translatable: boolean
 }
 
 /** All of them. */
 export interface Decoded extends Outline {
   effects: readonly Effect[]
-  /** Made from its effects; otherwise the interpreter's function does it. */
-  translatable: boolean
-  /** The row's. */
-  name: string
-  /** A return from a call. */
-  returns: boolean
   /** STI. */
   enablesInterrupts: boolean
 }
 
-export interface Instruction<Known extends Outline = Decoded> {
+/** Where an instruction is. */
+export interface Found {
   /** The record in its stream, where the interpreter can take over. */
-  at: number
+  readonly at: number
   /** The record with the instruction's fields. */
-  fields: number
+  readonly fields: number
   /** Its last bytes are in the next page, which must be this one. */
-  crosses: number | undefined
-  place: number
-  length: number
-  decoded: Known
+  readonly crosses: number | undefined
+  readonly place: number
+  readonly length: number
+}
+
+export interface Instruction<Known extends Outline = Decoded> extends Found {
+  readonly decoded: Known
 }
 
 /** `place`: whoever goes there looks it up. */
@@ -58,21 +62,24 @@ export interface Block {
   merge: boolean
 }
 
-/** Reads records of the pages around an entry. */
-export interface Records {
-  /** Linear address of place 0, as mapped now. */
-  linear: bigint
-  /** Bytes of the guest's memory as mapped now, as far as they are there. */
-  bytes(linear: bigint, count: number): Uint8Array
-  i32: Int32Array
-  u16: Uint16Array
+/** Decoded code around an entry, by places. */
+export interface Places {
+  /** The instruction at a place, or the record at which the interpreter must go on; undefined: not decoded. */
+  find(place: number): Found | number | undefined
+  /** Four bytes of a record, by their address. */
+  word(address: number): number
   /** Index table of a page, by its distance from the entry's; undefined: not to be built on. */
   table(page: number): number | undefined
-  /** A copy of a record that nothing displaces, followed by one that goes on after it; 0 if there is no room. */
+  /** Where a computed jump may go. `line`: what comes before it without a branch between. */
+  targets(jump: Instruction<Outline>, line: readonly Instruction<Outline>[]): readonly number[]
+}
+
+/** Enough of it to make a region. */
+export interface Records extends Places {
+  /** A copy of a record that nothing displaces, followed by one that goes on after it; 0 if there is none. */
   copy(record: number): number
   /** The facts of the instruction whose fields are in a record. */
   decoded(fields: number): Decoded
-  outline(fields: number): Outline
 }
 
 export const pageOf = (place: number): number => Math.floor(place / 4096)

@@ -262,9 +262,9 @@ export class RegionEmitter extends RegionExits {
       case 'set':
         return this.setSlot(e.slot, e.access, e.value)
       case 'immediate': {
-        const at = (this.instruction.fields + R[e.field]) >> 2
-        const low = this.records.i32[at] as number
-        if (e.wide) c.i64((BigInt(this.records.i32[at + 1] as number) << 32n) | BigInt(low >>> 0))
+        const at = this.instruction.fields + R[e.field]
+        const low = this.records.word(at)
+        if (e.wide) c.i64((BigInt(this.records.word(at + 4)) << 32n) | BigInt(low >>> 0))
         else c.i32(low)
         return this.assign(e.result)
       }

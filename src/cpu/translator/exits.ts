@@ -294,7 +294,7 @@ export abstract class RegionExits extends RegionMemory {
     this.producer = undefined
     c.get(budget).i32(this.unspent).op('i32.sub').set(budget)
     c.get(P).i32(record)
-    c.i32(this.records.u16[(i.fields + R.HANDLER) >> 1] as number)
+    c.i32(this.records.word(i.fields + R.HANDLER) & 0xffff)
     c.callIndirect(this.imports.handlerType, this.imports.handlerTable)
     c.tee(exitRecord)
       .i32(record + R.SIZE)

@@ -1,48 +1,40 @@
 /** What is known of decoded instructions from their rows; recordings are made when they are needed, and once. */
-import type { Interpreter } from '../interpreter/build.ts'
+import { withBails } from '../interpreter/bails.ts'
+import { Trait, type Interpreter } from '../interpreter/build.ts'
 import { canTranslate } from '../interpreter/inline.ts'
 import type { Row } from '../isa/row.ts'
 import { allRows } from '../isa/table.ts'
-import { endsStream, forms, modes, recordVariant, VARIANTS_PER_ROW } from '../isa/variants.ts'
-import { R } from '../layout.ts'
-import { withBails } from './bails.ts'
+import { forms, modes, recordVariant, VARIANTS_PER_ROW } from '../isa/variants.ts'
 import type { Decoded, Outline } from './blocks.ts'
 
+/** Of the interpreter, its tables. */
+export type Tables = Pick<Interpreter, 'handlers' | 'ends' | 'traits' | 'pairs' | 'names'>
+
 export class Facts {
-  readonly #u8: Uint8Array
-  readonly #u16: Uint16Array
-  readonly #interpreter: Interpreter
+  readonly #tables: Tables
   readonly #origins: (number | undefined)[]
   readonly #outlines: (Outline | undefined)[] = []
   readonly #decoded: (Decoded | undefined)[] = []
   /** Those whose recordings depend on the immediate: handler * 256 + immediate. */
   readonly #decodedBy = new Map<number, Decoded>()
 
-  constructor(memory: WebAssembly.Memory, interpreter: Interpreter) {
-    this.#u8 = new Uint8Array(memory.buffer)
-    this.#u16 = new Uint16Array(memory.buffer)
-    this.#interpreter = interpreter
-    this.#origins = handlerOrigins(interpreter)
+  constructor(tables: Tables) {
+    this.#tables = tables
+    this.#origins = handlerOrigins(tables)
   }
 
-  /** Of the instruction whose fields are in a record. */
-  decoded(fields: number): Decoded {
-    const handler = this.#u16[(fields + R.HANDLER) >> 1] as number
-    const immediate = this.#u8[fields + R.IMM] as number
+  /** Of a handler's instruction with the low byte of its immediate. */
+  decoded(handler: number, immediate: number): Decoded {
     const known = this.#decoded[handler] ?? this.#decodedBy.get(handler * 256 + immediate)
     if (known) return known
     const { row, form, mode, size } = this.#variant(handler)
     const recording = recordVariant(row, size, form, mode, immediate)
     const effects = withBails(recording.effects)
     const made = {
+      ...this.outline(handler),
       effects,
-      form,
       translatable: canTranslate(effects, form, mode),
-      name: row.name,
-      ends: endsStream(recording.effects),
-      returns: row.name === 'ret' || row.name === 'ret_n',
       enablesInterrupts: row.name === 'sti',
-      calls: effects.some((e) => e.kind === 'nextRip'),
     }
     if (recording.immediateUsed) this.#decodedBy.set(handler * 256 + immediate, made)
     else this.#decoded[handler] = made
@@ -50,20 +42,28 @@ export class Facts {
   }
 
   /** What of it needs no recording. */
-  outline(fields: number): Outline {
-    const handler = this.#u16[(fields + R.HANDLER) >> 1] as number
+  outline(handler: number): Outline {
     let known = this.#outlines[handler]
     if (!known) {
       const { row, form, own } = this.#variant(handler)
-      known = { form, ends: this.#interpreter.ends[own] === 1, calls: row.name === 'call' }
+      const { ends, traits } = this.#tables
+      known = {
+        form,
+        name: row.name,
+        ends: ends[own] === 1,
+        calls: ((traits[own] as number) & Trait.CALLS) !== 0,
+        returns: row.name === 'ret' || row.name === 'ret_n',
+        translatable: ((traits[own] as number) & Trait.TRANSLATED) !== 0,
+      }
       this.#outlines[handler] = known
     }
     return known
   }
 
   #variant(handler: number) {
+    const { handlers, names } = this.#tables
     const origin = this.#origins[handler]
-    if (origin === undefined) throw new Error(`handler ${this.#interpreter.names[handler]} comes from no row`)
+    if (origin === undefined) throw new Error(`handler ${names[handler]} comes from no row`)
     const row = allRows()[Math.floor(origin / VARIANTS_PER_ROW)] as Row
     const variant = origin % VARIANTS_PER_ROW
     const size = [0, 16, 32, 64][Math.floor(variant / modes.length / forms.length)] as number
@@ -72,17 +72,18 @@ export class Facts {
       mode: modes[variant % modes.length] as (typeof modes)[number],
       form: forms[Math.floor(variant / modes.length) % forms.length] as (typeof forms)[number],
       size: row.sizes.includes(size) ? size : (row.sizes[0] as number),
-      own: this.#interpreter.handlers[origin] as number,
+      own: handlers[origin] as number,
     }
   }
 }
 
 /** For each handler a variant that it (a pair: its first instruction) serves, as row * VARIANTS_PER_ROW + variant. */
-function handlerOrigins(interpreter: Interpreter): (number | undefined)[] {
+function handlerOrigins({ handlers, pairs }: Tables): (number | undefined)[] {
   const origins: (number | undefined)[] = []
-  interpreter.handlers.forEach((handler, i) => {
+  for (let i = 0; i < handlers.length; i++) {
+    const handler = handlers[i] as number
     if (handler !== 0xffff) origins[handler] ??= i
-  })
-  for (const [key, pair] of interpreter.pairs) origins[pair] = origins[key >>> 16]
+  }
+  for (const [key, pair] of pairs) origins[pair] = origins[key >>> 16]
   return origins
 }

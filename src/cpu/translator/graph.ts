@@ -6,11 +6,11 @@
  * exits to the interpreter.
  */
 import { R } from '../layout.ts'
-import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
-import { pageOf, type Block, type Edge, type Instruction, type Outline, type Records } from './blocks.ts'
+import { pageOf } from './blocks.ts'
+import type { Block, Decoded, Edge, Found, Instruction, Outline, Places, Records } from './blocks.ts'
 import { order } from './dominators.ts'
-import { jumpTargets } from './jump-tables.ts'
 import { Leaves } from './leaves.ts'
+import type { LiveRecords } from './records.ts'
 
 const MAX_INSTRUCTIONS = 500
 /** Pages that a region's own code, without callees, is at most away from its entry's. */
@@ -18,52 +18,24 @@ const MAX_PAGE_DISTANCE = 4
 /** A call of a place so near after itself only pushes an address. */
 const NEAR = 16
 
-/** The instruction at a place, or the record at which the interpreter must go on; undefined: not decoded. */
-function instructionAt<Known extends Outline>(
-  r: Records,
-  place: number,
-  known: (fields: number) => Known,
-): Instruction<Known> | number | undefined {
-  const page = pageOf(place)
-  const table = r.table(page)
-  if (table === undefined) return undefined
-  let record = r.i32[(table >> 2) + place - page * 4096] as number
-  if (record === 0) return undefined
-  for (;;) {
-    const handler = r.u16[record >> 1] as number
-    if (handler === Pseudo.check) record += R.SIZE
-    else if (handler === Pseudo.goto) record = r.i32[(record + R.DISP) >> 2] as number
-    else if (handler === Pseudo.region) return make(r, page, record, r.i32[(record + R.IMM) >> 2] as number, known)
-    else if (handler === Pseudo.guard)
-      return { ...make(r, page, record, record + R.SIZE, known), crosses: r.i32[(record + R.IMM) >> 2] as number }
-    else if (handler < PSEUDO.length) return record
-    else return make(r, page, record, record, known)
-  }
-}
-
-function make<Known extends Outline>(
-  r: Records,
-  page: number,
-  at: number,
-  fields: number,
-  known: (fields: number) => Known,
-): Instruction<Known> {
-  const word = r.u16[(fields + R.OFFSET_LENGTH) >> 1] as number
-  const decoded = known(fields)
-  return { at, fields, crosses: undefined, place: page * 4096 + (word >> 4), length: word & 15, decoded }
+/** The instruction that a copy of the record at the entry has. */
+function entryAt(r: Places, copy: number): Found {
+  const word = r.word(copy) >>> 16
+  return { at: copy, fields: copy, crosses: undefined, place: word >> 4, length: word & 15 }
 }
 
 /** Place that an instruction branches to, if it is a direct branch. */
-function branchTarget(r: Records, i: Instruction<Outline>): number | undefined {
+function branchTarget(r: Places, i: Instruction<Outline>): number | undefined {
   const { form } = i.decoded
   if (form !== 'p' && form !== 'o') return undefined
-  const imm = r.i32[(i.fields + R.IMM) >> 2] as number
-  const distance = form === 'o' ? (r.i32[(i.fields + R.DISP) >> 2] as number) : 0
-  return pageOf(i.place) * 4096 + imm + distance
+  return pageOf(i.place) * 4096 + r.word(i.fields + R.IMM) + (form === 'o' ? r.word(i.fields + R.DISP) : 0)
 }
 
 /** How control leaves an instruction. */
-function flow(r: Records, i: Instruction): { target: number | undefined; call: number | 'computed' | undefined } {
+function flow(
+  r: Places,
+  i: Instruction<Outline>,
+): { target: number | undefined; call: number | 'computed' | undefined } {
   const target = i.decoded.translatable ? branchTarget(r, i) : undefined
   if (!i.decoded.calls || !i.decoded.translatable) return { target, call: undefined }
   const after = i.place + i.length
@@ -72,34 +44,57 @@ function flow(r: Records, i: Instruction): { target: number | undefined; call: n
 }
 
 /** An instruction that a region can have: translated, or done by its function unless that ends the stream. */
-const fits = (i: Instruction | number | undefined): boolean =>
+const fits = <Known extends Outline>(i: Instruction<Known> | number | undefined): i is Instruction<Known> =>
   typeof i === 'object' && (i.decoded.translatable || !i.decoded.ends)
 
-/** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
-export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
-  const known = new Map<number, Instruction | number | undefined>([[entry, make(r, 0, copy, copy, r.decoded)]])
+/** What an entry reaches, with as much of the facts as was asked for. */
+export interface Reached<Known extends Outline> {
+  /** All that was looked at. */
+  readonly known: ReadonlyMap<number, Instruction<Known> | number | undefined>
+  /** Places that were reached, without copies of leaf functions. */
+  readonly own: ReadonlySet<number>
+  readonly leaders: ReadonlySet<number>
+  /** Where computed jumps may go, by their places. */
+  readonly computed: ReadonlyMap<number, readonly number[]>
+  readonly leaves: Leaves
+  readonly at: (place: number) => Instruction<Known> | number | undefined
+  readonly anywhere: (place: number) => Instruction<Known> | number | undefined
+}
+
+/** What is reached from `entry`, whose record has a copy at `copy`. */
+export function reach<Known extends Outline>(
+  r: Places,
+  entry: number,
+  copy: number,
+  facts: (fields: number) => Known,
+): Reached<Known> {
+  const make = (found: Found): Instruction<Known> => ({ ...found, decoded: facts(found.fields) })
+  const known = new Map<number, Instruction<Known> | number | undefined>([[entry, make(entryAt(r, copy))]])
   const anywhere = (place: number) => {
-    if (!known.has(place))
-      known.set(place, known.size < MAX_INSTRUCTIONS ? instructionAt(r, place, r.decoded) : undefined)
-    return known.get(place)
+    if (known.has(place)) return known.get(place)
+    const found = known.size < MAX_INSTRUCTIONS ? r.find(place) : undefined
+    const i = typeof found === 'object' ? make(found) : found
+    known.set(place, i)
+    return i
   }
   const at = (place: number) => (Math.abs(pageOf(place)) <= MAX_PAGE_DISTANCE ? anywhere(place) : undefined)
-  const leaves = new Leaves(
-    (place) => (fits(anywhere(place)) ? (anywhere(place) as Instruction) : undefined),
-    (i) => flow(r, i),
-  )
+  const fitting = (place: number) => {
+    const i = anywhere(place)
+    return fits(i) ? i : undefined
+  }
+  const leaves = new Leaves(fitting, (i) => flow(r, i))
   const leaders = new Set([entry])
-  const computed = new Map<Instruction, number[]>()
+  const computed = new Map<number, readonly number[]>()
   // Breadth first, so that what does not fit is what is farthest away.
   const work = [entry]
   const seen = new Set<number>()
   for (let n = 0; n < work.length; n++) {
     let place = work[n] as number
-    const line: Instruction[] = []
+    const line: Instruction<Known>[] = []
     while (!seen.has(place)) {
+      const i = at(place)
       seen.add(place)
-      if (!fits(at(place))) break
-      const i = at(place) as Instruction
+      if (!fits(i)) break
       const { target, call } = flow(r, i)
       place = i.place + i.length
       if (typeof call === 'number') leaves.consider(i, call)
@@ -109,10 +104,8 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
       }
       if (target !== undefined || call !== undefined || pageOf(place) !== pageOf(i.place)) leaders.add(place)
       if (i.decoded.name === 'jmp_indirect') {
-        const targets = jumpTargets(r, i, line, (there) => instructionAt(r, there, r.decoded)).filter((to) =>
-          fits(at(to)),
-        )
-        computed.set(i, targets)
+        const targets = r.targets(i, line).filter((to) => fits(at(to)))
+        computed.set(i.place, targets)
         for (const to of targets) leaders.add(to)
         work.push(...targets)
       }
@@ -120,7 +113,37 @@ export function regionGraph(r: Records, entry: number, copy: number): Block[] | 
       line.push(i)
     }
   }
-  return fits(at(entry)) ? order(buildBlocks(r, entry, { leaders, computed, leaves, at, anywhere })) : undefined
+  return { known, own: seen, leaders, computed, leaves, at, anywhere }
+}
+
+/** What is worth knowing of a region before it is made. */
+export interface Sketch {
+  /** Its instructions, copies of leaf functions included. */
+  readonly instructions: readonly Instruction<Outline>[]
+  /** Some branch goes back. */
+  readonly loop: boolean
+  /** Places that it calls. */
+  readonly callees: readonly number[]
+}
+
+export function sketch(r: Places, { own, known, leaves }: Reached<Outline>): Sketch {
+  const places = new Set(own)
+  for (const leaf of leaves.all()) for (const place of leaf.places) places.add(place)
+  const instructions = [...places].map((place) => known.get(place)).filter(fits)
+  const callees = new Set<number>()
+  let loop = false
+  for (const i of instructions) {
+    const { target, call } = flow(r, i)
+    if (target !== undefined && target <= i.place && places.has(target)) loop = true
+    if (typeof call === 'number' && !leaves.of(i)) callees.add(call)
+  }
+  return { instructions, loop, callees: [...callees] }
+}
+
+/** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
+export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
+  const reached = reach(r, entry, copy, (fields) => r.decoded(fields))
+  return fits(reached.at(entry)) ? order(buildBlocks(r, entry, reached)) : undefined
 }
 
 type Lookup = (place: number) => Instruction | number | undefined
@@ -133,17 +156,7 @@ interface Within {
   readonly back: number | undefined
 }
 
-function buildBlocks(
-  r: Records,
-  entry: number,
-  known: {
-    leaders: ReadonlySet<number>
-    computed: ReadonlyMap<Instruction, readonly number[]>
-    leaves: Leaves
-    at: Lookup
-    anywhere: Lookup
-  },
-): Block {
+function buildBlocks(r: Records, entry: number, known: Reached<Decoded>): Block {
   const main: Within = { blocks: new Map(), leaders: known.leaders, at: known.at, back: undefined }
   const edge = (place: number, from: number, within: Within): Edge => {
     const i = within.at(place)
@@ -182,7 +195,7 @@ function buildBlocks(
       if (target !== undefined) b.taken = edge(target, i.place, within)
       if (call !== undefined) b.call = call
       if (i.decoded.ends && call === undefined) {
-        const targets = back !== undefined && i.decoded.returns ? [back] : (known.computed.get(i) ?? [])
+        const targets = back !== undefined && i.decoded.returns ? [back] : (known.computed.get(i.place) ?? [])
         b.targets = targets.filter((to) => fits(known.at(to))).map((to) => block(to, main))
         return b
       }
@@ -200,18 +213,18 @@ const BEFORE = 2048
 const AFTER = 1024
 
 /** Where to begin for code seen at `place`: the first place of its straight line, and where functions may begin. */
-export function entriesFor(r: Records, place: number): { line: number; functions: number[] } {
+export function entriesFor(r: LiveRecords, place: number): { line: number; functions: number[] } {
   const targets = new Set<number>()
   const called = new Set<number>()
   const before = new Map<number, Instruction<Outline>>()
   const flows = new Set<number>()
   const aligned: number[] = []
   const end = Math.min(4096, place + AFTER)
-  const index = (r.table(0) ?? 0) >> 2
   for (let at = Math.max(0, place - BEFORE); at < end; at++) {
-    if (r.i32[index + at] === 0) continue
-    const i = instructionAt(r, at, r.outline)
-    if (typeof i !== 'object') continue
+    if (r.record(at) === 0) continue
+    const found = r.find(at)
+    if (typeof found !== 'object') continue
+    const i = { ...found, decoded: r.outline(found.fields) }
     if (at % 16 === 0 && at <= place) aligned.push(at)
     const target = branchTarget(r, i)
     if (target !== undefined) (i.decoded.calls ? called : targets).add(target)

@@ -4,8 +4,7 @@
  * that the region verifies each time, so nothing has to be right here.
  */
 import { R, S } from '../layout.ts'
-import type { Instruction, Records } from './blocks.ts'
-import { pageOf } from './blocks.ts'
+import { pageOf, type Found, type Instruction, type Outline, type Places } from './blocks.ts'
 import { recordByte } from './usage.ts'
 
 /** How far before the jump the load of the entry may be, in instructions, and the address of the table, in bytes. */
@@ -17,21 +16,23 @@ const MAX_DISTANCE = 16_384
 /** Between the first place and the last, in steps of their alignment: the region has a table of them. */
 const MAX_SPAN = 2048
 
-/**
- * The places that `jump` may go to. `line`: what comes before it without a branch between; `at`: the instruction at a
- * place, if one is decoded there.
- */
-export function jumpTargets(
-  r: Records,
-  jump: Instruction,
-  line: readonly Instruction[],
-  at: (place: number) => Instruction | number | undefined,
-): number[] {
+type Known = Instruction<Outline>
+
+/** What is read. */
+interface Guest extends Pick<Places, 'find' | 'word'> {
+  /** Linear address of place 0. */
+  readonly linear: bigint
+  bytes(linear: bigint, count: number): Uint8Array
+  outline(fields: number): Outline
+}
+
+/** The places that `jump` may go to. `line`: what comes before it without a branch between. */
+export function jumpTargets(r: Guest, jump: Known, line: readonly Known[]): number[] {
   const near = line.slice(-NEAR)
   const load = jump.decoded.form === 'r' ? near.findLast((i) => isEntry(r, i)) : jump
   if (!load || !isEntry(r, load)) return []
   const base = baseOf(r, load)
-  const start = base === S.ZERO ? 0n : tableAt(r, base, jump, near, at)
+  const start = base === S.ZERO ? 0n : tableAt(r, base, jump, near)
   if (start === undefined) return []
   const table = start + BigInt(displacement(r, load))
   const relative = load.decoded.name === 'movsxd'
@@ -57,7 +58,7 @@ export function alignment(places: readonly number[]): number {
 }
 
 /** Loads an entry of a table: MOVSXD of a distance, or a MOV or JMP of an address, with an index that counts entries. */
-function isEntry(r: Records, i: Instruction): boolean {
+function isEntry(r: Guest, i: Known): boolean {
   const { name, form } = i.decoded
   if (form !== 'x' && form !== 'd') return false
   const scale = scaleOf(r, i)
@@ -65,25 +66,19 @@ function isEntry(r: Records, i: Instruction): boolean {
   return (name === 'mov' || name === 'jmp_indirect') && scale === (form === 'd' ? 4 : 8)
 }
 
-const baseOf = (r: Records, i: Instruction): number => recordByte(r, i, R.BASE) & 0xf8
-const scaleOf = (r: Records, i: Instruction): number => 1 << (recordByte(r, i, R.INDEX) & 3)
-const displacement = (r: Records, i: Instruction): number => r.i32[(i.fields + R.DISP) >> 2] as number
+const baseOf = (r: Guest, i: Found): number => recordByte(r, i, R.BASE) & 0xf8
+const scaleOf = (r: Guest, i: Found): number => 1 << (recordByte(r, i, R.INDEX) & 3)
+const displacement = (r: Guest, i: Found): number => r.word(i.fields + R.DISP)
 
 /** The linear address that a RIP-relative LEA before the jump, in its page, put into a register. */
-function tableAt(
-  r: Records,
-  register: number,
-  jump: Instruction,
-  near: readonly Instruction[],
-  at: (place: number) => Instruction | number | undefined,
-): bigint | undefined {
-  const isLea = (i: Instruction) =>
+function tableAt(r: Guest, register: number, jump: Known, near: readonly Known[]): bigint | undefined {
+  const isLea = (i: Known) =>
     i.decoded.name === 'lea' && baseOf(r, i) === S.PAGE_LINEAR && recordByte(r, i, R.A) === register
-  let found = near.findLast(isLea)
+  let found: Found | undefined = near.findLast(isLea)
   const first = Math.max(pageOf(jump.place) * 4096, jump.place - BEFORE)
   for (let place = jump.place - 1; place >= first && !found; place--) {
-    const i = at(place)
-    if (typeof i === 'object' && isLea(i)) found = i
+    const i = r.find(place)
+    if (typeof i === 'object' && isLea({ ...i, decoded: r.outline(i.fields) })) found = i
   }
   return found && r.linear + BigInt(pageOf(found.place) * 4096 + displacement(r, found))
 }

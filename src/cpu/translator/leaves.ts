@@ -2,7 +2,9 @@
  * Small functions that call nobody: a region has a copy of such a callee for each call of it, whose return is a jump
  * back that is verified as any computed jump. The call still pushes its return address, so nothing else changes.
  */
-import type { Instruction } from './blocks.ts'
+import type { Instruction, Outline } from './blocks.ts'
+
+type Known = Instruction<Outline>
 
 /** Instructions of a callee at most, and of all copies in a region. */
 const MOST = 24
@@ -12,6 +14,8 @@ export interface Leaf {
   readonly entry: number
   /** Places where its blocks begin. */
   readonly leaders: ReadonlySet<number>
+  /** Those of its instructions. */
+  readonly places: ReadonlySet<number>
 }
 
 /** What an instruction does to control: see graph.ts. */
@@ -21,32 +25,37 @@ interface Flow {
 }
 
 export class Leaves {
-  readonly #at: (place: number) => Instruction | undefined
-  readonly #flow: (i: Instruction) => Flow
-  readonly #found = new Map<number, (Leaf & { count: number }) | undefined>()
-  readonly #inlined = new Map<Instruction, Leaf>()
+  readonly #at: (place: number) => Known | undefined
+  readonly #flow: (i: Known) => Flow
+  readonly #found = new Map<number, Leaf | undefined>()
+  readonly #inlined = new Map<Known, Leaf>()
   #room = MOST_TOGETHER
 
   /** `at`: the instruction at a place, if a region can have it. */
-  constructor(at: (place: number) => Instruction | undefined, flow: (i: Instruction) => Flow) {
+  constructor(at: (place: number) => Known | undefined, flow: (i: Known) => Flow) {
     this.#at = at
     this.#flow = flow
   }
 
   /** A call's callee becomes part of the region, if it is a small leaf and there is room. */
-  consider(call: Instruction, target: number): void {
+  consider(call: Known, target: number): void {
     if (!this.#found.has(target)) this.#found.set(target, this.#leafAt(target))
     const leaf = this.#found.get(target)
-    if (!leaf || leaf.count > this.#room) return
-    this.#room -= leaf.count
+    if (!leaf || leaf.places.size > this.#room) return
+    this.#room -= leaf.places.size
     this.#inlined.set(call, leaf)
   }
 
-  of(call: Instruction): Leaf | undefined {
+  of(call: Known): Leaf | undefined {
     return this.#inlined.get(call)
   }
 
-  #leafAt(entry: number): (Leaf & { count: number }) | undefined {
+  /** Those that become part of the region. */
+  all(): IterableIterator<Leaf> {
+    return this.#inlined.values()
+  }
+
+  #leafAt(entry: number): Leaf | undefined {
     const leaders = new Set([entry])
     const seen = new Set<number>()
     const work = [entry]
@@ -64,6 +73,6 @@ export class Leaves {
       }
       if (!i.decoded.ends) work.push(i.place + i.length)
     }
-    return { entry, leaders, count: seen.size }
+    return { entry, leaders, places: seen }
   }
 }

@@ -61,7 +61,7 @@ function addressKey(r: Records, i: Instruction): PageKey {
   if (index < S.ZERO && register !== S.RSP) key += `r${index >> 3}`
   if (segment !== NO_SEGMENT) key += `s${segment}`
   if (register < S.ZERO) return key
-  const displacement = r.i32[(i.fields + R.DISP) >> 2] as number
+  const displacement = r.word(i.fields + R.DISP)
   const page = register === S.PAGE_LINEAR ? `i${pageOf(i.place) + (displacement >> 12)}` : `p${displacement >>> 12}`
   return key + page
 }

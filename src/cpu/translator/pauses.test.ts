@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Pauses } from './pauses.ts'
+import { between, Pauses } from './pauses.ts'
 
 test('percentiles', () => {
   const pauses = new Pauses()
@@ -19,4 +19,11 @@ test('very short ones', () => {
   const pauses = new Pauses()
   for (const pause of [0, 0.0001, 0.001]) pauses.add(pause)
   expect(pauses.percentile(1)).toBe(0.001)
+})
+
+test('a pause is what the clock says, unless another process had the processor', () => {
+  expect(between({ wall: 10, used: 3 }, { wall: 10.5, used: 3 })).toBe(0.5)
+  expect(between({ wall: 10, used: 3 }, { wall: 10.5, used: 7 })).toBe(0.5)
+  expect(between({ wall: 10, used: 3 }, { wall: 40, used: 5 })).toBe(6)
+  expect(between({ wall: 10, used: undefined }, { wall: 40, used: undefined })).toBe(30)
 })

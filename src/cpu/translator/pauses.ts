@@ -34,11 +34,22 @@ export class Pauses {
   }
 }
 
-/**
- * Milliseconds to measure a pause by: of this thread's processor time where the host tells that, so that what else it
- * does meanwhile is no pause of ours.
- */
-export function pauseClock(): number {
+/** Milliseconds on the wall, and of this thread's processor time where the host tells that. */
+export interface Moment {
+  readonly wall: number
+  readonly used: number | undefined
+}
+
+/** Linux counts a running thread's processor time when it is interrupted: so late may its clock be. */
+const TICK = 4
+
+export function moment(): Moment {
   const used = globalThis.process?.threadCpuUsage?.()
-  return used ? (used.user + used.system) / 1000 : performance.now()
+  return { wall: performance.now(), used: used && (used.user + used.system) / 1000 }
+}
+
+/** Milliseconds from one moment to another, in which other work of the host counts for no more than a tick. */
+export function between(from: Moment, to: Moment): number {
+  const wall = to.wall - from.wall
+  return from.used === undefined || to.used === undefined ? wall : Math.min(wall, to.used - from.used + TICK)
 }

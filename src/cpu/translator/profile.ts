@@ -39,7 +39,7 @@ export interface HotRegion {
   readonly index: number
 }
 
-interface Facts {
+export interface RegionFacts {
   /** Linear address of place 0: where the entry's page was mapped when the region was made. */
   readonly page: bigint
   readonly entry: number
@@ -48,7 +48,7 @@ interface Facts {
   readonly code: ReadonlyMap<number, Uint8Array>
 }
 
-interface Profiled extends Facts {
+interface Profiled extends RegionFacts {
   readonly counters: Counters
   module: Uint8Array
   index: number
@@ -78,7 +78,7 @@ export class Profile {
   }
 
   /** That region is written; its number. */
-  add(counters: Counters, facts: Facts): number {
+  add(counters: Counters, facts: RegionFacts): number {
     const nothing = { module: new Uint8Array(0), index: 0, globals: {} }
     return this.#regions.push({ ...facts, ...nothing, counters, accesses: new Map() }) - 1
   }

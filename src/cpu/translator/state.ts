@@ -205,7 +205,7 @@ export abstract class RegionState extends EffectEmitter {
     const c = this.c
     const base = this.recordByte(R.BASE)
     const index = this.recordByte(R.INDEX)
-    const disp = BigInt(this.records.i32[(this.instruction.fields + R.DISP) >> 2] as number)
+    const disp = BigInt(this.records.word(this.instruction.fields + R.DISP))
     const form = this.instruction.decoded.form
     const slot = (offset: number) => {
       if (offset === S.PAGE_LINEAR) this.linearOf(pageOf(this.instruction.place) * 4096)

@@ -7,19 +7,22 @@
  * first one, leaves at records, and goes when they go.
  */
 import type { AbsentPages } from '../absent.ts'
-import { REGION, type Interpreter } from '../interpreter/build.ts'
+import type { Interpreter } from '../interpreter/build.ts'
 import { Pseudo, PSEUDO } from '../interpreter/pseudo.ts'
 import { M, Mode, R, S, Tlb } from '../layout.ts'
 import { bytesAt, type MemoryView } from '../mapping.ts'
-import { Code, ModuleWriter } from '../wasm/module.ts'
-import { RegionEmitter } from './emit.ts'
-import { pageOf, type Block, type Records } from './blocks.ts'
+import type { ModuleWriter } from '../wasm/module.ts'
+import { pageOf } from './blocks.ts'
+import type { Counters } from './counters.ts'
 import { Facts } from './facts.ts'
-import { entriesFor, regionGraph } from './graph.ts'
-import { regionImports } from './imports.ts'
-import { Pauses, pauseClock } from './pauses.ts'
-import { Profile } from './profile.ts'
+import { entriesFor, reach, sketch, type Sketch } from './graph.ts'
+import { makeModule } from './make.ts'
+import { maker, type Compiled } from './maker.ts'
+import { between, moment, Pauses, type Moment } from './pauses.ts'
+import { Profile, type RegionFacts } from './profile.ts'
+import { LiveRecords } from './records.ts'
 import { PageSamples } from './samples.ts'
+import { takeSnapshot, type Snapshot } from './snapshot.ts'
 
 /** Whether to translate: hot code, or (for tests) whatever is seen, at once. */
 export type Translate = boolean | 'eager'
@@ -32,8 +35,6 @@ const MAX_MISSES = 16_000
 const MIN_STRAIGHT = 8
 /** Functions that are tried as a place's, nearest first. */
 const MAX_TRIED = 3
-/** Pages that a region may have beside its entry's. */
-const MAX_PAGES = 5
 /** Regions that come along with one because it calls them; a sample makes one, so that no pause is long. */
 const MAX_CALLEES = 3
 const BATCH = 8
@@ -43,7 +44,7 @@ const MAX_REGIONS = 4096
 
 interface TranslatorOptions {
   eager: boolean
-  /** Modules are compiled in the background. */
+  /** Modules are made and compiled by another thread. */
   asynchronous: boolean
   /** Regions that there are at most. */
   limit?: number | undefined
@@ -66,7 +67,8 @@ export interface Region {
   /** Linear address where it was seen first. */
   readonly linear: bigint
   readonly instructions: number
-  readonly bytes: number
+  /** Of WebAssembly; 0 until it is made. */
+  bytes: number
   /** Index tables of all its pages. */
   readonly tables: readonly number[]
   /** Samples in its code since it was made. */
@@ -83,11 +85,12 @@ interface Wanted {
 interface Pending {
   readonly region: Region
   readonly copy: number
-  readonly code: Code
+  readonly snapshot: Snapshot
   /** The page's records are still those that it was made from. */
   valid: boolean
-  /** Its number in the profile. */
-  readonly profiled: number | undefined
+  /** What the profile wants to know, and its number there. */
+  readonly facts: RegionFacts | undefined
+  profiled: number | undefined
 }
 
 interface Installed {
@@ -104,6 +107,7 @@ export class Translator {
   readonly #u16: Uint16Array
   readonly #u64: BigUint64Array
   readonly #view: MemoryView
+  readonly #interpreter: Interpreter
   readonly #memory: WebAssembly.Memory
   readonly eager: boolean
   readonly #threshold: number
@@ -119,7 +123,6 @@ export class Translator {
   readonly #pending = new Set<Pending>()
   readonly #free: number[] = []
   #next = 0
-  #writer = new ModuleWriter()
   #batched: Pending[] = []
   /** Where the regions made last call, and how many of these are still to be made. */
   #callees: { linear: bigint; table: number }[] = []
@@ -154,7 +157,8 @@ export class Translator {
     this.#u16 = new Uint16Array(memory.buffer)
     this.#u64 = new BigUint64Array(memory.buffer)
     this.regions = new WebAssembly.Table({ element: 'anyfunc', initial: this.#limit })
-    this.#facts = new Facts(memory, interpreter)
+    this.#interpreter = interpreter
+    this.#facts = new Facts(interpreter)
     const ramBytes = (this.#i32[M.RAM_PAGES >> 2] as number) * 4096
     this.#view = { u8: this.#u8, u64: this.#u64, ramBytes, absent }
     if (options.profile) this.profile = new Profile(this.#view)
@@ -174,7 +178,7 @@ export class Translator {
    */
   sample(p: number, weight: number): boolean {
     if (this.#batched.length > 0 && (this.#waited += weight) >= PATIENCE) {
-      const began = pauseClock()
+      const began = moment()
       this.#compile()
       this.#spent(began)
     }
@@ -197,7 +201,7 @@ export class Translator {
     else if (!this.eager) return true
     const { before, now } = page.count(offset, this.eager, weight)
     if (Math.floor(before / this.#threshold) !== Math.floor(now / this.#threshold)) {
-      const began = pauseClock()
+      const began = moment()
       this.#translateAround(p, linear)
       this.#spent(began)
     }
@@ -215,7 +219,7 @@ export class Translator {
     // Calls of regions miss, too, where they are nested too deep.
     if (table === undefined || !this.#startsInstruction(table, offset)) return
     if (this.#samplesOf(table).miss(offset, misses) < MAX_MISSES) return
-    const began = pauseClock()
+    const began = moment()
     this.#translateWithCallees(p, linear & ~0xfffn, table, { entry: offset, seen: offset, called: true })
     this.#spent(began)
   }
@@ -270,32 +274,23 @@ export class Translator {
     this.#free.push(index)
   }
 
-  #spent(began: number): void {
-    this.stats.pauses.add(pauseClock() - began)
+  #spent(began: Moment): void {
+    this.stats.pauses.add(between(began, moment()))
   }
 
   /** The pages around a linear address as the vCPU maps them now. */
-  #records(p: number, linear: bigint, table: number): Records {
-    const tables = new Map<number, number | undefined>([[0, table]])
-    const long = ((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG) !== 0
-    const find = (page: number): number | undefined => {
-      if (tables.size > MAX_PAGES) return undefined
-      const at = linear + BigInt(page) * 4096n
-      return this.#tableAt(p, long ? BigInt.asUintN(64, at) : BigInt.asUintN(32, at))
-    }
-    return {
-      linear,
-      bytes: (at, count) => bytesAt(this.#view, p, at, count),
+  #records(p: number, linear: bigint, table: number): LiveRecords {
+    const bits = this.#is32(p) ? 32 : 64
+    return new LiveRecords(linear, table, {
       i32: this.#i32,
-      u16: this.#u16,
-      table: (page) => {
-        if (!tables.has(page)) tables.set(page, find(page))
-        return tables.get(page)
-      },
-      copy: (record) => this.#arena.copyRecord(record),
-      decoded: (fields) => this.#facts.decoded(fields),
-      outline: (fields) => this.#facts.outline(fields),
-    }
+      facts: this.#facts,
+      tableAt: (page) => this.#tableAt(p, BigInt.asUintN(bits, linear + BigInt(page) * 4096n)),
+      bytes: (at, count) => bytesAt(this.#view, p, at, count),
+    })
+  }
+
+  #is32(p: number): boolean {
+    return ((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG) === 0
   }
 
   /** The index table of the page at a linear address, if the execute TLB has it. */
@@ -328,9 +323,8 @@ export class Translator {
 
   #translateAndNote(p: number, page: bigint, table: number, wanted: Wanted): boolean {
     const made = this.#translate(p, page, table, wanted)
-    for (const { call } of made ?? []) {
-      if (typeof call !== 'number') continue
-      const linear = page + BigInt(call)
+    for (const place of made?.callees ?? []) {
+      const linear = page + BigInt(place)
       const callee = this.#tableAt(p, linear)
       if (callee !== undefined) this.#callees.push({ linear, table: callee })
     }
@@ -343,36 +337,29 @@ export class Translator {
     if (!next || this.#more === 0 || this.#tableAt(p, next.linear) !== next.table) return
     this.#more--
     const entry = Number(next.linear & 0xfffn)
-    const began = pauseClock()
+    const began = moment()
     this.#translateAndNote(p, next.linear & ~0xfffn, next.table, { entry, seen: entry, called: true })
     this.#spent(began)
   }
 
-  /** What the region consists of, or undefined if there is none to be made. */
-  #translate(p: number, page: bigint, table: number, { entry, seen, called }: Wanted): Block[] | undefined {
+  /** Have a region made: what it consists of, or undefined if there is none to be made. */
+  #translate(p: number, page: bigint, table: number, { entry, seen, called }: Wanted): Sketch | undefined {
     if (!this.#startsInstruction(table, entry) || this.#isPending(table, entry)) return undefined
     const records = this.#records(p, page, table)
     // Leaving at the entry must not lead back into the region: the interpreter goes on at the copy.
     const copy = this.#arena.copyRecord(this.#i32[(table >> 2) + entry] as number)
-    const blocks = copy === 0 ? undefined : regionGraph(records, entry, copy)
-    if (!blocks) return undefined
-    const places = blocks.flatMap((block) => block.instructions.map((i) => i.place))
+    if (copy === 0) return undefined
+    const reached = reach(records, entry, copy, (fields) => records.outline(fields))
+    const made = sketch(records, reached)
+    const places = made.instructions.map(({ place }) => place)
     if (!places.includes(seen)) return undefined
-    if (!called && places.length < MIN_STRAIGHT && !blocks.some((block) => block.loop)) return undefined
-    if (this.#batched.length === 0) {
-      this.#writer = new ModuleWriter()
-      this.#waited = 0
-    }
-    const code = new Code(REGION)
-    const is32 = !((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG)
-    const counters = this.profile?.counters(this.#writer)
-    new RegionEmitter(code, regionImports(this.#writer), records, is32, counters).region(blocks)
+    if (!called && places.length < MIN_STRAIGHT && !made.loop) return undefined
     const region: Region = {
       table,
       offset: entry,
       linear: page | BigInt(entry),
       instructions: places.length,
-      bytes: code.bytes.length,
+      bytes: 0,
       tables: [...new Set(places.map((place) => records.table(pageOf(place)) as number).concat(table))],
       samples: 0,
     }
@@ -380,19 +367,22 @@ export class Translator {
       const of = pageOf(place)
       this.#samplesOf(records.table(of) as number).own(place - of * 4096, region)
     }
-    const profiled = counters && this.profile?.add(counters, this.#factsOf(p, page, entry, blocks))
-    const pending = { region, copy, code, valid: true, profiled }
+    const snapshot = takeSnapshot(records, { entry, copy, is32: this.#is32(p) }, reached, made, (record) =>
+      this.#arena.copyRecord(record),
+    )
+    const facts = this.profile && this.#factsOf(p, page, entry, made)
+    const pending = { region, copy, snapshot, valid: true, facts, profiled: undefined }
     this.#pending.add(pending)
+    if (this.#batched.length === 0) this.#waited = 0
     this.#batched.push(pending)
     if (this.#batched.length >= this.#batch) this.#compile()
-    return blocks
+    return made
   }
 
   /** What the profile wants to know of a region. */
-  #factsOf(p: number, page: bigint, entry: number, blocks: readonly Block[]) {
+  #factsOf(p: number, page: bigint, entry: number, { instructions }: Sketch): RegionFacts {
     const code = new Map<number, Uint8Array>()
-    for (const { place, length } of blocks.flatMap((b) => b.instructions))
-      code.set(place, bytesAt(this.#view, p, page + BigInt(place), length))
+    for (const { place, length } of instructions) code.set(place, bytesAt(this.#view, p, page + BigInt(place), length))
     return { page, entry, mode: this.#i32[(p + S.MODE) >> 2] as number, code }
   }
 
@@ -414,36 +404,50 @@ export class Translator {
     return record !== 0 && (this.#u16[record >> 1] as number) >= PSEUDO.length
   }
 
-  /** The batch becomes a module: in the background if that may be, else at once. */
+  /** The batch becomes a module: by another thread if that may be, else at once. */
   #compile(): void {
     const batch = this.#batched
     this.#batched = []
-    const writer = this.#writer
-    const functions = batch.map(() => writer.declare())
-    batch.forEach(({ code }, i) => {
-      writer.define(functions[i] as number, code)
-      writer.export(`r${i}`, functions[i] as number)
-    })
-    const bytes = writer.bytes()
     this.stats.modules++
-    this.stats.bytes += bytes.length
-    if (this.#asynchronous) void this.#compileLater(batch, bytes)
-    else this.#install(batch, new WebAssembly.Module(bytes), bytes)
+    // Counters are kept here.
+    if (this.#asynchronous && !this.profile) void this.#compileElsewhere(batch)
+    else this.#compileHere(batch)
   }
 
-  async #compileLater(batch: readonly Pending[], bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    const module = await WebAssembly.compile(bytes)
-    const began = pauseClock()
-    this.#install(batch, module, bytes)
+  async #compileElsewhere(batch: readonly Pending[]): Promise<void> {
+    const snapshots = batch.map(({ snapshot }) => snapshot)
+    const made = await maker.make(this.#interpreter, snapshots)
+    const began = moment()
+    if (made) this.#install(batch, made)
+    else this.#compileHere(batch)
     this.#spent(began)
   }
 
-  #install(batch: readonly Pending[], module: WebAssembly.Module, bytes: Uint8Array): void {
+  #compileHere(batch: readonly Pending[]): void {
+    const { bytes, sizes } = makeModule(
+      batch.map(({ snapshot }) => snapshot),
+      this.#facts,
+      this.profile && ((region, writer) => this.#counters(batch[region] as Pending, writer)),
+    )
+    this.#install(batch, { module: new WebAssembly.Module(bytes), bytes: bytes.length, sizes }, bytes)
+  }
+
+  /** Counters of the next region in a module. */
+  #counters(pending: Pending, writer: ModuleWriter): { counters: Counters; done(): void } {
+    const profile = this.profile as Profile
+    const counters = profile.counters(writer)
+    return { counters, done: () => (pending.profiled = profile.add(counters, pending.facts as RegionFacts)) }
+  }
+
+  #install(batch: readonly Pending[], { module, bytes, sizes }: Compiled, profiled?: Uint8Array): void {
     for (const pending of batch) this.#pending.delete(pending)
+    this.stats.bytes += bytes
+    if (!batch.some(({ valid }) => valid)) return
     const { exports } = new WebAssembly.Instance(module, this.#imports)
     batch.forEach((pending, i) => {
-      if (pending.profiled !== undefined) this.profile?.installed(pending.profiled, bytes, i, exports)
-      if (pending.valid) this.#enter(pending, exports[`r${i}`] as CallableFunction)
+      pending.region.bytes = sizes[i] as number
+      if (pending.profiled !== undefined && profiled) this.profile?.installed(pending.profiled, profiled, i, exports)
+      if (pending.valid && pending.region.bytes > 0) this.#enter(pending, exports[`r${i}`] as CallableFunction)
     })
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Effect, Slot } from '../isa/ir.ts'
 import { R, S } from '../layout.ts'
-import type { Block, Instruction, Records } from './blocks.ts'
+import type { Block, Found, Instruction, Places } from './blocks.ts'
 
 export interface Usage {
   used: number
@@ -14,19 +14,19 @@ export interface Usage {
 const FIELD = { A: R.A, B: R.B, C: R.BASE, X: R.INDEX }
 
 /** A byte of the record that has an instruction's fields. */
-export function recordByte(r: Records, i: Instruction, at: number): number {
-  const word = r.i32[(i.fields + at) >> 2] as number
+export function recordByte(r: Pick<Places, 'word'>, i: Found, at: number): number {
+  const word = r.word(i.fields + (at & ~3))
   return (word >>> ((at & 3) * 8)) & 0xff
 }
 
 /** The offset from p that a slot names; undefined if it is no place in the state block. */
-export function slotByte(r: Records, i: Instruction, slot: Slot): number | undefined {
+export function slotByte(r: Places, i: Instruction, slot: Slot): number | undefined {
   if (slot.offset < 0) return undefined
   return slot.offset + (slot.field ? recordByte(r, i, FIELD[slot.field]) : 0)
 }
 
 /** The bit of a slot's register, 0 if it is none. */
-function bitOf(r: Records, i: Instruction, slot: Slot): number {
+function bitOf(r: Places, i: Instruction, slot: Slot): number {
   const at = slotByte(r, i, slot)
   return at === undefined ? 0 : bitAt(at)
 }
@@ -37,7 +37,7 @@ function bitAt(offset: number): number {
 }
 
 /** Nothing for instructions that a function does. */
-export function usageOf(r: Records, i: Instruction): Usage {
+export function usageOf(r: Places, i: Instruction): Usage {
   const usage = { used: 0, written: 0 }
   const visit = (effects: readonly Effect[]): void => {
     for (const e of effects) {
@@ -76,7 +76,7 @@ export function needsOf(blocks: readonly Block[]): { reads: boolean; writes: boo
 }
 
 /** What each block finds changed when it begins. */
-export function changedAt(r: Records, blocks: readonly Block[]): Map<Block, number> {
+export function changedAt(r: Places, blocks: readonly Block[]): Map<Block, number> {
   const result = new Map<Block, number>(blocks.map((b) => [b, 0]))
   const after = new Map<Block, { synced: boolean; written: number }>()
   for (const b of blocks) {

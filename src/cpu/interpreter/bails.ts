@@ -2,7 +2,7 @@
  * Recordings as a region has them: an arm of an `if` that needs a procedure leaves for the interpreter instead, which
  * does the whole instruction. That is right where nothing was committed before.
  */
-import { fast } from '../interpreter/inline.ts'
+import { fast } from './inline.ts'
 import type { Effect } from '../isa/ir.ts'
 import { procedures } from '../isa/procedures.ts'
 

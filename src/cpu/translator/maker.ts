@@ -1,0 +1,69 @@
+/**
+ * Has modules made and compiled in another thread, which all machines of this one share. It is started when it is first
+ * needed, and lives as long as the process or page.
+ */
+import type { Interpreter } from '../interpreter/build.ts'
+import type { FromMaker, Thread } from './serve.ts'
+import type { Snapshot } from './snapshot.ts'
+
+/** A module, its bytes, and those of each region in it (0: none could be made). */
+export interface Compiled {
+  readonly module: WebAssembly.Module
+  readonly bytes: number
+  readonly sizes: readonly number[]
+}
+
+interface Job {
+  resolve(made: Compiled | undefined): void
+  reject(error: Error): void
+}
+
+class Maker {
+  #thread: Promise<Thread> | undefined
+  readonly #interpreters = new Map<Interpreter, number>()
+  readonly #jobs = new Map<number, Job>()
+  #next = 0
+  #failed = false
+
+  /** Undefined where there can be no such thread. */
+  async make(interpreter: Interpreter, snapshots: Snapshot[]): Promise<Compiled | undefined> {
+    const thread = await (this.#thread ??= this.#start())
+    if (this.#failed) return undefined
+    let number = this.#interpreters.get(interpreter)
+    if (number === undefined) {
+      this.#interpreters.set(interpreter, (number = this.#interpreters.size))
+      const { handlers, ends, traits, pairs, names } = interpreter
+      thread.post({ kind: 'tables', interpreter: number, tables: { handlers, ends, traits, pairs, names } })
+    }
+    const job = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#jobs.set(job, { resolve, reject })
+      thread.post({ kind: 'make', job, interpreter: number, snapshots })
+    })
+  }
+
+  async #start(): Promise<Thread> {
+    const take = (message: FromMaker) => this.#take(message)
+    const failed = () => this.#fail()
+    if (typeof Worker === 'undefined') return (await import('./thread-node.ts')).startThread(take, failed)
+    const worker = new Worker(new URL('./serve-web.ts', import.meta.url), { type: 'module' })
+    worker.addEventListener('message', ({ data }) => take(data as FromMaker))
+    worker.addEventListener('error', failed)
+    return { post: (message) => worker.postMessage(message, []) }
+  }
+
+  #take(message: FromMaker): void {
+    const job = this.#jobs.get(message.job)
+    this.#jobs.delete(message.job)
+    if ('error' in message) job?.reject(new Error(message.error))
+    else job?.resolve(message)
+  }
+
+  #fail(): void {
+    this.#failed = true
+    for (const { resolve } of this.#jobs.values()) resolve(undefined)
+    this.#jobs.clear()
+  }
+}
+
+export const maker = new Maker()
