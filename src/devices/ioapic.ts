@@ -59,6 +59,10 @@ export class IoApic implements MmioDevice, Stateful {
     return (this.#low[pin] & MASKED) !== 0
   }
 
+  vector(pin: number): number {
+    return this.#low[pin] & 0xff
+  }
+
   setPin(pin: number, asserted: boolean): void {
     const rising = asserted && this.#line[pin] === 0
     this.#line[pin] = asserted ? 1 : 0

@@ -239,6 +239,12 @@ export class PicPair implements PortDevice, Stateful {
     return (chip.imr & (1 << (irq & 7))) !== 0
   }
 
+  /** It was asked for and not taken yet. */
+  requested(irq: number): boolean {
+    const chip = irq < 8 ? this.#master : this.#slave
+    return (chip.irr & (1 << (irq & 7))) !== 0
+  }
+
   setIrq(irq: number, high: boolean): void {
     if (irq < 8) this.#master.setLine(irq, high)
     else this.#slave.setLine(irq - 8, high)

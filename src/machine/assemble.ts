@@ -179,6 +179,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   parts.vcpus = vcpus
   parts.interrupts = pc.interrupts
   clock.onEarlier = () => vcpus.interrupt()
+  clock.onLate = () => vcpus.interrupt()
   state.interrupt = () => vcpus.interrupt()
   if (platform.openPorts) {
     const { first, count, key } = platform.openPorts

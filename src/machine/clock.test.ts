@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { CountedClock, RealClock } from './clock.ts'
 
 test('timers run in order of deadline, then of arming', () => {
@@ -80,4 +80,21 @@ test('real time is integer, monotonic and can be paused', async () => {
   expect(clock.now()).toBe(paused)
   clock.resume()
   expect(clock.now() - paused).toBeLessThan(10e6)
+})
+
+test('who reads the time after a deadline ends the slice', () => {
+  let host = 0
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => host)
+  const clock = new RealClock()
+  let late = 0
+  clock.onLate = () => late++
+  clock.schedule(2e6, () => {})
+  host = 1
+  expect([clock.now(), late]).toEqual([1e6, 0])
+  host = 2
+  expect([clock.now(), late]).toEqual([2e6, 1])
+  clock.runDue()
+  late = 0
+  expect([clock.now(), late]).toEqual([2e6, 0])
+  now.mockRestore()
 })

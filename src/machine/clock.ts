@@ -22,6 +22,8 @@ export interface Timer {
 export abstract class Clock implements Stateful {
   /** Called when the next deadline became earlier: whoever planned to run until the old one must look again. */
   onEarlier: (() => void) | undefined
+  /** Called when somebody has read a time at which a timer is due: it shall ring before the guest makes anything of it. */
+  onLate: (() => void) | undefined
   readonly #heap: Timer[] = []
   /** All timers, in the order in which they were made. */
   readonly #timers: Timer[] = []
@@ -151,7 +153,9 @@ export class RealClock extends Clock {
   #pausedAt: number | undefined
 
   override now(): number {
-    return this.#pausedAt ?? Math.floor((performance.now() - this.#origin) * 1e6)
+    const now = this.#pausedAt ?? Math.floor((performance.now() - this.#origin) * 1e6)
+    if (now >= this.nextDeadline()) this.onLate?.()
+    return now
   }
 
   override transfer(state: Transfer): void {

@@ -110,6 +110,60 @@ test('the PIT ticks through the 8259 pair as ExtINT, an edge that came while mas
   expect(pc.interrupts.acknowledge(0)).toBe(0x30)
 })
 
+/** How often a vCPU is interrupted with vector 0x30 until nothing waits. */
+function takeAll(eoi: () => void): number {
+  let taken = 0
+  for (; pending[0]; taken++) {
+    expect(pc.interrupts.acknowledge(0)).toBe(0x30)
+    eoi()
+  }
+  return taken
+}
+
+/** The host did not let the machine run for ten ticks. */
+function stall() {
+  time += 40.1e6
+  clock.runDue()
+}
+
+test('ticks of a time in which nothing ran come one after the other, by either way', () => {
+  initialisePics()
+  startTick()
+  ioapicWrite(0x14, 0x30)
+  const apicEoi = () => lapicWrite(0, 0xb0, 0)
+  stall()
+  expect(takeAll(apicEoi)).toBe(10)
+  // Or the vCPU did not take them.
+  advance(40.1e6)
+  expect(takeAll(apicEoi)).toBe(10)
+  expect(takeAll(apicEoi)).toBe(0)
+  ioapicWrite(0x14, 0x10030)
+  out(0x21, 0xfe)
+  const picEoi = () => out(0x20, 0x60)
+  takeAll(picEoi)
+  stall()
+  expect(takeAll(picEoi)).toBe(10)
+  advance(8.1e6)
+  expect(takeAll(picEoi)).toBe(2)
+})
+
+test('no tick is owed for a time in which IRQ 0 was masked, for an old count or for a period that could not be caught up with', () => {
+  initialisePics()
+  startTick()
+  ioapicWrite(0x14, 0x30)
+  stall()
+  ioapicWrite(0x14, 0x10030)
+  ioapicWrite(0x14, 0x30)
+  expect(takeAll(() => lapicWrite(0, 0xb0, 0))).toBe(1)
+  stall()
+  startTick()
+  expect(takeAll(() => lapicWrite(0, 0xb0, 0))).toBe(1)
+  out(0x43, 0x34)
+  out(0x40, 100, 0)
+  stall()
+  expect(takeAll(() => lapicWrite(0, 0xb0, 0))).toBe(1)
+})
+
 test('a level-triggered pin goes through the whole cycle', () => {
   ioapicWrite(0x22, 0x8051)
   pc.interrupts.setIsaIrq(9, true)

@@ -36,6 +36,8 @@ export interface LazyTimer {
   observed: boolean
   /** Show what happened meanwhile. */
   sync(): void
+  /** A vCPU has taken an interrupt. */
+  taken(): void
 }
 
 export class Interrupts implements ApicBus, Stateful {
@@ -135,6 +137,12 @@ export class Interrupts implements ApicBus, Stateful {
     if (this.#timer !== undefined) this.#timer.observed = !this.pic.masked(0) || !this.ioapic.masked(2)
   }
 
+  /** A request of IRQ 0 was not taken yet. */
+  timerWaits(): boolean {
+    if (!this.pic.masked(0) && this.pic.requested(0)) return true
+    return !this.ioapic.masked(2) && this.lapics.some((lapic) => lapic.requested(this.ioapic.vector(2)))
+  }
+
   // The processor's side
 
   /** The vector for a vCPU that takes an interrupt, -1 if there is none. */
@@ -142,6 +150,7 @@ export class Interrupts implements ApicBus, Stateful {
     const own = this.#lines[vcpu]?.() ?? -1
     const vector = own >= 0 ? own : this.lapics[vcpu].acknowledge()
     if (vector < 0) this.#cpus[vcpu].setInterruptPending(false)
+    else this.#timer?.taken()
     return vector
   }
 

@@ -82,7 +82,11 @@ export function createPc(options: PcOptions): Pc {
     return { ports, mmio, interrupts, systemControl: undefined, uarts: [], transfer }
   }
 
-  const pit = new Pit(clock, (level) => interrupts.setIsaIrq(0, level))
+  const pit = new Pit(
+    clock,
+    (level) => interrupts.setIsaIrq(0, level),
+    () => interrupts.timerWaits(),
+  )
   interrupts.attachTimer(pit)
   ports.register(0x40, 0x43, pit)
 

@@ -233,6 +233,11 @@ export class Lapic implements Stateful {
     this.update()
   }
 
+  /** It was not taken yet. */
+  requested(vector: number): boolean {
+    return (this.irr[vector >> 5] & (1 << (vector & 31))) !== 0
+  }
+
   /** The vector that the processor shall take now, or -1. */
   #deliverable(): number {
     const vector = highest(this.irr)

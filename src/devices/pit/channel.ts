@@ -244,6 +244,21 @@ export class PitChannel implements Stateful {
     }
   }
 
+  /** Rises from `first`, which is one, to `tick`. */
+  rises(first: number, tick: number): number {
+    if (first > tick) return 0
+    return this.periodic ? 1 + Math.floor((tick - first) / this.#count) : 1
+  }
+
+  get periodic(): boolean {
+    return this.#mode === RATE || this.#mode === SQUARE
+  }
+
+  /** Ticks of a period. */
+  get period(): number {
+    return this.#count
+  }
+
   #elapsed(tick: number): number {
     return Math.max(0, (this.#heldAt >= 0 ? this.#heldAt : tick) - this.#loadTick)
   }

@@ -193,7 +193,11 @@ describe('in the PC', () => {
     time = 0
     clock = new CountedClock(() => time)
     edges = []
-    pit = new Pit(clock, (level) => level && edges.push(time))
+    pit = new Pit(
+      clock,
+      (level) => level && edges.push(time),
+      () => false,
+    )
   })
 
   test('IRQ 0 ticks at the rate of Linux with HZ=250', () => {

@@ -1,6 +1,10 @@
 /**
  * 8254 programmable interval timer at ports 0x40 to 0x43: counter 0 drives IRQ 0, counter 1 was memory refresh,
  * counter 2 is gated and read through port 0x61.
+ *
+ * A host does not always let its guest run in time, so periodic edges of counter 0 that find the last one still waiting
+ * are owed and come one by one as the guest takes them, as on KVM (`lost_tick_policy=delay`): kernels count them against
+ * the TSC and give up when they lack.
  */
 import type { PortDevice } from '../../machine/bus.ts'
 import type { Clock, Timer } from '../../machine/clock.ts'
@@ -10,6 +14,8 @@ import { PitChannel } from './channel.ts'
 /** The input clock is 105/88 MHz (14.31818 MHz / 12). */
 const TICKS = 105
 const PER_NS = 88000
+/** Shorter periods (200 µs, KVM's shortest) are not owed: the guest would do nothing but catch up. */
+const SHORTEST_OWED = 239
 /** Refresh of memory: a request every 15.085 µs. */
 const REFRESH_TICKS = 18
 
@@ -17,16 +23,21 @@ export class Pit implements PortDevice, Stateful {
   readonly #clock: Clock
   readonly #timer: Timer
   readonly #setIrq: (level: boolean) => void
+  readonly #waiting: () => boolean
   readonly #channels = [new PitChannel(), new PitChannel(), new PitChannel()]
   /** Somebody would notice IRQ 0. */
   #observed = false
   #line = false
   /** Tick of counter 0's next rising edge. */
   #riseAt = Infinity
+  /** Edges that the guest has not seen yet. */
+  #owed = 0
 
-  constructor(clock: Clock, setIrq: (level: boolean) => void) {
+  /** `waiting`: the last edge was not taken yet. */
+  constructor(clock: Clock, setIrq: (level: boolean) => void, waiting: () => boolean) {
     this.#clock = clock
     this.#setIrq = setIrq
+    this.#waiting = waiting
     this.#timer = clock.schedule(Infinity, () => this.sync())
     this.#channels[2].setGate(false, 0)
   }
@@ -36,11 +47,15 @@ export class Pit implements PortDevice, Stateful {
     this.#observed = state.field('observed', this.#observed)
     this.#line = state.field('line', this.#line)
     this.#riseAt = state.field('riseAt', this.#riseAt)
+    this.#owed = state.field('owed', this.#owed)
   }
 
   /** Is IRQ 0 unmasked anywhere? Only then edges are worth waking for. */
   set observed(observed: boolean) {
     if (observed === this.#observed) return
+    // Of a time in which it was masked nothing is owed.
+    if (observed) this.sync()
+    this.#owed = 0
     this.#observed = observed
     this.sync()
   }
@@ -48,13 +63,29 @@ export class Pit implements PortDevice, Stateful {
   /** Bring IRQ 0 up to date: an edge that nobody waited for is shown now. */
   sync(): void {
     const tick = this.#tick()
-    if (this.#riseAt <= tick) {
-      this.#drive(false)
-      this.#drive(true)
+    const channel = this.#channels[0]
+    const rises = channel.rises(this.#riseAt, tick)
+    if (rises === 0) this.#drive(channel.out(tick))
+    else {
+      if (this.#observed && channel.periodic && channel.period >= SHORTEST_OWED)
+        this.#owed += this.#waiting() ? rises : rises - 1
+      this.#rise()
     }
-    this.#drive(this.#channels[0].out(tick))
-    this.#riseAt = this.#channels[0].nextRise(tick)
+    this.#riseAt = channel.nextRise(tick)
     this.#clock.reschedule(this.#timer, this.#observed ? nsOfTick(this.#riseAt) : Infinity)
+  }
+
+  /** The guest has taken an interrupt, perhaps this one. */
+  taken(): void {
+    if (this.#owed === 0 || this.#waiting()) return
+    this.#owed--
+    this.#rise()
+  }
+
+  /** However OUT may be by now. */
+  #rise(): void {
+    this.#drive(false)
+    this.#drive(true)
   }
 
   #drive(level: boolean): void {
@@ -76,6 +107,8 @@ export class Pit implements PortDevice, Stateful {
     this.sync()
     const tick = this.#tick()
     const index = port & 3
+    // What counter 0 does from now on has nothing to do with what it did.
+    if (index === 0 || (index === 3 && value < 0x40 && (value & 0x30) !== 0)) this.#owed = 0
     if (index !== 3) this.#channels[index].write(value, tick)
     else if (value < 0xc0) this.#channels[value >> 6].control(value, tick)
     else this.#readBack(value, tick)
