@@ -23,10 +23,22 @@ interface Address {
   readonly high: number
 }
 
-/** Mappings of grants in page tables of the guest's; answers are GNTST_* errors, or handles. See `mm/grant-maps.ts`. */
-interface GrantMapper {
-  map(vcpu: number, grant: { readonly frame: number; release(): void }, address: Address, flags: number): number
-  unmap(vcpu: number, handle: number, host: Address | undefined, device: number | undefined, other?: Address): number
+/** Grants in page tables of the guest's, and frames that go from hand to hand: see `mm/grants.ts`. */
+interface GrantPaging {
+  /** Map a frame; takes what each mapping that `flags` (GNTMAP_*) names needs. GNTST_*. */
+  map(vcpu: number, address: Address, frame: number, flags: number): number
+  /** Take the mapping away, or put what `other` maps there; `drop` is to follow. GNTST_*. */
+  replace(vcpu: number, address: Address, frame: number, flags: number, other: Address | undefined): number
+  /** Drop what `map` took. */
+  drop(frame: number, flags: number): void
+  /** Take a frame away that nothing refers to; false: it is not one. */
+  steal(mfn: number): boolean
+  /** A stolen frame to the heap. */
+  free(mfn: number): void
+  /** The domain may have another frame. */
+  mayReceive(): boolean
+  /** A stolen frame to the domain, as its page `pfn`. */
+  receive(mfn: number, pfn: number): void
 }
 
 export interface Kind extends Stateful {
@@ -37,11 +49,13 @@ export interface Kind extends Stateful {
    */
   frame(number: number): number
   /**
-   * Like `frame`, for pages that Xen goes on writing to (vcpu_info, event array): PV takes a reference of the type
-   * writable, and answers -1 if the frame cannot have it. Until `release`.
+   * Like `frame`, for pages that Xen goes on using (vcpu_info, event array, grants): PV takes a reference and, unless
+   * it is only to be read, of the type writable; -1 if the frame cannot have it. Until `release` with the same.
    */
-  hold(number: number): number
-  release(frame: number): void
+  hold(number: number, writable?: boolean): number
+  release(frame: number, writable?: boolean): void
+  /** Take pages of Xen's back from the guest; false: it has mapped one, and they stay (PV). */
+  withdraw(pages: readonly SharedPage[]): boolean
   /** The number by which the guest knows one of Xen's pages; -1: by none yet. */
   numberOf(page: SharedPage): number
   /** Hypercalls may follow a pointer to this address; PV refuses the hypervisor's range before any page table does. */
@@ -69,8 +83,8 @@ export interface Kind extends Stateful {
   readonly maximumGpfn: number
   /** One extent of XENMEM_increase_reservation, decrease_reservation or populate_physmap; false: it failed. */
   changeExtent(what: 'increase' | 'decrease' | 'populate', extents: Extents, index: number): boolean
-  /** The guest can map grants. */
-  readonly grantMaps?: GrantMapper
+  /** The guest can map and transfer grants. */
+  readonly grants?: GrantPaging
   /** VCPUOP_register_vcpu_info moved vcpu_info of a vCPU to this address of memory. */
   movedInfo(vcpu: number, address: number): void
   /** vm_assist has changed what is on: numbers of VMASST_TYPE_*. */

@@ -4,23 +4,20 @@
  *
  * dom0 gives out no grants, so that the guest can map its own ones only, if it is PV; they are the kind's to map.
  */
-import type { ErrorName } from '../errno.ts'
 import { DOM0, DOMID, DOMU } from '../constants.ts'
-import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import type { Call } from '../hypercalls/call.ts'
-import { type Answer, command, commands } from '../hypercalls/declare.ts'
-import { Block, type Field, type Struct, struct } from '../struct.ts'
-import type { Reach } from './table.ts'
+import { command, commands } from '../hypercalls/declare.ts'
+import { type Block, type Field, struct } from '../struct.ts'
+import { Copies, type CopyEnd } from './copy.ts'
+import { map, unmap } from './mappings.ts'
+import { array, single } from './rows.ts'
 import { GntStatus } from './status.ts'
+import { transfer } from './transfer.ts'
 
 const header = 'xen/grant_table.h'
 const PAGE = 4096
 const COMMAND_MASK = 0xfff
-/** Elements that are done before other vCPUs have their turn. */
-const SLICE = 256
-/** Refs that dom0 has: a page of them, all unused. */
-const DOM0_REFS = 512
 
 const domid = { c: 'u16', type: { kind: 'choice', values: { DOM0, DOMID_SELF: DOMID.SELF } } } as const
 const status = { c: 's16', out: true } as const
@@ -28,79 +25,15 @@ const isSelf = (dom: number): boolean => dom === DOMID.SELF || dom === DOMU
 /** The status for a command about another domain's table. */
 const foreign = (dom: number): number => (dom === DOM0 ? GntStatus.PERMISSION_DENIED : GntStatus.BAD_DOMAIN)
 
-const one = { EINVAL: 'not exactly one element', EFAULT: 'it cannot be read or written' } as const
-const many = { EINVAL: 'a negative count', EFAULT: 'an element cannot be read or written' } as const
-
 /** setup_table, query_size, get_status_frames. */
 const singles = new Set([2, 6, 9])
-
-/** One element, which goes back whole. */
-const single = <Name extends string>(row: {
-  readonly command: number
-  readonly name: string
-  readonly summary: string
-  readonly struct: Struct<Name>
-  readonly guest?: 'pv'
-  readonly errors?: Readonly<Partial<Record<ErrorName, string>>>
-  readonly run: (call: Call, block: Block, fields: Struct<Name>['fields']) => number
-}) =>
-  command({
-    ...row,
-    errors: { ...one, ...row.errors },
-    source: header,
-  })
-
-const element = new Block(64)
-
-/** Every element of an array; `each` fills in its outputs. */
-const array = <Name extends string>(row: {
-  readonly command: number
-  readonly name: string
-  readonly summary: string
-  readonly struct: Struct<Name>
-  readonly guest?: 'pv'
-  readonly each: (domain: Domain, block: Block, fields: Struct<Name>['fields'], vcpu: number) => void
-}) =>
-  command({
-    command: row.command,
-    name: row.name,
-    summary: row.summary,
-    ...(row.guest ? { guest: row.guest } : {}),
-    element: row.struct as Struct,
-    args: [
-      { name: 'list', type: { kind: 'linear' } },
-      { name: 'count', type: { kind: 'u32' } },
-    ],
-    errors: many,
-    source: header,
-    run: (call): Answer => {
-      const { list, fields } = row.struct
-      element.wide = call.wide
-      const size = element.size(row.struct)
-      const count = call.arg(2)
-      for (let i = 0; i < count; i++) {
-        if (i === SLICE) {
-          const low = call.arg(1) + i * size
-          call.setArg(1, low >>> 0, (call.high(1) + Math.floor(low / 2 ** 32)) >>> 0)
-          call.setArg(2, count - i)
-          return 'continue'
-        }
-        if (!call.copyIn(1, element.bytes, size, i * size)) return Errno.EFAULT
-        row.each(call.domain, element, fields, call.vcpu)
-        for (const field of list) {
-          if (!field.out) continue
-          const at = element.at(field)
-          const bytes = element.bytes.subarray(at, at + element.bytesOf(field))
-          if (!call.copyOut(1, bytes, bytes.length, i * size + at)) return Errno.EFAULT
-        }
-      }
-      return 0
-    },
-  })
 
 const copyFlags = { source_gref: 0, dest_gref: 1 } as const
 const SOURCE_GREF = 1
 const DEST_GREF = 2
+/** GNTTAB_CACHE_* */
+const CLEAN = 1
+const INVALIDATE = 2
 
 const copyStruct = struct({
   source: 'long',
@@ -116,55 +49,13 @@ const copyStruct = struct({
   status,
 })
 
-/** One end of a copy: by grant, or a frame of the guest's own. A number is its GNTST_* error. */
-function end(domain: Domain, dom: number, by: number, frame: number, ref: boolean, writable: boolean): Reach | number {
-  if (ref) {
-    if (isSelf(dom)) return domain.grants.acquire(DOMU, by, writable, true)
-    return by < DOM0_REFS ? GntStatus.GENERAL_ERROR : GntStatus.BAD_GNTREF
-  }
-  const at = writable ? domain.kind.hold(frame) : domain.kind.frame(frame)
-  if (at < 0) return domain.kind.frame(frame) < 0 ? GntStatus.BAD_PAGE : GntStatus.GENERAL_ERROR
-  return { frame: at, offset: 0, length: PAGE, release: () => writable && domain.kind.release(at) }
-}
-
-/** Whom a copy's end may name. */
-function refusal(dom: number, ref: boolean): number {
-  if (dom !== DOMID.SELF && !ref) return GntStatus.PERMISSION_DENIED
-  return isSelf(dom) || dom === DOM0 ? GntStatus.OKAY : GntStatus.BAD_DOMAIN
-}
-
-function copy(domain: Domain, block: Block, f: typeof copyStruct.fields): number {
-  const flags = block.get(f.flags)
-  const sourceDom = block.get(f.source_domid)
-  const destDom = block.get(f.dest_domid)
-  const refused = refusal(sourceDom, (flags & SOURCE_GREF) !== 0) || refusal(destDom, (flags & DEST_GREF) !== 0)
-  if (refused !== GntStatus.OKAY) return refused
-  const from = end(domain, sourceDom, block.get(f.source), block.whole(f.source), (flags & SOURCE_GREF) !== 0, false)
-  if (typeof from === 'number') return from
-  const to = end(domain, destDom, block.get(f.dest), block.whole(f.dest), (flags & DEST_GREF) !== 0, true)
-  if (typeof to === 'number') {
-    from.release()
-    return to
-  }
-  const answer = move(domain, block, f, from, to)
-  from.release()
-  to.release()
-  return answer
-}
-
-function move(domain: Domain, block: Block, f: typeof copyStruct.fields, from: Reach, to: Reach): number {
-  const [start, dest, length] = [block.get(f.source_offset), block.get(f.dest_offset), block.get(f.len)]
-  if (start + length > PAGE || dest + length > PAGE) return GntStatus.BAD_COPY_ARG
-  const within = (at: number, { offset, length: most }: Reach) => at >= offset && at + length <= offset + most
-  if (!within(start, from) || !within(dest, to)) return GntStatus.GENERAL_ERROR
-  if (length === 0) return GntStatus.OKAY
-  const { memory } = domain.effects
-  const bytes = memory.bytes(from.frame * PAGE + start, length)
-  memory.place(to.frame * PAGE + dest, bytes.slice())
-  return GntStatus.OKAY
-}
-
-const MAP = { device: 1, host: 2, readonly: 4, application: 8, contains_pte: 16 } as const
+const copyEnd = (block: Block, by: Field, domid: Field, offset: Field, byRef: boolean): CopyEnd => ({
+  domid: block.get(domid),
+  byRef,
+  ref: block.get(by),
+  frame: block.whole(by),
+  offset: block.get(offset),
+})
 
 /** An address that is given, or none. */
 const given = (block: Block, field: Field): { low: number; high: number } | undefined => {
@@ -218,29 +109,17 @@ export const grantTableOp = commands({
         handle: { c: 'u32', out: true },
         dev_bus_addr: { c: 'u64', out: true },
       }),
-      each: ({ kind, grants }, block, f, vcpu) => {
-        const flags = block.get(f.flags)
-        const dom = block.get(f.dom)
-        const answer = (): number => {
-          if (!(flags & (MAP.device | MAP.host))) return GntStatus.BAD_GNTREF
-          const others = MAP.device | MAP.application | MAP.contains_pte
-          if (kind.name === 'pvh' && flags & others) return GntStatus.GENERAL_ERROR
-          if (dom !== DOM0 && dom !== DOMU) return GntStatus.BAD_DOMAIN
-          if (dom === DOM0) return block.get(f.ref) >= DOM0_REFS ? GntStatus.BAD_GNTREF : GntStatus.GENERAL_ERROR
-          const grant = grants.acquire(DOMU, block.get(f.ref), (flags & MAP.readonly) === 0, false)
-          if (typeof grant === 'number') return grant
-          const address = { low: block.get(f.host_addr), high: block.high(f.host_addr) }
-          const handle = kind.grantMaps?.map(vcpu, grant, address, flags)
-          if (handle === undefined) {
-            grant.release()
-            return GntStatus.GENERAL_ERROR
-          }
-          if (handle < 0) return handle
-          block.set(f.handle, handle)
-          block.set(f.dev_bus_addr, grant.frame * PAGE)
-          return GntStatus.OKAY
-        }
-        block.set(f.status, answer())
+      each: (domain, block, f, vcpu) => {
+        const done = map(domain, vcpu, {
+          address: { low: block.get(f.host_addr), high: block.high(f.host_addr) },
+          flags: block.get(f.flags),
+          ref: block.get(f.ref),
+          domid: block.get(f.dom),
+        })
+        block.set(f.status, typeof done === 'number' ? done : GntStatus.OKAY)
+        if (typeof done === 'number') return
+        block.set(f.handle, done.handle)
+        block.set(f.dev_bus_addr, done.frame * PAGE)
       },
     }),
     array({
@@ -248,11 +127,9 @@ export const grantTableOp = commands({
       name: 'GNTTABOP_unmap_grant_ref',
       summary: 'unmap it',
       struct: struct({ host_addr: 'u64', dev_bus_addr: 'u64', handle: 'u32', status }),
-      each: ({ kind }, block, f, vcpu) => {
-        const device = block.whole(f.dev_bus_addr)
-        const host = given(block, f.host_addr)
-        const answer = kind.grantMaps?.unmap(vcpu, block.get(f.handle), host, device === 0 ? undefined : device)
-        block.set(f.status, answer ?? GntStatus.BAD_HANDLE)
+      each: (domain, block, f, vcpu) => {
+        const [host, device] = [given(block, f.host_addr), given(block, f.dev_bus_addr)]
+        block.set(f.status, unmap(domain, vcpu, { handle: block.get(f.handle), host, device }))
       },
     }),
     single({
@@ -279,13 +156,11 @@ export const grantTableOp = commands({
     array({
       command: 4,
       name: 'GNTTABOP_transfer',
-      summary: 'give a frame away, which nobody here takes',
+      summary: 'give a frame away for good; only the domain itself could take it',
       guest: 'pv',
       struct: struct({ mfn: 'long', domid, ref: 'u32', status }),
-      each: ({ kind }, block, f) => {
-        const dom = block.get(f.domid)
-        if (kind.frame(block.whole(f.mfn)) < 0) block.set(f.status, GntStatus.BAD_PAGE)
-        else block.set(f.status, dom === DOM0 || dom === DOMU ? GntStatus.GENERAL_ERROR : GntStatus.BAD_DOMAIN)
+      each: (domain, block, f) => {
+        block.set(f.status, transfer(domain, block.whole(f.mfn), block.get(f.domid), block.get(f.ref)))
       },
     }),
     array({
@@ -293,7 +168,13 @@ export const grantTableOp = commands({
       name: 'GNTTABOP_copy',
       summary: 'copy within a page, each end by grant or by frame',
       struct: copyStruct,
-      each: (domain, block, f) => block.set(f.status, copy(domain, block, f)),
+      begin: (domain) => new Copies(domain),
+      each: (_domain, block, f, _vcpu, list) => {
+        const flags = block.get(f.flags)
+        const source = copyEnd(block, f.source, f.source_domid, f.source_offset, (flags & SOURCE_GREF) !== 0)
+        const target = copyEnd(block, f.dest, f.dest_domid, f.dest_offset, (flags & DEST_GREF) !== 0)
+        block.set(f.status, list.copy(source, target, block.get(f.len)))
+      },
     }),
     single({
       command: 6,
@@ -322,9 +203,9 @@ export const grantTableOp = commands({
       summary: 'unmap it and map something else there',
       guest: 'pv',
       struct: struct({ host_addr: 'u64', new_addr: 'u64', handle: 'u32', status }),
-      each: ({ kind }, block, f, vcpu) => {
-        const addresses = [given(block, f.host_addr), undefined, given(block, f.new_addr)] as const
-        block.set(f.status, kind.grantMaps?.unmap(vcpu, block.get(f.handle), ...addresses) ?? GntStatus.BAD_HANDLE)
+      each: (domain, block, f, vcpu) => {
+        const [host, other] = [given(block, f.host_addr), given(block, f.new_addr)]
+        block.set(f.status, unmap(domain, vcpu, { handle: block.get(f.handle), host, device: undefined, other }))
       },
     }),
     command({
@@ -334,7 +215,8 @@ export const grantTableOp = commands({
       struct: struct({ version: { c: 'u32', back: true } }),
       errors: {
         EINVAL: 'another one',
-        EBUSY: 'entries are in use',
+        EBUSY: 'entries are in use, or status frames are mapped (PV)',
+        EAGAIN: 'less than a page of a reserved entry is being copied',
         ERANGE: 'a reserved entry cannot be told in version 1',
         EFAULT: 'the structure cannot be read or written',
       },
@@ -388,7 +270,35 @@ export const grantTableOp = commands({
       name: 'GNTTABOP_swap_grant_ref',
       summary: 'exchange two entries that nobody uses',
       struct: struct({ ref_a: 'u32', ref_b: 'u32', status }),
-      each: ({ grants }, block, f) => block.set(f.status, grants.swap(block.get(f.ref_a), block.get(f.ref_b))),
+      each: ({ grants }, block, f) => {
+        block.set(f.status, grants.swap(block.get(f.ref_a), block.get(f.ref_b)))
+      },
+    }),
+    array({
+      command: 12,
+      name: 'GNTTABOP_cache_flush',
+      summary: 'write back the caches of memory that devices share, of which there is none that is not coherent',
+      guest: 'pv',
+      struct: struct({
+        dev_bus_addr: 'u64',
+        offset: 'u16',
+        length: 'u16',
+        op: { c: 'u32', type: { kind: 'flags', bits: { CLEAN: 0, INVAL: 1 } } },
+      }),
+      errors: {
+        EINVAL: 'a negative count, beyond the page, another operation, or no frame of the machine',
+        EOPNOTSUPP: 'to invalidate only',
+        EPERM: 'a frame of nobody’s',
+      },
+      each: (domain, block, f) => {
+        const [offset, length, op] = [block.get(f.offset), block.get(f.length), block.get(f.op)]
+        if (offset >= PAGE || offset + length > PAGE || op & ~(CLEAN | INVALIDATE)) return Errno.EINVAL
+        if (length === 0 || op === 0) return
+        const frame = Math.floor(block.whole(f.dev_bus_addr) / PAGE)
+        if (frame >= domain.effects.memory.frames) return Errno.EINVAL
+        if (domain.kind.frame(frame) < 0) return Errno.EPERM
+        return op === INVALIDATE ? Errno.EOPNOTSUPP : undefined
+      },
     }),
   ],
 })

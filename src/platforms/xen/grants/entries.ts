@@ -19,11 +19,14 @@ const RESERVED = 8
 export const Gtf = {
   TYPE: 3,
   PERMIT_ACCESS: 1,
+  ACCEPT_TRANSFER: 2,
   TRANSITIVE: 3,
   READONLY: 4,
   READING: 8,
   WRITING: 16,
   SUB_PAGE: 0x100,
+  TRANSFER_COMMITTED: 4,
+  TRANSFER_COMPLETED: 8,
 } as const
 
 export interface Entry {
@@ -32,6 +35,11 @@ export interface Entry {
   readonly frame: number
   readonly offset: number
   readonly length: number
+  /** Less than a page (version 2). */
+  readonly part: boolean
+  /** Of a transitive grant (version 2). */
+  readonly transitiveDomid: number
+  readonly transitiveRef: number
 }
 
 const statusFrames = (frames: number): number => Math.ceil((frames * PAGE) / ENTRY[2] / STATUS_PER_PAGE)
@@ -114,10 +122,14 @@ export class GrantEntries implements Stateful {
     const at = this.#address(ref)
     const flags = view.getUint16(at, true)
     const domid = view.getUint16(at + 2, true)
-    if (this.version === 1) return { flags, domid, frame: view.getUint32(at + 4, true), offset: 0, length: PAGE }
-    const frame = view.getUint32(at + 12, true) * 2 ** 32 + view.getUint32(at + 8, true)
-    if (!(flags & Gtf.SUB_PAGE)) return { flags, domid, frame, offset: 0, length: PAGE }
-    return { flags, domid, frame, offset: view.getUint16(at + 4, true), length: view.getUint16(at + 6, true) }
+    const second = view.getUint32(at + 4, true)
+    const whole = { flags, domid, offset: 0, length: PAGE, part: false, transitiveDomid: 0, transitiveRef: 0 }
+    if (this.version === 1) return { ...whole, frame: second }
+    const third = view.getUint32(at + 8, true)
+    const frame = view.getUint32(at + 12, true) * 2 ** 32 + third
+    const transitive = { transitiveDomid: second & 0xffff, transitiveRef: third }
+    if (!(flags & Gtf.SUB_PAGE)) return { ...whole, ...transitive, frame }
+    return { ...whole, ...transitive, frame, offset: second & 0xffff, length: second >>> 16, part: true }
   }
 
   /** Fill an entry, as the toolstack does. */
@@ -127,6 +139,18 @@ export class GrantEntries implements Stateful {
     memory.store16(at + 2, domid)
     memory.store32(at + (this.version === 1 ? 4 : 8), frame)
     memory.store16(at, Gtf.PERMIT_ACCESS)
+  }
+
+  setFlags(ref: number, flags: number): void {
+    this.#domain.effects.memory.store16(this.#address(ref), flags)
+  }
+
+  /** The frame of an entry for a whole page. */
+  setFrame(ref: number, frame: number): void {
+    const { memory } = this.#domain.effects
+    const at = this.#address(ref) + (this.version === 1 ? 4 : 8)
+    memory.store32(at, frame)
+    if (this.version === 2) memory.store32(at + 4, 0)
   }
 
   /** Set and clear the bits that tell the guest of a use. */
@@ -152,7 +176,7 @@ export class GrantEntries implements Stateful {
   setVersion(version: 1 | 2): number {
     const { memory } = this.#domain.effects
     const { view } = memory
-    const kept: (Entry & { readonly used: number })[] = []
+    const kept: (Pick<Entry, 'flags' | 'domid' | 'frame'> & { readonly used: number })[] = []
     for (let ref = 0; ref < RESERVED; ref++) {
       const entry = this.get(ref)
       const type = entry.flags & Gtf.TYPE
@@ -160,13 +184,12 @@ export class GrantEntries implements Stateful {
         return Errno.ERANGE
       const used = view.getUint16(this.#statusAddress(ref), true) & (Gtf.READING | Gtf.WRITING)
       const permits = this.version === 1 || type === Gtf.PERMIT_ACCESS
-      kept.push(permits ? { ...entry, used } : { flags: 0, domid: 0, frame: 0, offset: 0, length: PAGE, used: 0 })
+      kept.push(permits ? { ...entry, used } : { flags: 0, domid: 0, frame: 0, used: 0 })
     }
     if (version === 1) {
-      for (const page of this.#status.splice(0)) {
-        page.move(page.home)
-        this.#domain.frames.free(page)
-      }
+      const { frames, kind } = this.#domain
+      if (!kind.withdraw(this.#status)) return Errno.EBUSY
+      for (const page of this.#status.splice(0)) frames.free(page)
     }
     for (const page of this.#frames) memory.place(page.address, new Uint8Array(PAGE))
     this.version = version

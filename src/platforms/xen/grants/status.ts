@@ -6,8 +6,10 @@ export const GntStatus = {
   BAD_GNTREF: -3,
   BAD_HANDLE: -4,
   BAD_VIRT_ADDR: -5,
+  BAD_DEV_ADDR: -6,
   PERMISSION_DENIED: -8,
   BAD_PAGE: -9,
   BAD_COPY_ARG: -10,
   EAGAIN: -12,
+  NO_SPACE: -13,
 } as const

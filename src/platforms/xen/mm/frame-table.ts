@@ -218,6 +218,15 @@ export class FrameTable implements Stateful {
     this.setPfn(frame, INVALID, INVALID)
   }
 
+  /** Not any more; nothing but the sharing refers to it. */
+  unshare(frame: number): void {
+    this.owner[frame] = Owner.XEN
+    this.refs[frame] = 0
+    this.types[frame] = 0
+    this.typeRefs[frame] = 0
+    this.stamps[frame] = this.tlbs.now
+  }
+
   /** Take a frame away from the domain though nothing but its allocation refers to it: false if something does. */
   steal(frame: number): boolean {
     if (!this.isOwn(frame) || this.types[frame] & HEAP) return false

@@ -52,23 +52,24 @@ export function mapGrant(mm: Mm, vcpu: number, address: GrantAddress, frame: num
   return GntStatus.OKAY
 }
 
-/** Take a mapping away, unless something else is there by now. */
-export function unmapGrant(mm: Mm, vcpu: number, address: GrantAddress, frame: number, flags: number): number {
-  const at = entryOf(mm, vcpu, address, flags)
-  if (at < 0 || !leadsTo(mm.frames, at, frame, flags)) return GntStatus.GENERAL_ERROR
-  replace(mm.frames, at, 0, 0, false)
-  return GntStatus.OKAY
-}
-
-/** Take a mapping away and put there what another linear address maps, which maps nothing then. */
+/**
+ * Take a mapping away, unless something else is there by now; with `other`, put there what that linear address maps,
+ * which maps nothing then.
+ */
 export function replaceGrant(
   mm: Mm,
   vcpu: number,
   address: GrantAddress,
   frame: number,
   flags: number,
-  other: GrantAddress,
+  other: GrantAddress | undefined,
 ): number {
+  if (!other) {
+    const at = entryOf(mm, vcpu, address, flags)
+    if (at < 0 || !leadsTo(mm.frames, at, frame, flags)) return GntStatus.GENERAL_ERROR
+    replace(mm.frames, at, 0, 0, false)
+    return GntStatus.OKAY
+  }
   if (flags & CONTAINS_PTE) return GntStatus.GENERAL_ERROR
   const from = entryOf(mm, vcpu, other, 0)
   if (from < 0) return GntStatus.GENERAL_ERROR

@@ -11,7 +11,7 @@ import type { SharedPage } from '../frames.ts'
 import type { Kind } from '../kind.ts'
 import { createMm } from '../mm/create.ts'
 import { Type } from '../mm/frame-table.ts'
-import { GrantMaps } from '../mm/grant-maps.ts'
+import { PvGrants } from '../mm/grants.ts'
 import type { Mm } from '../mm/mm.ts'
 import { getPageAndType, putPageAndType } from '../mm/types.ts'
 import { isGuestHigh } from './addresses.ts'
@@ -30,7 +30,7 @@ const RAM = 1
 export class PvKind implements Kind {
   readonly name = 'pv'
   readonly mm: Mm
-  readonly grantMaps: GrantMaps
+  readonly grants: PvGrants
   readonly #domain: Domain
   readonly #gdts: (readonly number[])[]
   /** vcpu_guest_context with which a vCPU that is initialised will begin. */
@@ -45,14 +45,13 @@ export class PvKind implements Kind {
     this.#started = domain.vcpus.map(() => false)
     const { effects } = domain
     this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest })
-    this.grantMaps = new GrantMaps(this.mm, (ref, writable) => domain.grants.restore(ref, writable))
+    this.grants = new PvGrants(this.mm)
     domain.frames.onShare((frame) => this.mm.frames.share(frame, true))
     for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
   }
 
   transfer(state: Transfer): void {
     state.part('mm', this.mm)
-    state.part('grantMaps', this.grantMaps)
     state.list('gdts', this.#gdts)
     state.list('contexts', this.#contexts)
     state.list('started', this.#started)
@@ -63,12 +62,21 @@ export class PvKind implements Kind {
     return this.mm.frames.isOwn(mfn) ? mfn : -1
   }
 
-  hold(mfn: number): number {
-    return getPageAndType(this.mm.frames, mfn, Type.WRITABLE) < 0 ? -1 : mfn
+  hold(mfn: number, writable = true): number {
+    const { frames } = this.mm
+    return (writable ? getPageAndType(frames, mfn, Type.WRITABLE) === 0 : frames.get(mfn)) ? mfn : -1
   }
 
-  release(frame: number): void {
-    putPageAndType(this.mm.frames, frame)
+  release(frame: number, writable = true): void {
+    if (writable) putPageAndType(this.mm.frames, frame)
+    else this.mm.frames.put(frame)
+  }
+
+  withdraw(pages: readonly SharedPage[]): boolean {
+    const { frames } = this.mm
+    if (pages.some(({ home }) => frames.refs[home] !== 1)) return false
+    for (const { home } of pages) frames.unshare(home)
+    return true
   }
 
   numberOf(page: SharedPage): number {

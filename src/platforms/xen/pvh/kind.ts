@@ -61,6 +61,11 @@ export class PvhKind implements Kind {
 
   release(): void {}
 
+  withdraw(pages: readonly SharedPage[]): boolean {
+    for (const page of pages) page.move(page.home)
+    return true
+  }
+
   numberOf(page: SharedPage): number {
     return page.frame === page.home ? -1 : page.frame
   }
