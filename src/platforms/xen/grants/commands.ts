@@ -49,8 +49,8 @@ const copyStruct = struct({
   status,
 })
 
-const copyEnd = (block: Block, by: Field, domid: Field, offset: Field, byRef: boolean): CopyEnd => ({
-  domid: block.get(domid),
+const copyEnd = (block: Block, by: Field, whose: Field, offset: Field, byRef: boolean): CopyEnd => ({
+  domid: block.get(whose),
   byRef,
   ref: block.get(by),
   frame: block.whole(by),
