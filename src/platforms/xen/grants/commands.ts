@@ -216,7 +216,6 @@ export const grantTableOp = commands({
       errors: {
         EINVAL: 'another one',
         EBUSY: 'entries are in use, or status frames are mapped (PV)',
-        EAGAIN: 'less than a page of a reserved entry is being copied',
         ERANGE: 'a reserved entry cannot be told in version 1',
         EFAULT: 'the structure cannot be read or written',
       },

@@ -206,7 +206,6 @@ export class GrantTable implements Stateful {
     if (version !== 1 && version !== 2) return Errno.EINVAL
     if (version === this.entries.version) return 0
     for (const ref of this.#active.keys()) if (ref >= RESERVED) return Errno.EBUSY
-    if (version === 1 && [...this.#active.values()].some(({ part }) => part)) return Errno.EAGAIN
     return this.entries.setVersion(version)
   }
 
