@@ -48,7 +48,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'PvKind.#domain',
     'Batch.#frames',
     'FrameTable.tlbs',
-    'GrantMaps.#mm',
+    'PvGrants.#mm',
     'Call.domain',
     'Call.#dispatch',
     'Hypercalls.#domain',
@@ -80,7 +80,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
   ],
   'only inside a slice': ['Vcpus.#current', 'Vcpus.#slice'],
   'how fast the host is': ['Rate.*'],
-  'made for one request': ['GuestBuffers.*', 'Extents.*'],
+  'made for one request': ['GuestBuffers.*', 'Extents.*', 'Copies.*'],
   'only within a request': [
     'EventLine.#lowered',
     'StoreClient.#transaction',
