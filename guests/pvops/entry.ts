@@ -33,6 +33,7 @@ export function entry(k: Builder): string {
   return `
 bits 32
 start:
+${k.long ? '' : '  mov eax, cs                           ; in ring 1 it is the Launcher that starts us\n  test al, 3\n  jne lguest.start'}
   cli
   cld
   mov esp, stacks+${STACK}

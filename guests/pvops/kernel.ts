@@ -9,6 +9,7 @@ import { NoteType, type XenNote } from '../../src/boot/xen-notes.ts'
 import type { Backend } from './backends/backend.ts'
 import { hyperv } from './backends/hyperv.ts'
 import { kvm } from './backends/kvm.ts'
+import { lguest } from './backends/lguest.ts'
 import { functions } from './backends/native.ts'
 import { vmi } from './backends/vmi.ts'
 import { vmware } from './backends/vmware.ts'
@@ -23,7 +24,7 @@ import { patcher, probe, siteList, tables } from './patch.ts'
 import { programme, programmeCode } from './programme/index.ts'
 import { traps } from './traps.ts'
 
-const all: readonly Backend[] = [xenPv, kvm, hyperv, vmware, xen, vmi]
+const all: readonly Backend[] = [xenPv, lguest, kvm, hyperv, vmware, xen, vmi]
 
 const main = (k: Builder) => `
 main:

@@ -2,7 +2,8 @@
 import { elfKernel } from '../boot/entries.ts'
 import { Machine } from '../machine/machine.ts'
 import type { MachineOptions } from '../machine/types.ts'
-import type { PlatformName } from '../platforms/index.ts'
+import type { PlatformDefinition } from '../paravirt/platform.ts'
+import { definitions, type PlatformName } from '../platforms/index.ts'
 import type { Bits } from './image.ts'
 import { readReport, type Report } from './report.ts'
 
@@ -16,12 +17,14 @@ const taught = [
   'xen-pvh',
   'xen-pv',
   'vmi',
+  'lguest',
 ] as const satisfies readonly PlatformName[]
 export type DemoPlatform = (typeof taught)[number]
 
-/** Xen's paravirtual guests have 64 bits here. */
+/** Xen's paravirtual guests have 64 bits here, lguest's 32. */
+const only: Readonly<Partial<Record<DemoPlatform, Bits>>> = { 'xen-pv': 64, lguest: 32 }
 export const demoPlatforms = (bits: Bits): readonly DemoPlatform[] =>
-  taught.filter((platform) => platform !== 'xen-pv' || bits === 64)
+  taught.filter((platform) => (only[platform] ?? bits) === bits)
 
 const MEMORY = 32 << 20
 
@@ -30,7 +33,7 @@ export interface PvopsOptions
   readonly image: Uint8Array
   readonly bits: Bits
   readonly platform: PlatformName
-  /** 1 to 8. */
+  /** 1 to 8, or as many as the platform's guests can have. */
   readonly cpus: number
   /** Gives up. */
   readonly signal?: AbortSignal
@@ -45,6 +48,8 @@ export interface PvopsRun extends Report {
 }
 
 export async function runPvops({ image, bits, platform, cpus, signal, ...options }: PvopsOptions): Promise<PvopsRun> {
+  const definition: PlatformDefinition = definitions[platform]
+  const most = Math.min(cpus, definition.cpus ?? cpus)
   let console = ''
   const decoder = new TextDecoder('latin1')
   const append = (bytes: Uint8Array) => void (console += decoder.decode(bytes))
@@ -53,9 +58,9 @@ export async function runPvops({ image, bits, platform, cpus, signal, ...options
     memory: MEMORY,
     cpu: 'inorder',
     platform,
-    cpus,
+    cpus: most,
     serial: { com1: append },
-    boot: { kernel: elfKernel(image, `pvops (${bits} bits)`), cmdline: `cpus=${cpus}` },
+    boot: { kernel: elfKernel(image, `pvops (${bits} bits)`), cmdline: `cpus=${most}` },
     ...options,
   })
   const exit = await machine.run(signal)

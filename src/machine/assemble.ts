@@ -2,6 +2,7 @@
  * A machine put together: core, PC, platform, vCPUs and clock, and who answers whom. Nothing has been loaded yet: a
  * kernel or a snapshot comes next. What is state is handed over by `transfer`, but for the core's memory.
  */
+import { BootError } from '../boot/error.ts'
 import { Core, type CoreHost } from '../cpu/core.ts'
 import { M, MAXPHYADDR, PageAttr, S } from '../cpu/layout.ts'
 import { cpuid, cpuModel, signature, type CpuidState } from '../cpu/models.ts'
@@ -37,6 +38,8 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   const cpus = options.cpus ?? 1
   const { memory, deterministic = false } = options
   const definition: PlatformDefinition = definitions[options.platform]
+  if (cpus > (definition.cpus ?? cpus))
+    throw new BootError(`cpus: ${cpus}; a guest of ${definition.title} has at most ${definition.cpus}`)
   const frames = memory / PAGE + (definition.frames?.(memory, cpus) ?? 0)
   const bare = definition.board === 'bare'
   const epoch = options.epoch ?? (deterministic ? DETERMINISTIC_EPOCH : Date.now())
@@ -54,6 +57,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   const outputs = SERIAL_PORTS.map((port) => new SerialOutput(options.serial[port]))
   const census = options.census ? new Census() : undefined
   const repeated = deterministic ? new RepeatedRandom() : undefined
+  const random = repeated ? () => repeated.next() : hostRandom()
   /** Whoever debugs the machine, while somebody does. */
   const debug: { current: Debugger | undefined } = { current: undefined }
   let core: Core
@@ -95,7 +99,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     tsc: () => clock.now(),
     readCr8: (vcpu) => pc.interrupts.readCr8(vcpu),
     writeCr8: (vcpu, value) => pc.interrupts.writeCr8(vcpu, value),
-    random: repeated ? () => repeated.next() : hostRandom(),
+    random,
     watchedStore: (vcpu, address, size, value, attribute) => {
       census?.store(address, size, value, attribute)
       debug.current?.accessed(vcpu, address, size, true)
@@ -143,6 +147,7 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     frames,
     signature: signature(model),
     epoch,
+    random,
     onReset: () => state.stop({ kind: 'reset' }),
     onPowerOff: () => state.stop({ kind: 'power-off' }),
     onCrash: (detail) => state.stop({ kind: 'crash', detail }),

@@ -34,6 +34,8 @@ export interface EffectsOptions {
   readonly signature: number
   /** Unix time at power-on, in milliseconds. */
   readonly epoch: number
+  /** Random 32-bit words, the same ones as RDRAND's. */
+  readonly random: () => number
   readonly onReset: () => void
   readonly onPowerOff: () => void
   readonly onCrash: (reason: string) => void
@@ -132,6 +134,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
           if (core.system.iret(p, 4) === 0) done(selector(CS), selector(SS))
         })
       },
+      cr2: (vcpu) => word(vcpu, S.CR2) >>> 0,
       xmm: (vcpu, index) => {
         const at = state(vcpu) + S.VEC0 + 16 * index
         return parts().core.u8.slice(at, at + 16)
@@ -292,6 +295,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
       reset: options.onReset,
       powerOff: options.onPowerOff,
       crash: options.onCrash,
+      random: options.random,
       report: options.onReport,
       wake: options.onWake,
     },

@@ -63,6 +63,7 @@ export function enter(core: Core, vcpu: number, entry: EntryState): void {
   segment(TR, entry.tr)
   core.system.setFlags(p, entry.rflags & ARITHMETIC)
   word(S.SYSFLAGS, (entry.rflags & ~ARITHMETIC) | 2)
+  word(S.CPL, entry.cs.selector & 3)
   core.system.refreshState(p)
   core.system.updateMode(p)
 }

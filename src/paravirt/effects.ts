@@ -62,6 +62,8 @@ export interface CpuEffects {
    * `rsp`: a fault is the guest's there. If it went well, `done` gets CS and SS. The request must answer `again`.
    */
   iret(vcpu: number, rip: bigint, rsp: bigint, done: (cs: number, ss: number) => void): void
+  /** CR2, the low half. */
+  cr2(vcpu: number): number
   /** A copy of XMM0 to XMM15. */
   xmm(vcpu: number, index: number): Uint8Array
   /** Current privilege level. */
@@ -220,6 +222,8 @@ export interface MachineEffects {
   powerOff(): void
   /** The guest did what its hypervisor does not forgive: the machine stops for this reason. */
   crash(reason: string): void
+  /** A random 32-bit word. */
+  random(): number
   /** Lines for the user, such as a guest's last words. */
   report(lines: readonly string[]): void
   /** Something from outside has been told to the guest: a machine that waits for time to pass looks again. */

@@ -16,6 +16,7 @@ export class MockVcpu {
   protectedMode = true
   wide = true
   root = 0n
+  cr2 = 0
   tpr = 0
   icr = 0n
   tscOffset = 0n
@@ -137,6 +138,7 @@ export class Mock {
           note('iret', vcpu, hex(rip), hex(rsp))
           this.#vcpu(vcpu).iret = done
         },
+        cr2: (vcpu) => this.#vcpu(vcpu).cr2,
         xmm: (vcpu, index) => (this.#vcpu(vcpu).xmm[index] as Uint8Array).slice(),
         privilege: (vcpu) => this.#vcpu(vcpu).privilege,
         protectedMode: (vcpu) => this.#vcpu(vcpu).protectedMode,
@@ -268,6 +270,8 @@ export class Mock {
         reset: () => note('reset'),
         powerOff: () => note('power-off'),
         crash: (reason) => note('crash', reason),
+        // The same each time; no platform's answer depends on it.
+        random: () => 0x12345678,
         report: (lines) => note('report', ...lines),
         wake: () => note('outside'),
       },

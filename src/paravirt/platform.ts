@@ -38,6 +38,8 @@ export interface PlatformDefinition {
   readonly requests: readonly Declaration[]
   /** What is around the processors: a PC (default), or local APICs only, where nothing else answers. */
   readonly board?: 'pc' | 'bare'
+  /** The most vCPUs that a guest can have; default: as many as the machine. */
+  readonly cpus?: number
   /** Linux's name of the console that the user sees; default ttyS0,115200. */
   readonly console?: string
   /** Devices that it can offer; default none. */

@@ -2,6 +2,7 @@
 import type { PlatformDefinition } from '../paravirt/platform.ts'
 import { hyperv } from './hyperv/index.ts'
 import { kvm } from './kvm/index.ts'
+import { lguest } from './lguest/index.ts'
 import { native } from './native/index.ts'
 import { vmi } from './vmi/index.ts'
 import { vmware } from './vmware/index.ts'
@@ -13,6 +14,7 @@ export const definitions = {
   vmware,
   hyperv,
   vmi,
+  lguest,
   'xen-hvm': xenHvm,
   'xen-pvh': xenPvh,
   'xen-pv': xenPv,

@@ -34,12 +34,22 @@ export function userMode(k: Builder): string {
   or dword ptr [seen_error], 1          ; not there, or not for ring 3
   ${saw(k, 14, 5)}
   ${k.check('user mode: no look at the kernel', 'e')}
+  ${k.long ? '' : withoutSysenter(k)}
   ${k.long ? fastCalls64(k) : fastCalls32(k)}
   ${run('user_fast')}
   cmp dword ptr [user_calls], 2
   ${k.check(k.long ? 'user mode: SYSCALL, usergs_sysret64' : 'user mode: SYSENTER, irq_enable_sysexit', 'e')}
+.no_fast_calls:
 `
 }
+
+/** CPUID, asked as Linux does, says whether there is SYSENTER. */
+const withoutSysenter = (k: Builder) => `
+  mov eax, 1
+  mov edx, words
+  ${k.op('cpu.cpuid')}
+  test dword ptr [words+12], 0x800
+  je .no_fast_calls`
 
 const writeMsr = (k: Builder, number: number, low: string | number, high: string | number) =>
   `mov eax, ${number}\nmov edx, ${low}\nmov ecx, ${high}\n${k.op('cpu.write_msr')}`

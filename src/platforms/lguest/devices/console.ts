@@ -1,0 +1,54 @@
+/** The virtio console as the Launcher has it: bytes in, bytes out. */
+import type { ConsolePort } from '../../../paravirt/effects.ts'
+import { type Device, type Kind, VirtioId } from './device.ts'
+import { joined, LauncherError } from './virtqueue.ts'
+
+const INPUT = 0
+/** What is typed waits here until the guest takes it; more is lost, as on a terminal. */
+const TYPED_AHEAD = 65_536
+
+export function consoleKind(port: ConsolePort, later: (action: () => void) => () => void): Kind {
+  const typed: number[] = []
+  let device: Device | undefined
+  const input = ({ queues }: Device) => {
+    const queue = queues[INPUT]
+    while (queue && typed.length > 0) {
+      const chain = queue.take()
+      if (!chain) break
+      if (chain.out.length > 0) throw new LauncherError('Output buffers in console in queue?')
+      const into = joined(chain.in)
+      const bytes = Uint8Array.from(typed.splice(0, into.length))
+      into.write(bytes)
+      queue.give(chain.head, bytes.length)
+      queue.trigger()
+    }
+  }
+  const deliver = later(() => device && input(device))
+  return {
+    type: VirtioId.CONSOLE,
+    queues: 2,
+    features: [],
+    config: new Uint8Array(0),
+    service: (of, index) => {
+      if (index === INPUT) return input(of)
+      const queue = of.queues[index]
+      for (let chain = queue?.take(); queue && chain; chain = queue.take()) {
+        if (chain.in.length > 0) throw new LauncherError('Input buffers in console output queue?')
+        port.output(joined(chain.out).read())
+        queue.give(chain.head, 0)
+      }
+      queue?.trigger()
+    },
+    start: (of) => {
+      device = of
+      port.onInput = (bytes) => {
+        if (typed.length + bytes.length <= TYPED_AHEAD) typed.push(...bytes)
+        deliver()
+      }
+    },
+    transfer: (state) => state.list('typed', typed),
+    stop: () => {
+      device = undefined
+    },
+  }
+}

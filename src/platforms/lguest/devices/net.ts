@@ -1,0 +1,80 @@
+/** The virtio network card as the Launcher has it: a TAP device with IFF_VNET_HDR, over `devices/net`. */
+import type { NetworkPort } from '../../../backends/network/port.ts'
+import { NetDevice } from '../../../devices/net/net.ts'
+import { type Device, type Kind, VirtioId } from './device.ts'
+import { joined, LauncherError } from './virtqueue.ts'
+
+const INPUT = 0
+/** struct virtio_net_hdr. */
+const HEADER = 10
+const NEEDS_CSUM = 1
+/** VIRTIO_NET_HDR_GSO_TCPV4, _TCPV6; bit 7 is ECN. */
+const gsoTypes: readonly number[] = [1, 4]
+const ECN = 0x80
+/**
+ * VIRTIO_NET_F_: CSUM, GUEST_CSUM, MAC, GUEST_TSO4, GUEST_TSO6, GUEST_ECN, HOST_TSO4, HOST_TSO6, HOST_ECN; then
+ * VIRTIO_F_NOTIFY_ON_EMPTY and VIRTIO_RING_F_INDIRECT_DESC.
+ */
+const features = [0, 1, 5, 7, 8, 9, 11, 12, 13, 24, 28]
+
+/** `mac`: six bytes. */
+export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () => void) => () => void): Kind {
+  const net = new NetDevice(port)
+  const config = new Uint8Array(8)
+  config.set(mac)
+  let device: Device | undefined
+  const input = ({ queues }: Device) => {
+    const queue = queues[INPUT]
+    for (let frame = net.next; queue && frame; frame = net.next) {
+      const chain = queue.take()
+      if (!chain) break
+      if (chain.out.length > 0) throw new LauncherError('Output buffers in net input queue?')
+      net.take()
+      const into = joined(chain.in)
+      const packet = new Uint8Array(HEADER + frame.length)
+      packet.set(frame, HEADER)
+      into.write(packet)
+      queue.give(chain.head, Math.min(packet.length, into.length))
+    }
+    queue?.trigger()
+  }
+  const deliver = later(() => device && input(device))
+  return {
+    type: VirtioId.NET,
+    queues: 2,
+    features,
+    config,
+    service: (of, index) => {
+      if (index === INPUT) return input(of)
+      const queue = of.queues[index]
+      for (let chain = queue?.take(); queue && chain; chain = queue.take()) {
+        if (chain.in.length > 0) throw new LauncherError('Input buffers in net output queue?')
+        send(net, joined(chain.out).read())
+        queue.give(chain.head, 0)
+      }
+      queue?.trigger()
+    },
+    start: (of) => {
+      device = of
+      net.start(deliver)
+    },
+    stop: () => {
+      device = undefined
+      net.stop()
+    },
+  }
+}
+
+/** A packet with its header. Throws LauncherError for what a TAP device refuses. */
+function send(net: NetDevice, packet: Uint8Array): void {
+  if (packet.length < HEADER) throw new LauncherError('Write to tun failed?')
+  const view = new DataView(packet.buffer, packet.byteOffset, HEADER)
+  const gso = view.getUint8(1)
+  const size = view.getUint16(4, true)
+  if (gso !== 0 && (!gsoTypes.includes(gso & ~ECN) || size === 0)) throw new LauncherError('Write to tun failed?')
+  net.send({
+    bytes: packet.subarray(HEADER),
+    blankChecksum: (view.getUint8(0) & NEEDS_CSUM) !== 0,
+    segmentSize: gso === 0 ? undefined : size,
+  })
+}
