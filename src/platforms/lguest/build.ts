@@ -135,4 +135,3 @@ export function entryState(entry: number, cr3: number): EntryState {
     tr: { selector: TSS_SELECTOR, base: STATE_PAGE + State.TSS, limit: TSS_BYTES - 1, attributes: 0x8b },
   }
 }
-

@@ -172,7 +172,8 @@ export const hypercalls: readonly Hypercall[] = [
     summary: 'the entry of a page has changed in the table of some address space, or, for kernel addresses, in all',
     args: [gpa('pgdir', 32, 32), linear('address'), u32('low'), u32('high')],
     errors: {
-      'bad page table entry': 'killed: a large page, or a frame outside the guest’s memory, if it is marked accessed or dirty',
+      'bad page table entry':
+        'killed: a large page, or a frame outside the guest’s memory, if it is marked accessed or dirty',
       'attempt to access switcher pages': 'killed: an address of the last 2 MiB',
     },
     ops: ['mmu.set_pte', 'mmu.flush_tlb_one_user'],

@@ -4,7 +4,13 @@
  * the top of the guest's addresses, which asks us.
  */
 import type { CpuidResult } from '../../cpu/models.ts'
-import type { BuildOptions, HypercallInstruction, Platform, PlatformDefinition, PlatformOptions } from '../../paravirt/platform.ts'
+import type {
+  BuildOptions,
+  HypercallInstruction,
+  Platform,
+  PlatformDefinition,
+  PlatformOptions,
+} from '../../paravirt/platform.ts'
 import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
 import { buildGuest, entryState } from './build.ts'

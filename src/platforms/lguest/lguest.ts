@@ -2,10 +2,14 @@
  * A guest of lguest's: struct lguest and struct lg_cpu of drivers/lguest/lg.h. Its registers are where the switcher has
  * put them. What it must not do ends it, with the words of the real host.
  */
-import type { Deadline, Effects } from '../../paravirt/effects.ts'
+import type { Deadline, Effects, MemoryEffects } from '../../paravirt/effects.ts'
 import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Data, IDT_ENTRIES, IRQS, type RegOffset, REGS_BYTES } from './abi.ts'
 import { type FrameMap, frameMap, PAGE } from './frames.ts'
+
+/** Eight bytes of memory. */
+export const word64 = ({ view }: MemoryEffects, address: number): bigint =>
+  BigInt(view.getUint32(address, true)) | (BigInt(view.getUint32(address + 4, true)) << 32n)
 
 /** The one vCPU. */
 export const VCPU = 0
@@ -103,8 +107,7 @@ export class Lguest implements Stateful {
       this.kill(`bad read address 0x${address.toString(16)} len ${length}`)
       return undefined
     }
-    const { view } = this.effects.memory
-    return new Uint8Array(view.buffer, view.byteOffset + address, length)
+    return this.effects.memory.bytes(address, length)
   }
 
   /** 0 if the guest is dead. */
@@ -113,7 +116,7 @@ export class Lguest implements Stateful {
   }
 
   read64(address: number): bigint {
-    return this.read(address, 8) ? this.effects.memory.view.getBigUint64(address, true) : 0n
+    return this.read(address, 8) ? word64(this.effects.memory, address) : 0n
   }
 
   /** __lgwrite. */

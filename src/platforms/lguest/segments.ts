@@ -1,5 +1,15 @@
 /** The GDT of a guest (drivers/lguest/segments.c): the host's own, with the guest's entries mended a little. */
-import { GDT_ENTRIES, GUEST_PL, HOST_ENTRIES, KERNEL_CS, KERNEL_DS, LGUEST_CS, LGUEST_DS, TLS, TSS_SELECTOR } from './abi.ts'
+import {
+  GDT_ENTRIES,
+  GUEST_PL,
+  HOST_ENTRIES,
+  KERNEL_CS,
+  KERNEL_DS,
+  LGUEST_CS,
+  LGUEST_DS,
+  TLS,
+  TSS_SELECTOR,
+} from './abi.ts'
 import { PAGE } from './frames.ts'
 import type { Lguest } from './lguest.ts'
 import { codeSegment, dataSegment, REGS_PAGE, State, STATE_PAGE, TSS_BYTES } from './switcher.ts'

@@ -7,7 +7,7 @@ import type { MemoryEffects } from '../../paravirt/effects.ts'
 import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
 import { Data } from './abi.ts'
 import { PAGE, PGDIRS, SWITCHER_CODE_PAGES } from './frames.ts'
-import type { Lguest } from './lguest.ts'
+import { type Lguest, word64 } from './lguest.ts'
 import { Pool } from './pool.ts'
 import { SWITCHER_ADDR } from './switcher.ts'
 
@@ -28,7 +28,7 @@ const LAST_PMD = 511
 /** RESERVE_MEM: the switcher's addresses. */
 const RESERVED = 2 << 20
 
-export const ErrorCode = { WRITE: 2, USER: 4 } as const
+const ErrorCode = { WRITE: 2, USER: 4 } as const
 
 const pgdIndex = (address: number): number => address >>> 30
 const pmdIndex = (address: number): number => (address >>> 21) & LAST_PMD
@@ -103,7 +103,7 @@ export class Shadows implements Stateful {
   // Entries of shadows
 
   #get(frame: number, index: number): bigint {
-    return this.#memory.view.getBigUint64(frame * PAGE + 8 * index, true)
+    return word64(this.#memory, frame * PAGE + 8 * index)
   }
 
   #set(frame: number, index: number, entry: bigint): void {

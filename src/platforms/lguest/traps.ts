@@ -30,9 +30,8 @@ const ignored: readonly number[] = [2, 8, 15, TRAP_ENTRY]
 const hosts: readonly number[] = [14, 13, 7, 6, TRAP_ENTRY]
 
 /** could_be_syscall: the host has no other vector for system calls than Linux's own. */
-export const isSyscall = (vector: number): boolean => vector === SYSCALL_VECTOR
-const isDirect = (vector: number): boolean =>
-  (vector < FIRST_VECTOR || isSyscall(vector)) && !hosts.includes(vector)
+const isSyscall = (vector: number): boolean => vector === SYSCALL_VECTOR
+const isDirect = (vector: number): boolean => (vector < FIRST_VECTOR || isSyscall(vector)) && !hosts.includes(vector)
 
 export class Traps {
   readonly #lg: Lguest
@@ -68,7 +67,8 @@ export class Traps {
       : ([0, 0] as const)
     lg.idt.set(gate, 2 * vector)
     // An interrupt gate would clear the flag, which is the host's.
-    if (isDirect(vector)) this.#setGate(vector, ((gate[1] >> 8) & 15) === TRAP_GATE ? gate : defaultGate(vector, gate[1]))
+    if (isDirect(vector))
+      this.#setGate(vector, ((gate[1] >> 8) & 15) === TRAP_GATE ? gate : defaultGate(vector, gate[1]))
   }
 
   /** deliver_trap. False: the guest has no handler. */

@@ -98,8 +98,7 @@ export class Devices implements Launcher, Stateful {
     }
     const limit = this.#lg.pfnLimit * PAGE
     if (address >= limit) throw new LauncherError(`Bad NOTIFY 0x${address.toString(16)}`)
-    const { view } = this.#lg.effects.memory
-    const rest = new Uint8Array(view.buffer, view.byteOffset + address, limit - address)
+    const rest = this.#lg.effects.memory.bytes(address, limit - address)
     const end = rest.indexOf(0)
     this.#lg.effects.consoles[0]?.output(rest.slice(0, end < 0 ? rest.length : end))
   }

@@ -96,6 +96,8 @@ export class Virtqueue implements Stateful {
 
   #chain(head: number): Chain {
     const { view } = this.#memory
+    /** Addresses have 64 bits; a Launcher of 32 looks at the lower ones. */
+    const low = (at: number) => view.getUint32(at, true)
     let table = this.address
     let max = QUEUE_SIZE
     let at = head
@@ -104,7 +106,7 @@ export class Virtqueue implements Stateful {
       const length = view.getUint32(first + 8, true)
       if (length % DESCRIPTOR !== 0) throw new LauncherError('Invalid size for indirect buffer table')
       max = length / DESCRIPTOR
-      table = this.#checked(Number(view.getBigUint64(first, true)), length)
+      table = this.#checked(low(first), length)
       at = 0
     }
     const out: GuestRange[] = []
@@ -112,7 +114,7 @@ export class Virtqueue implements Stateful {
     for (;;) {
       const descriptor = table + DESCRIPTOR * at
       const flags = view.getUint16(descriptor + 12, true)
-      const range = this.#range(Number(view.getBigUint64(descriptor, true)), view.getUint32(descriptor + 8, true))
+      const range = this.#range(low(descriptor), view.getUint32(descriptor + 8, true))
       if (flags & Flag.WRITE) into.push(range)
       else if (into.length > 0) throw new LauncherError('Descriptor has out after in')
       else out.push(range)
@@ -123,12 +125,12 @@ export class Virtqueue implements Stateful {
     }
   }
 
-  /** check_pointer: 32-bit arithmetic, as in a Launcher of 32 bits. */
+  /** check_pointer. */
   #checked(address: number, length: number): number {
     const limit = this.#lg.pfnLimit * PAGE
-    const start = address % 2 ** 32
-    if (start >= limit || start + length >= limit) throw new LauncherError(`Invalid address 0x${start.toString(16)}`)
-    return start
+    if (address >= limit || address + length >= limit)
+      throw new LauncherError(`Invalid address 0x${address.toString(16)}`)
+    return address
   }
 
   #range(address: number, length: number): GuestRange {
@@ -136,7 +138,7 @@ export class Virtqueue implements Stateful {
     const memory = this.#memory
     return {
       get bytes() {
-        return new Uint8Array(memory.view.buffer, memory.view.byteOffset + start, length)
+        return memory.bytes(start, length)
       },
       write: (offset, bytes) => memory.place(start + offset, bytes),
     }
