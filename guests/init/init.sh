@@ -37,10 +37,10 @@ fi
 
 if [ -f /paravirt/exec ]; then
   # COM2 carries the command's standard output, COM3 its standard error, byte for byte; COM4 its exit code in decimal
-  # and a newline. A guest of Xen has consoles instead, whose modes last while they are open. Setting a line's modes
+  # and a newline. A guest of Xen or lguest has consoles instead, whose modes last while they are open. Setting a line's modes
   # also waits until all that was written to it has gone out.
   line=/dev/ttyS
-  [ -e /sys/bus/xen/devices/console-1 ] && line=/dev/hvc
+  [ -e /sys/bus/xen/devices/console-1 ] || [ -e /sys/devices/lguest ] && line=/dev/hvc
   exec 3> ${line}1 4> ${line}2 5> ${line}3
   for n in 1 2 3; do stty -F ${line}$n 115200 raw -echo; done
   sh /paravirt/exec < /dev/null >&3 2>&4 3>&- 4>&- 5>&-
@@ -50,7 +50,7 @@ if [ -f /paravirt/exec ]; then
 else
   # Commands of the host's beside the shell, where there are two more ports.
   ports='ttyS1 ttyS2'
-  [ -e /sys/bus/xen/devices/console-2 ] && ports='hvc1 hvc2'
+  [ -e /sys/bus/xen/devices/console-2 ] || [ -e /sys/devices/lguest ] && ports='hvc1 hvc2'
   stty -F /dev/${ports#* } raw 2>/dev/null && setsid sh /paravirt/agent $ports < /dev/null > /dev/null 2>&1 &
   # The host may give the size of its window on the kernel's command line.
   [ -n "$LINES" ] && [ -n "$COLUMNS" ] && stty rows "$LINES" cols "$COLUMNS"

@@ -8,6 +8,7 @@ import { Data, FIRST_VECTOR, IRQS, LHCALL, Reg, RING, RING_FREE, SYSCALL_VECTOR,
 import { emulateInstruction, rewriteHypercall } from './emulate.ts'
 import { hypercallByNumber } from './hypercalls.ts'
 import { type HcallArgs, type Lguest, VCPU } from './lguest.ts'
+import type { Parts } from './parts.ts'
 import { Segments } from './segments.ts'
 import { Shadows } from './shadow.ts'
 import { Traps, waiting } from './traps.ts'
@@ -21,7 +22,7 @@ export interface Launcher {
   notify(address: number): void
 }
 
-export class Host implements Stateful {
+export class Host implements Parts, Stateful {
   readonly lg: Lguest
   readonly shadows: Shadows
   readonly traps: Traps

@@ -4,12 +4,12 @@
  */
 import { byNumber, type Argument, type Declaration } from '../../paravirt/requests.ts'
 import { Data, LHCALL, Shutdown } from './abi.ts'
-import type { Host } from './host.ts'
 import type { HcallArgs } from './lguest.ts'
+import type { Parts } from './parts.ts'
 
 export interface Hypercall extends Declaration {
   readonly kind: 'hypercall'
-  readonly run?: (host: Host, args: HcallArgs) => void
+  readonly run?: (parts: Parts, args: HcallArgs) => void
 }
 
 const u32 = (name: string): Argument => ({ name, type: { kind: 'u32' } })
@@ -31,9 +31,9 @@ const MESSAGE = 128
 const text = new TextDecoder('latin1')
 
 /** Asked for again, after it was done: the first time is `initialize`. */
-const again = (host: Host): void => host.lg.kill('already have lguest_data')
+const again = ({ lg }: Parts): void => lg.kill('already have lguest_data')
 
-function shutdown({ lg }: Host, [, address, reason]: HcallArgs): void {
+function shutdown({ lg }: Parts, [, address, reason]: HcallArgs): void {
   const bytes = lg.read(address, MESSAGE)?.slice(0, MESSAGE - 1)
   const message = bytes ? text.decode(bytes).replace(/\0[^]*/, '') : ''
   if (lg.dead === undefined) lg.ending = 'poweroff'

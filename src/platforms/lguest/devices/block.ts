@@ -2,7 +2,7 @@
 import type { Disk } from '../../../backends/disk.ts'
 import { BlockDevice, type BlockStatus } from '../../../devices/block/block.ts'
 import type { GuestRange } from '../../../paravirt/sharing.ts'
-import { type Device, type Kind, VirtioId } from './device.ts'
+import { type Kind, VirtioId } from './device.ts'
 import { type Chain, joined, LauncherError, QUEUE_SIZE, type Virtqueue } from './virtqueue.ts'
 
 const SECTOR = 512
@@ -25,10 +25,9 @@ export function blockKind(disk: Disk, report: (what: string) => void): Kind {
     queues: 1,
     features: [Feature.BARRIER, Feature.SEG_MAX, ...(block.readOnly ? [Feature.RO] : [])],
     config,
-    service: ({ queues }: Device, index) => {
-      const queue = queues[index]
-      for (let chain = queue?.take(); queue && chain; chain = queue.take()) request(block, queue, chain)
-      queue?.trigger()
+    service: (queue) => {
+      for (let chain = queue.take(); chain; chain = queue.take()) request(block, queue, chain)
+      queue.trigger()
     },
   }
 }

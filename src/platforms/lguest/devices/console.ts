@@ -1,7 +1,7 @@
 /** The virtio console as the Launcher has it: bytes in, bytes out. */
 import type { ConsolePort } from '../../../paravirt/effects.ts'
-import { type Device, type Kind, VirtioId } from './device.ts'
-import { joined, LauncherError } from './virtqueue.ts'
+import { type Kind, VirtioId } from './device.ts'
+import { joined, LauncherError, type Virtqueue } from './virtqueue.ts'
 
 const INPUT = 0
 /** What is typed waits here until the guest takes it; more is lost, as on a terminal. */
@@ -9,10 +9,10 @@ const TYPED_AHEAD = 65_536
 
 export function consoleKind(port: ConsolePort, later: (action: () => void) => () => void): Kind {
   const typed: number[] = []
-  let device: Device | undefined
-  const input = ({ queues }: Device) => {
-    const queue = queues[INPUT]
-    while (queue && typed.length > 0) {
+  /** Where input goes, while there is a driver. */
+  let waiting: Virtqueue | undefined
+  const input = (queue: Virtqueue) => {
+    while (typed.length > 0) {
       const chain = queue.take()
       if (!chain) break
       if (chain.out.length > 0) throw new LauncherError('Output buffers in console in queue?')
@@ -23,24 +23,23 @@ export function consoleKind(port: ConsolePort, later: (action: () => void) => ()
       queue.trigger()
     }
   }
-  const deliver = later(() => device && input(device))
+  const deliver = later(() => waiting && input(waiting))
   return {
     type: VirtioId.CONSOLE,
     queues: 2,
     features: [],
     config: new Uint8Array(0),
-    service: (of, index) => {
-      if (index === INPUT) return input(of)
-      const queue = of.queues[index]
-      for (let chain = queue?.take(); queue && chain; chain = queue.take()) {
+    service: (queue, index) => {
+      if (index === INPUT) return input(queue)
+      for (let chain = queue.take(); chain; chain = queue.take()) {
         if (chain.in.length > 0) throw new LauncherError('Input buffers in console output queue?')
         port.output(joined(chain.out).read())
         queue.give(chain.head, 0)
       }
-      queue?.trigger()
+      queue.trigger()
     },
-    start: (of) => {
-      device = of
+    start: ({ queues }) => {
+      waiting = queues[INPUT]
       port.onInput = (bytes) => {
         if (typed.length + bytes.length <= TYPED_AHEAD) typed.push(...bytes)
         deliver()
@@ -48,7 +47,7 @@ export function consoleKind(port: ConsolePort, later: (action: () => void) => ()
     },
     transfer: (state) => state.list('typed', typed),
     stop: () => {
-      device = undefined
+      waiting = undefined
     },
   }
 }

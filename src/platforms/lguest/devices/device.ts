@@ -20,8 +20,8 @@ export interface Kind {
   /** Bits of the features that it offers. */
   readonly features: readonly number[]
   readonly config: Uint8Array
-  /** The guest has something for queue `index`; all of it is done at once. Throws LauncherError. */
-  service(device: Device, index: number): void
+  /** The guest has something for its `index`th queue; all of it is done at once. Throws LauncherError. */
+  service(queue: Virtqueue, index: number): void
   start?(device: Device): void
   stop?(): void
   /** State of its own; its queues’ is not. */
@@ -97,7 +97,7 @@ export class Device implements Stateful {
     this.running = true
     for (const queue of this.queues) queue.notifyOnEmpty = this.accepted(NOTIFY_ON_EMPTY)
     this.kind.start?.(this)
-    for (const index of this.queues.keys()) this.kind.service(this, index)
+    for (const [index, queue] of this.queues.entries()) this.kind.service(queue, index)
   }
 
   #reset(): void {

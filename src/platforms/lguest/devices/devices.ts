@@ -90,9 +90,10 @@ export class Devices implements Launcher, Stateful {
   #notify(address: number): void {
     for (const device of this.#devices) {
       if (address === device.address) return device.statusChanged()
-      const index = device.queues.findIndex((queue) => queue.address === address)
-      if (index < 0) continue
-      if (device.running) device.kind.service(device, index)
+      const index = device.queues.findIndex((one) => one.address === address)
+      const queue = device.queues[index]
+      if (!queue) continue
+      if (device.running) device.kind.service(queue, index)
       else device.start()
       return
     }

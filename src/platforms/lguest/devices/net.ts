@@ -1,8 +1,8 @@
 /** The virtio network card as the Launcher has it: a TAP device with IFF_VNET_HDR, over `devices/net`. */
 import type { NetworkPort } from '../../../backends/network/port.ts'
 import { NetDevice } from '../../../devices/net/net.ts'
-import { type Device, type Kind, VirtioId } from './device.ts'
-import { joined, LauncherError } from './virtqueue.ts'
+import { type Kind, VirtioId } from './device.ts'
+import { joined, LauncherError, type Virtqueue } from './virtqueue.ts'
 
 const INPUT = 0
 /** struct virtio_net_hdr. */
@@ -22,10 +22,10 @@ export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () =
   const net = new NetDevice(port)
   const config = new Uint8Array(8)
   config.set(mac)
-  let device: Device | undefined
-  const input = ({ queues }: Device) => {
-    const queue = queues[INPUT]
-    for (let frame = net.next; queue && frame; frame = net.next) {
+  /** Where frames go, while there is a driver. */
+  let waiting: Virtqueue | undefined
+  const input = (queue: Virtqueue) => {
+    for (let frame = net.next; frame; frame = net.next) {
       const chain = queue.take()
       if (!chain) break
       if (chain.out.length > 0) throw new LauncherError('Output buffers in net input queue?')
@@ -36,30 +36,29 @@ export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () =
       into.write(packet)
       queue.give(chain.head, Math.min(packet.length, into.length))
     }
-    queue?.trigger()
+    queue.trigger()
   }
-  const deliver = later(() => device && input(device))
+  const deliver = later(() => waiting && input(waiting))
   return {
     type: VirtioId.NET,
     queues: 2,
     features,
     config,
-    service: (of, index) => {
-      if (index === INPUT) return input(of)
-      const queue = of.queues[index]
-      for (let chain = queue?.take(); queue && chain; chain = queue.take()) {
+    service: (queue, index) => {
+      if (index === INPUT) return input(queue)
+      for (let chain = queue.take(); chain; chain = queue.take()) {
         if (chain.in.length > 0) throw new LauncherError('Input buffers in net output queue?')
         send(net, joined(chain.out).read())
         queue.give(chain.head, 0)
       }
-      queue?.trigger()
+      queue.trigger()
     },
-    start: (of) => {
-      device = of
+    start: ({ queues }) => {
+      waiting = queues[INPUT]
       net.start(deliver)
     },
     stop: () => {
-      device = undefined
+      waiting = undefined
       net.stop()
     },
   }

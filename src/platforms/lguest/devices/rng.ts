@@ -1,5 +1,5 @@
 /** The virtio entropy source as the Launcher has it: every buffer is filled whole. */
-import { type Device, type Kind, VirtioId } from './device.ts'
+import { type Kind, VirtioId } from './device.ts'
 import { joined, LauncherError } from './virtqueue.ts'
 
 /** `random` gives 32-bit words. */
@@ -9,16 +9,15 @@ export function rngKind(random: () => number): Kind {
     queues: 1,
     features: [],
     config: new Uint8Array(0),
-    service: ({ queues }: Device, index) => {
-      const queue = queues[index]
-      for (let chain = queue?.take(); queue && chain; chain = queue.take()) {
+    service: (queue) => {
+      for (let chain = queue.take(); chain; chain = queue.take()) {
         if (chain.out.length > 0) throw new LauncherError('Output buffers in rng?')
         const into = joined(chain.in)
         const words = Uint32Array.from({ length: Math.ceil(into.length / 4) }, () => random() >>> 0)
         into.write(new Uint8Array(words.buffer, 0, into.length))
         queue.give(chain.head, into.length)
       }
-      queue?.trigger()
+      queue.trigger()
     },
   }
 }
