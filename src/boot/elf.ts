@@ -131,7 +131,8 @@ function notesOf(bytes: Uint8Array, view: DataView, bits: 32 | 64): XenNote[] {
   const notes: XenNote[] = []
   for (const at of headers(phoff, u16(counts), u16(counts + 2), bits === 64 ? 56 : 32)) {
     const [offset, size] = bits === 64 ? [word(at + 8), word(at + 32)] : [word(at + 4), word(at + 16)]
-    if (view.getUint32(at, true) === PT_NOTE && offset !== 0) notes.push(...readNotes(part(offset, size)))
+    if (view.getUint32(at, true) === PT_NOTE && offset !== 0)
+      notes.push(...readNotes(bytes.subarray(Math.min(offset, bytes.length)), size))
   }
   if (notes.length > 0) return notes
   const sections = headers(shoff, u16(counts + 4), u16(counts + 6), bits === 64 ? 64 : 40).map((at) => {

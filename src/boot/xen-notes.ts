@@ -17,6 +17,7 @@ export const NoteType = {
   GUEST_OS: 6,
   GUEST_VERSION: 7,
   LOADER: 8,
+  PAE_MODE: 9,
   FEATURES: 10,
   INIT_P2M: 15,
   MOD_START_PFN: 16,
@@ -24,19 +25,34 @@ export const NoteType = {
   PHYS32_ENTRY: 18,
 } as const
 
+const texts: ReadonlySet<number> = new Set([
+  NoteType.XEN_VERSION,
+  NoteType.GUEST_OS,
+  NoteType.GUEST_VERSION,
+  NoteType.LOADER,
+  NoteType.PAE_MODE,
+  NoteType.FEATURES,
+])
+
 const OWNER = 0x58656e00 // "Xen"
 
-/** Notes are {namesz, descsz, type, name, desc}, each padded to 4 bytes. What is cut off is left out. */
-export function readNotes(notes: Uint8Array): XenNote[] {
+/**
+ * Notes are {namesz, descsz, type, name, desc}, each padded to 4 bytes, in the first `length` bytes; the last may reach
+ * beyond, as that of GRUB's i386-xen images does. What is cut off is left out.
+ */
+export function readNotes(notes: Uint8Array, length = notes.length): XenNote[] {
   const view = new DataView(notes.buffer, notes.byteOffset, notes.byteLength)
   const found: XenNote[] = []
-  for (let at = 0; at + 12 <= notes.length; ) {
+  for (let at = 0; at + 12 <= Math.min(length, notes.length); ) {
     const namesz = view.getUint32(at, true)
     const descsz = view.getUint32(at + 4, true)
     const desc = at + 12 + Math.ceil(namesz / 4) * 4
-    if (desc + descsz > notes.length) break
+    const type = view.getUint32(at + 8, true)
+    // A text is read to its NUL, whatever its size says.
+    const whole = desc + descsz <= notes.length || (texts.has(type) && notes.subarray(desc).includes(0))
+    if (!whole) break
     if (namesz === 4 && view.getUint32(at + 12, false) === OWNER)
-      found.push({ type: view.getUint32(at + 8, true), desc: notes.subarray(desc, desc + descsz) })
+      found.push({ type, desc: notes.subarray(desc, desc + descsz) })
     at = desc + Math.ceil(descsz / 4) * 4
   }
   return found
@@ -78,6 +94,7 @@ const legacyTexts: Readonly<Record<string, number>> = {
   GUEST_VER: NoteType.GUEST_VERSION,
   XEN_VER: NoteType.XEN_VERSION,
   FEATURES: NoteType.FEATURES,
+  PAE: NoteType.PAE_MODE,
 }
 const legacyNumbers: Readonly<Record<string, number>> = {
   VIRT_BASE: NoteType.VIRT_BASE,

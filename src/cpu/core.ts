@@ -71,7 +71,7 @@ export interface SystemExports {
   slowStore(p: number, linear: bigint, size: number, value: bigint): number
   probeWrite(p: number, linear: bigint, size: number): number
   physicalOf(p: number, low: number, high: number, write: number): number
-  pvEnter(p: number): void
+  pvEnter(p: number, kind: number): void
   pvEvents(p: number): void
   pvLoadFpu(p: number): void
   pvKernelRoot(p: number, root: bigint): void

@@ -120,7 +120,7 @@ const state = {
   OPEN_PORTS: 916, // i32, ports that code of any privilege may use while EAX is OPEN_KEY: the first, and their number << 16
   OPEN_KEY: 920, // i32
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come
-  PV: 924, // i32, non-zero: the vCPU is one of a 64-bit Xen PV domain; then the fields from PV_TRAPS on mean something
+  PV: 924, // i32, 1 or 2: the vCPU is one of a 64-bit or 32-bit Xen PV domain; then the fields from PV_TRAPS on mean something
 
   // Vector registers in planes of 128 bits, 32 registers a plane; room for 512-bit registers.
   VEC0: 1024,
@@ -136,12 +136,12 @@ const state = {
 export const S: { readonly [K in keyof typeof state]: number } = state
 
 /**
- * A vCPU of a Xen PV domain, which runs at CPL 3 always. i32 unless noted; names as in Xen's struct pv_vcpu. Apart from
+ * A vCPU of a Xen PV domain, which runs at CPL 3 always, or at CPL 1 and 3. i32 unless noted; names as in Xen's struct pv_vcpu. Apart from
  * S: V8 looks fields up in a hash table where an object has more than 128.
  */
 const pvState = {
   PV_TRAPS: 0x1000, // the trap table: 256 x struct trap_info {vector u8, flags u8, cs u16, pad, address u64}
-  PV_KERNEL: 0x2000, // non-zero: guest kernel mode
+  PV_KERNEL: 0x2000, // non-zero: guest kernel mode of a 64-bit domain
   PV_IOPL: 0x2004, // in its place in EFLAGS
   PV_ASSIST: 0x2008, // bits of vm_assist
   PV_FLAGS: 0x200c, // VGCF_*
@@ -150,7 +150,7 @@ const pvState = {
   PV_INFO: 0x2018, // physical address of struct vcpu_info
   PV_KERNEL_SS: 0x201c,
   PV_KERNEL_SP: 0x2020, // i64, and so the next ones
-  PV_KERNEL_ROOT: 0x2028, // machine address of the L4 table
+  PV_KERNEL_ROOT: 0x2028, // machine address of the L4 table, or of the L3 table of a 32-bit domain
   PV_USER_ROOT: 0x2030, // 0: none
   PV_EVENT: 0x2038, // callbacks' addresses
   PV_FAILSAFE: 0x2040,
@@ -174,6 +174,10 @@ const pvState = {
   PV_UNDO: 0x2200, // general registers, then FLAGS_KIND to FLAGS_RES, as they were before an emulated read-modify-write
   PV_UNDO_LINEAR: 0x22a0, // where that one stores; 0: there is none
   PV_UNDO_RECORD: 0x22a8, // i32, the record that does
+  PV_EVENT_CS: 0x22ac, // selectors of a 32-bit domain's callbacks
+  PV_FAILSAFE_CS: 0x22b0,
+  PV_SYSCALL32_CS: 0x22b4,
+  PV_SYSENTER_CS: 0x22b8,
 } as const
 export const PvState: { readonly [K in keyof typeof pvState]: number } = pvState
 
@@ -213,6 +217,7 @@ export const PvCrash = {
   NO_HANDLER: 3, // the trap or callback has no address
   IRET_FRAME: 4, // reading iret's frame faulted
   NO_USER_TABLE: 5, // iret to user mode without a user page table
+  IRET_RING: 6, // iret of a 32-bit domain to ring 0
 } as const
 
 /** LEAVE bits. */

@@ -14,6 +14,10 @@ const words: Readonly<Record<PvWord, number>> = {
   info: PvState.PV_INFO,
   kernelSs: PvState.PV_KERNEL_SS,
   iobmpLimit: PvState.PV_IOBMP_LIMIT,
+  eventCs: PvState.PV_EVENT_CS,
+  failsafeCs: PvState.PV_FAILSAFE_CS,
+  syscall32Cs: PvState.PV_SYSCALL32_CS,
+  sysenterCs: PvState.PV_SYSENTER_CS,
 }
 const wides: Readonly<Record<PvWide, number>> = {
   kernelSp: PvState.PV_KERNEL_SP,
@@ -32,6 +36,9 @@ const hot: Readonly<Record<keyof typeof PvHot, number>> = {
   FPU_TASKSWITCH: 5,
 }
 const GDT_FRAMES = 14
+/** The core's kinds of PV domains. */
+const PV64 = 1
+const PV32 = 2
 const PAGE = 4096n
 const CR0_TS = 8n
 /** ES CS SS DS FS GS. */
@@ -130,7 +137,7 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
         core.u8.set(context.fpu.subarray(0, LEGACY_IMAGE), p + S.SCRATCH)
         core.system.pvLoadFpu(p)
       }
-      core.system.pvEnter(p)
+      core.system.pvEnter(p, context.narrow ? PV32 : PV64)
       vcpus.start(vcpu)
     },
     resume: (vcpu) => parts().vcpus.start(vcpu),

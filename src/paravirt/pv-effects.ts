@@ -1,8 +1,8 @@
 /**
- * Effects on a vCPU of a 64-bit Xen PV domain: what of it the core holds, because traps, hypercalls and returns use it.
+ * Effects on a vCPU of a Xen PV domain: what of it the core holds, because traps, hypercalls and returns use it.
  * The core raises frames by itself; whether an update is allowed is the platform's business.
  */
-/** 32-bit fields; `iopl` and `flags` (VGCF_*) as in the ABI, `info` the physical address of struct vcpu_info. */
+/** 32-bit fields; `iopl` and `flags` (VGCF_*) as in the ABI, `...Cs` selectors of a 32-bit domain's callbacks, `info` the physical address of struct vcpu_info. */
 export const pvWords = [
   'kernel',
   'iopl',
@@ -13,6 +13,10 @@ export const pvWords = [
   'info',
   'kernelSs',
   'iobmpLimit',
+  'eventCs',
+  'failsafeCs',
+  'syscall32Cs',
+  'sysenterCs',
 ] as const
 export type PvWord = (typeof pvWords)[number]
 
@@ -45,6 +49,8 @@ export interface PvContext {
   readonly gsBaseUser: bigint
   /** CR0.TS. */
   readonly taskSwitched: boolean
+  /** Of a 32-bit domain. */
+  readonly narrow?: boolean
   readonly cr4: bigint
   /** An image as FXSAVE makes it; undefined: the x87 and SSE as after FNINIT. */
   readonly fpu: Uint8Array | undefined
@@ -73,7 +79,7 @@ export interface PvEffects {
   setWide(vcpu: number, field: PvWide, value: bigint): void
   trap(vcpu: number, vector: number): TrapInfo
   setTrap(vcpu: number, vector: number, trap: TrapInfo): void
-  /** Page tables of kernel and user mode, by frame; 0: none. Translations are kept as far as no table changed. */
+  /** Page tables of kernel and user mode, by frame; 0: none. A 32-bit domain has one for both. Translations are kept as far as no table changed. */
   setRoots(vcpu: number, kernel: number, user: number): void
   /**
    * A present entry of some page table has changed, or a frame has become a table. Only what `flush` does to the vCPUs'

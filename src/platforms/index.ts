@@ -6,7 +6,7 @@ import { lguest } from './lguest/index.ts'
 import { native } from './native/index.ts'
 import { vmi } from './vmi/index.ts'
 import { vmware } from './vmware/index.ts'
-import { xenHvm, xenPv, xenPvh } from './xen/index.ts'
+import { xenHvm, xenPv, xenPv32, xenPvh } from './xen/index.ts'
 
 export const definitions = {
   native,
@@ -18,6 +18,7 @@ export const definitions = {
   'xen-hvm': xenHvm,
   'xen-pvh': xenPvh,
   'xen-pv': xenPv,
+  'xen-pv32': xenPv32,
 } as const satisfies Readonly<Record<string, PlatformDefinition>>
 export type PlatformName = keyof typeof definitions
 /** Their names; the first is the default. */

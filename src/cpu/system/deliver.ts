@@ -14,7 +14,8 @@ import {
 import { raiseNoError } from './faults'
 import { isCanonical, sysLoad } from './access'
 import { readEflags } from './flags'
-import { isPv } from './pv'
+import { inKernel, isPv, isPv32 } from './pv'
+import { pvHypercall32 } from './pv-call'
 import { pvDeliver, pvEvents, pvInt1, pvSoftInterrupt } from './pv-frame'
 import { setBank } from './tlb'
 import {
@@ -29,6 +30,9 @@ const DR7_GD: u64 = 1 << 13
 
 /** In EXC_ERROR with #DB: it is a trap, so RF is not set in the image. */
 const TRAP: i32 = 1
+
+/** The software interrupt by which 32-bit Xen PV kernels make hypercalls. */
+const HYPERCALL: i32 = 0x82
 
 /** Gates that lead out of here need no error code. */
 const NO_ERROR: i64 = -1
@@ -115,7 +119,7 @@ export function raiseStep(p: u32): void {
 
 /** INT n, INT3, INTO: the gate's DPL counts. */
 export function softInterrupt(p: u32, vector: i32, next: u64): i32 {
-  if (isPv(p)) return pvSoftInterrupt(p, vector, next)
+  if (isPv(p)) return isPv32(p) && vector == HYPERCALL && inKernel(p) ? pvHypercall32(p, next) : pvSoftInterrupt(p, vector, next)
   if (enter(p, vector, next, 0, NO_ERROR, true)) return 1
   store<u32>(p, 1, TF_AFTER)
   return 0

@@ -4,8 +4,8 @@
  */
 import {
   ATTR_L, CR0, EXC, KERNEL_GS_BASE, MODE, MODE_LONG, PV_COUNTS, PV_FLAGS, PV_HOT_FPU_TASKSWITCH,
-  PV_HOT_SET_SEGMENT_BASE, PV_HOT_STACK_SWITCH, PV_KERNEL_SP, PV_KERNEL_SS, PV_SYSCALL, PV_SYSCALL32, PV_SYSENTER,
-  PV_SYSENTER_MASKS, PV_WATCHED, R11, RAX, RCX, RDI, RECORD, RIP, RSI, RSP, R_OFFSET_LENGTH, SEG_BASE, SYSFLAGS,
+  PV_HOT_SET_SEGMENT_BASE, PV_HOT_STACK_SWITCH, PV_KERNEL_SP, PV_KERNEL_SS, PV_SYSCALL, PV_SYSCALL32, PV_SYSCALL32_CS, PV_SYSENTER, PV_SYSENTER_CS,
+  PV_SYSENTER_MASKS, PV_WATCHED, R11, RAX, RBX, RCX, RDI, RECORD, RIP, RSI, RSP, R_OFFSET_LENGTH, SEG_BASE, SYSFLAGS,
   TF_AFTER,
 } from './layout'
 import { CR0_TS, FLAG_DF, FLAG_IF, GP, SEG_FS, SEG_GS, UD } from './bits'
@@ -13,10 +13,10 @@ import { isCanonical } from './access'
 import { updateTraps } from './control'
 import { readEflags } from './flags'
 import { hostHypercall, hostPvNote } from './host'
-import { inKernel, trapInfo } from './pv'
+import { inKernel, isPv32, trapCs, trapInfo } from './pv'
 import { bounce, KERNEL_CS, KERNEL_SS, pvEvents, sysretSegments, USER_CS32 } from './pv-frame'
 import { hypercallIret } from './pv-iret'
-import { loadSegmentFar } from './segments'
+import { isNull, loadSegmentFar } from './segments'
 
 const STACK_SWITCH: u32 = 3
 const FPU_TASKSWITCH: u32 = 5
@@ -29,6 +29,8 @@ const SYSCALL: i32 = 2
 const AGAIN: i32 = 2
 
 const NO_ERROR: i64 = -1
+/** User data of a 32-bit domain. */
+const USER_SS32: u32 = 0xe033
 const TI_MASKS: u32 = 4
 const SYSCALL_MASKS: u32 = 1 << 4 // VGCF_syscall_disables_events
 
@@ -43,18 +45,20 @@ export function pvSyscall(p: u32, next: u64): i32 {
 
 /** A system call of the guest's: to its registered callback, or #UD without one. */
 function callKernel(p: u32, next: u64, long: bool): void {
+  let to = load<u32>(p, PV_SYSCALL32_CS)
   let address = long ? load<u64>(p, PV_SYSCALL) : load<u64>(p, PV_SYSCALL32)
   let masks = (load<u32>(p, PV_FLAGS) & SYSCALL_MASKS) != 0
   let rip = next
   const flags = readEflags(p)
-  const called = address != 0
+  const called = isPv32(p) ? !isNull(to) : address != 0
   if (!called) {
     const trap = trapInfo(p, UD)
     address = load<u64>(trap, 8)
+    to = trapCs(trap)
     masks = (load<u8>(trap, 1) & TI_MASKS) != 0
     rip -= 2
   }
-  bounce(p, address, masks, NO_ERROR, rip, long ? KERNEL_CS : USER_CS32, flags, load<u64>(p, RSP), KERNEL_SS)
+  bounce(p, to, address, masks, NO_ERROR, rip, long ? KERNEL_CS : USER_CS32, flags, load<u64>(p, RSP), KERNEL_SS)
   if (called) {
     store<u32>(p, load<u32>(p, SYSFLAGS) & ~FLAG_DF, SYSFLAGS)
     store<u64>(p, <u64>readEflags(p), R11)
@@ -68,13 +72,15 @@ export function pvSysenter(p: u32): i32 {
   let address = load<u64>(p, PV_SYSENTER)
   let masks = load<u32>(p, PV_SYSENTER_MASKS) != 0
   let error = NO_ERROR
-  if (address == 0) {
+  let to = load<u32>(p, PV_SYSENTER_CS)
+  if (isPv32(p) ? isNull(to) : address == 0) {
     const trap = trapInfo(p, GP)
     address = load<u64>(trap, 8)
+    to = trapCs(trap)
     masks = (load<u8>(trap, 1) & TI_MASKS) != 0
     error = 0
   }
-  bounce(p, address, masks, error, 0, 3, readEflags(p) | FLAG_IF, 0, KERNEL_SS)
+  bounce(p, to, address, masks, error, 0, 3, readEflags(p) | FLAG_IF, 0, isPv32(p) ? USER_SS32 : KERNEL_SS)
   pvEvents(p)
   store<u32>(p, 1, TF_AFTER)
   return 0
@@ -121,9 +127,41 @@ function finish(p: u32, number: u32, hot: u32, result: i64): void {
   if (load<u32>(p, PV_WATCHED) != 0) hostPvNote(p, number, <i32>result)
 }
 
+/** INT 0x82 of a 32-bit guest kernel, whose next instruction is at `next`: a hypercall. */
+export function pvHypercall32(p: u32, next: u64): i32 {
+  store<u64>(p, next, RIP)
+  const number = load<u32>(p, RAX)
+  switch (number) {
+    case IRET: {
+      if (load<u32>(p, PV_WATCHED) != 0) hostPvNote(p, number, 0)
+      hypercallIret(p)
+      return 0
+    }
+    case STACK_SWITCH: {
+      pvStackSwitch(p, load<u32>(p, RBX), load<u32>(p, RCX))
+      finish(p, number, PV_HOT_STACK_SWITCH, 0)
+      break
+    }
+    case FPU_TASKSWITCH: {
+      pvTaskSwitch(p, load<u32>(p, RBX))
+      finish(p, number, PV_HOT_FPU_TASKSWITCH, 0)
+      break
+    }
+    default: {
+      if (hostHypercall(p, SYSCALL) == AGAIN)
+        store<u64>(p, next - <u64>(load<u16>(load<u32>(p, RECORD), R_OFFSET_LENGTH) & 15), RIP)
+      store<i32>(p, -1, EXC)
+    }
+  }
+  pvEvents(p)
+  store<u32>(p, 1, TF_AFTER)
+  return 0
+}
+
 /** The guest kernel's stack for entries from user mode. */
 export function pvStackSwitch(p: u32, ss: u32, sp: u64): void {
-  store<u32>(p, (ss | 3) & 0xffff, PV_KERNEL_SS)
+  const level: u32 = isPv32(p) ? max(ss & 3, 1) : 3
+  store<u32>(p, ((ss & ~3) | level) & 0xffff, PV_KERNEL_SS)
   store<u64>(p, sp, PV_KERNEL_SP)
 }
 

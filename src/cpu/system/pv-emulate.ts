@@ -1,6 +1,6 @@
 /** Xen PV: what guest kernels read and write with privileged instructions (Xen 4.17, arch/x86/pv/emul-priv-op.c). */
 import {
-  CR0, CR2, CR4, DR0, DR6, DR7, EXC, PV_CR4, PV_IOBMP, PV_IOBMP_LIMIT, PV_KERNEL_ROOT,
+  CR0, CR2, CR4, DR0, DR6, DR7, EXC, PV_CR4, PV_IOBMP, PV_IOBMP_LIMIT, PV_KERNEL_ROOT, TLBC_SUPERVISOR_AC,
 } from './layout'
 import {
   CR0_TS, CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_TSD, GP,
@@ -9,15 +9,11 @@ import { hostPvRoot } from './host'
 import { isCanonical } from './access'
 import { updateTraps } from './control'
 import { physRead } from './physical'
-import { inKernel, ioplPermits, togglePageTable, vcpuInfo } from './pv'
+import { inKernel, ioplPermits, isPv32, isXenAddress, setGuestCr2, togglePageTable } from './pv'
 import { fault } from './segments'
 import { currentBank } from './tlb'
 import { translateRead } from './translate'
 import { WALK_FAULT } from './walk'
-
-const XEN_START: u64 = 0xffff800000000000
-const XEN_END: u64 = 0xffff880000000000
-const INFO_CR2: u32 = 0x10
 
 /** What the guest decides, and what it sees of the hypervisor's. */
 const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE | CR4_OSXSAVE
@@ -53,7 +49,7 @@ export function pvWriteCr(p: u32, number: u32, value: u64): i32 {
     }
     case 2: {
       store<u64>(p, value, CR2)
-      store<u64>(vcpuInfo(p), value, INFO_CR2)
+      setGuestCr2(p, value)
       return 0
     }
     case 3: return hostPvRoot(p, <f64>(value >>> 12)) != 0 ? 0 : fault(p, GP, 0)
@@ -75,17 +71,18 @@ export function pvCheckIo(p: u32, port: i32, size: i32): i32 {
   if (<u32>(port + size) > load<u32>(p, PV_IOBMP_LIMIT)) return fault(p, GP, 0)
   // The bitmap is the guest kernel's; bytes that are not there refuse.
   const user = !inKernel(p)
-  if (user) togglePageTable(p)
+  const other = user && !isPv32(p)
+  if (other) togglePageTable(p)
   const at = load<u64>(p, PV_IOBMP) + (<u32>port >>> 3)
   const bits = bitmapByte(p, at) | (bitmapByte(p, at + 1) << 8)
-  if (user) togglePageTable(p)
+  if (other) togglePageTable(p)
   return ((bits >>> (port & 7)) & ((1 << size) - 1)) == 0 ? 0 : fault(p, GP, 0)
 }
 
 function bitmapByte(p: u32, linear: u64): u32 {
-  if (!isCanonical(linear) || linear - XEN_START < XEN_END - XEN_START) return 0xff
+  if (!isCanonical(linear) || isXenAddress(p, linear)) return 0xff
   const cr2 = load<u64>(p, CR2)
-  const frame = translateRead(p, linear, currentBank(p))
+  const frame = translateRead(p, linear, isPv32(p) ? TLBC_SUPERVISOR_AC : currentBank(p))
   if (frame != WALK_FAULT) return <u32>physRead(p, frame | (linear & 0xfff), 1)
   store<i32>(p, -1, EXC)
   store<u64>(p, cr2, CR2)
@@ -100,7 +97,7 @@ export function pvGetDebug(p: u32, number: u32): u64 {
 /** 0, or an errno: breakpoints in the hypervisor's addresses, reserved bits, I/O breakpoints without CR4.DE. */
 export function pvSetDebug(p: u32, number: u32, value: u64): i32 {
   if (number < 4) {
-    if (!isCanonical(value) || value - XEN_START < XEN_END - XEN_START) return EPERM
+    if (!isCanonical(value) || isXenAddress(p, value)) return EPERM
     store<u64>(p + (number << 3), value, DR0)
     return 0
   }

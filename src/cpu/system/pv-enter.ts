@@ -11,6 +11,7 @@ import {
 } from './bits'
 import { refreshState } from './control'
 import { readEflags } from './flags'
+import { PV32 } from './pv'
 import { pvSetCr4 } from './pv-emulate'
 import { failsafe, pvFault, returnTo } from './pv-frame'
 import { enterSegments } from './pv-iret'
@@ -51,18 +52,19 @@ export function pvSetLdt(p: u32): void {
 }
 
 /**
- * Begin as PV vCPU. The host has written RIP, RSP, the general registers, SYSFLAGS, the selectors, the bases of FS and
+ * Begin as PV vCPU of a 64-bit (1) or 32-bit (2) domain. The host has written RIP, RSP, the general registers, SYSFLAGS, the selectors, the bases of FS and
  * GS (the active one; the other in KERNEL_GS_BASE) and what is called PV_ but the GDT's reserved part and CR4 beyond
  * PV_CR4. Selectors that cannot be loaded become null and the failsafe callback is called.
  */
-export function pvEnter(p: u32): void {
-  store<u32>(p, 1, PV)
-  store<u32>(p, 3, CPL)
+export function pvEnter(p: u32, kind: u32): void {
+  const narrow = kind == PV32
+  store<u32>(p, kind, PV)
+  store<u32>(p, narrow ? selectorOf(p, SEG_CS) & 3 : 3, CPL)
   store<u64>(p, XEN_CR0 | (load<u64>(p, CR0) & CR0_TS), CR0)
   store<u64>(p, XEN_CR4, CR4)
   pvSetCr4(p, load<u64>(p, PV_CR4))
   store<u64>(p, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE, EFER)
-  store<u64>(p, load<u32>(p, PV_KERNEL) != 0 ? load<u64>(p, PV_KERNEL_ROOT) : load<u64>(p, PV_USER_ROOT), CR3)
+  store<u64>(p, narrow || load<u32>(p, PV_KERNEL) != 0 ? load<u64>(p, PV_KERNEL_ROOT) : load<u64>(p, PV_USER_ROOT), CR3)
   const area = GDT_START + (<u64>load<u32>(p, INDEX) << GDT_SHIFT)
   store<u64>(p, area, GDTR_BASE)
   store<u32>(p, 0xefff, GDTR_LIMIT)
@@ -74,9 +76,11 @@ export function pvEnter(p: u32): void {
   memory.fill(p + PV_RESERVED_GDT, 0, 128)
   reserved(p, 1, 0x00af9b000000ffff)
   reserved(p, 2, 0x00cf93000000ffff)
-  reserved(p, 4, 0x00cffb000000ffff)
-  reserved(p, 5, 0x00cff3000000ffff)
-  reserved(p, 6, 0x00affb000000ffff)
+  // Rings 1 and 3; or what SYSRET wants.
+  reserved(p, 3, narrow ? 0x00cfbb000000ffff : 0)
+  reserved(p, 4, narrow ? 0x00cfb3000000ffff : 0x00cffb000000ffff)
+  reserved(p, 5, narrow ? 0x00cffb000000ffff : 0x00cff3000000ffff)
+  reserved(p, 6, narrow ? 0x00cff3000000ffff : 0x00affb000000ffff)
   reserved(p, 8, 0x00008b0000000067 | ((TSS_START & 0xffffff) << 16) | ((TSS_START & 0xff000000) << 32))
   reserved(p, 9, TSS_START >>> 32)
   reserved(p, 12, 0x0000910000000000 | <u64>load<u32>(p, INDEX))

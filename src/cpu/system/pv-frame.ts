@@ -7,7 +7,7 @@
  */
 import {
   ATTR_DB, ATTR_DPL, ATTR_G, ATTR_L, ATTR_P, ATTR_S, CR0, CR2, DR6, EXC, EXC_ERROR, EXC_HAS_ERROR, M_RAM, NMI_BLOCKED,
-  NMI_PENDING, PAGE_RAM, PV_CRASH_BAD_STACK, PV_CRASH_FRAME_FAULT, PV_CRASH_NO_HANDLER, PV_EVENT,
+  NMI_PENDING, PAGE_RAM, PV_CRASH_BAD_STACK, PV_CRASH_FRAME_FAULT, PV_CRASH_NO_HANDLER, PV_EVENT, PV_EVENT_CS,
   PV_ERROR, PV_FAILSAFE, PV_FLAGS, PV_IOPL, PV_KERNEL_SP, PV_VECTOR, R11, RCX, RECORD, RIP, RSP, R_OFFSET_LENGTH, SEG_ATTR, SEG_SELECTOR, SHADOW, SYSFLAGS, TF_AFTER,
 } from './layout'
 import {
@@ -18,18 +18,17 @@ import { isCanonical } from './access'
 import { raise } from './faults'
 import { readEflags } from './flags'
 import { codeMarks, pageKind } from './physical'
-import { crash, hasArchitecturalIopl, inKernel, toggleMode, trapInfo, vcpuInfo } from './pv'
+import {
+  crash, imageFor, inKernel, isPv32, setGuestCr2, toggleMode, trapCs, trapInfo, vcpuInfo, XEN_END, XEN_START,
+} from './pv'
 import { forcedEmulation } from './pv-forced'
+import { bounce32, failsafe32 } from './pv-frame32'
 import { faulted, selectorOf, setSegmentParts, updateMode } from './segments'
 import { ALL, storeStack } from './stack'
 import { currentBank, setBank } from './tlb'
 import { translateWrite } from './translate'
 import { updateTraps } from './control'
 import { WALK_FAULT } from './walk'
-
-// The hypervisor's addresses.
-const XEN_START: u64 = 0xffff800000000000
-const XEN_END: u64 = 0xffff880000000000
 
 export const KERNEL_CS: u32 = 0xe033
 export const KERNEL_SS: u32 = 0xe02b
@@ -53,7 +52,6 @@ const TI_MASKS: u32 = 4
 // struct vcpu_info
 const PENDING: u32 = 0
 const MASK: u32 = 1
-const INFO_CR2: u32 = 0x10
 
 /** The segments that SYSRET leaves; `size` is ATTR_L, or ATTR_DB for compatibility mode. */
 export function sysretSegments(p: u32, size: u32): void {
@@ -93,11 +91,12 @@ function put(p: u32, at: u32, low: u64, word: u32, value: u64): i32 {
 
 /**
  * Enter the guest kernel at `address` with a frame that holds `rip`, `cs`, `flags`, `rsp` and `ss`; `error` is a code
- * or NO_ERROR. Without address, or without a stack, the domain is crashed.
+ * or NO_ERROR. Without address, or without a stack, the domain is crashed. `to`: the handler's CS in 32-bit domains.
  */
 export function bounce(
-  p: u32, address: u64, masks: bool, error: i64, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32,
+  p: u32, to: u32, address: u64, masks: bool, error: i64, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32,
 ): void {
+  if (isPv32(p)) return bounce32(p, to, address, masks, error, rip, cs, flags, rsp, ss)
   let sp = rsp
   if (inKernel(p)) cs &= 0xfffc
   else {
@@ -132,13 +131,6 @@ export function bounce(
   begin(p, address, low)
 }
 
-/** RFLAGS in a frame: IF is the upcall mask's opposite, IOPL is 0 but by assist. */
-function imageFor(p: u32, flags: u32, mask: u32): u32 {
-  let image = flags & ~(FLAG_IF | FLAG_IOPL)
-  if (mask == 0) image |= FLAG_IF
-  return hasArchitecturalIopl(p) ? image | load<u32>(p, PV_IOPL) : image
-}
-
 /** Go on in the guest's kernel at `address` with a stack that begins at `low`, as SYSRET does. */
 function begin(p: u32, address: u64, low: u64): void {
   const old = load<u32>(p, SYSFLAGS)
@@ -155,6 +147,10 @@ function begin(p: u32, address: u64, low: u64): void {
 
 /** The failsafe callback, whose frame has DS, ES, FS and GS too, between R11 and RIP. */
 export function failsafe(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32): void {
+  if (isPv32(p)) {
+    failsafe32(p, rip, cs, flags, rsp, ss)
+    return pvEvents(p)
+  }
   let sp = rsp
   if (inKernel(p)) cs &= 0xfffc
   else {
@@ -192,9 +188,9 @@ function guestWord(p: u32, at: u64, value: u64): i32 {
 }
 
 /** A frame for what the vCPU executes: RIP and `image` or-ed to its flags, entering at `address`. */
-function bounceHere(p: u32, address: u64, masks: bool, error: i64, image: u32): void {
+function bounceHere(p: u32, to: u32, address: u64, masks: bool, error: i64, image: u32): void {
   bounce(
-    p, address, masks, error, load<u64>(p, RIP), selectorOf(p, SEG_CS), readEflags(p) | image, load<u64>(p, RSP),
+    p, to, address, masks, error, load<u64>(p, RIP), selectorOf(p, SEG_CS), readEflags(p) | image, load<u64>(p, RSP),
     selectorOf(p, SEG_SS),
   )
 }
@@ -204,7 +200,7 @@ export function bounceTrap(p: u32, vector: i32, error: i64, image: u32): void {
   store<i32>(p, vector, PV_VECTOR)
   store<i32>(p, <i32>error, PV_ERROR)
   const trap = trapInfo(p, vector)
-  bounceHere(p, load<u64>(trap, 8), (load<u8>(trap, 1) & TI_MASKS) != 0, error, image)
+  bounceHere(p, trapCs(trap), load<u64>(trap, 8), (load<u8>(trap, 1) & TI_MASKS) != 0, error, image)
 }
 
 /** Whether an NMI or the event upcall is due; `bounceDue` gives it its frame. */
@@ -231,14 +227,15 @@ export function returnTo(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u3
     const address = load<u64>(trap, 8)
     if (address != 0) {
       store<u32>(p, 1, NMI_BLOCKED)
-      bounce(p, address, (load<u8>(trap, 1) & TI_MASKS) != 0, NO_ERROR, rip, cs, flags, rsp, ss)
+      bounce(p, trapCs(trap), address, (load<u8>(trap, 1) & TI_MASKS) != 0, NO_ERROR, rip, cs, flags, rsp, ss)
       done = true
     }
   }
   const info = vcpuInfo(p)
   if (load<u8>(info, PENDING) == 0 || load<u8>(info, MASK) != 0) return done
-  if (done) bounceHere(p, load<u64>(p, PV_EVENT), true, NO_ERROR, 0)
-  else bounce(p, load<u64>(p, PV_EVENT), true, NO_ERROR, rip, cs, flags, rsp, ss)
+  const to = load<u32>(p, PV_EVENT_CS)
+  if (done) bounceHere(p, to, load<u64>(p, PV_EVENT), true, NO_ERROR, 0)
+  else bounce(p, to, load<u64>(p, PV_EVENT), true, NO_ERROR, rip, cs, flags, rsp, ss)
   return true
 }
 
@@ -268,7 +265,7 @@ export function pvFault(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32
   store<i32>(p, <i32>error, PV_ERROR)
   store<i32>(p, -1, EXC)
   if (vector == PF) {
-    store<u64>(vcpuInfo(p), load<u64>(p, CR2), INFO_CR2)
+    setGuestCr2(p, load<u64>(p, CR2))
     error = (error & ~4) | (inKernel(p) ? 0 : 4)
   }
   if (vector == NM) {
@@ -277,7 +274,7 @@ export function pvFault(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32
   }
   const trap = trapInfo(p, vector)
   const masks = (load<u8>(trap, 1) & TI_MASKS) != 0
-  bounce(p, load<u64>(trap, 8), masks, error, rip, cs, flags | image, rsp, ss)
+  bounce(p, trapCs(trap), load<u64>(trap, 8), masks, error, rip, cs, flags | image, rsp, ss)
   pvEvents(p)
 }
 

@@ -3,26 +3,26 @@
  * IRETQ does it: if that faults, the guest takes the exception where it would have gone.
  */
 import {
-  ATTR_DB, ATTR_L, EXC, NMI_BLOCKED, PV_COUNTS, PV_CRASH_IRET_FRAME, PV_CRASH_NO_USER_TABLE, PV_IOPL, PV_USER_ROOT, R11,
+  ATTR_DB, ATTR_L, CPL, EXC, NMI_BLOCKED, PV_COUNTS, PV_CRASH_IRET_FRAME, PV_CRASH_IRET_RING, PV_CRASH_NO_USER_TABLE, PV_IOPL, PV_USER_ROOT, R11,
   RAX, RCX, RIP, RSP, SEG_SELECTOR, TF_AFTER,
 } from './layout'
 import { FLAG_IF, FLAG_IOPL, FLAG_TF, FLAG_VM, GP, SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from './bits'
-import { isCanonical } from './access'
+import { isCanonical, slowLoad } from './access'
 import { raiseStep } from './deliver'
+import { raise } from './faults'
 import { writeEflags } from './flags'
 import { physRead } from './physical'
-import { crash, hasArchitecturalIopl, toggleMode, vcpuInfo } from './pv'
+import { crash, hasArchitecturalIopl, isPv32, toggleMode, vcpuInfo, XEN32_START, XEN_END, XEN_START } from './pv'
 import { pvFault, returnTo, sysretSegments, USER_CS32 } from './pv-frame'
 import {
-  attrOf, checkStack, fault, faulted, isNull, limitOf, markAccessed, readDescriptor, setSegment, updateMode,
+  attrOf, checkStack, dropInnerSegments, fault, faulted, isNull, limitOf, markAccessed, readDescriptor, setCpl,
+  setSegment, updateMode,
 } from './segments'
 import { checkReturnCode } from './returns'
 import { currentBank } from './tlb'
 import { translateRead } from './translate'
 import { WALK_FAULT } from './walk'
 
-const XEN_START: u64 = 0xffff800000000000
-const XEN_END: u64 = 0xffff880000000000
 const IN_SYSCALL: u64 = 0x100 // VGCF_in_syscall
 const INFO_MASK: u32 = 1
 /** All bits of EFLAGS that a return can set. */
@@ -62,6 +62,7 @@ function accessible(sp: u64): bool {
 
 /** Returns with the guest's next instruction, or its handler's, in RIP. */
 export function hypercallIret(p: u32): void {
+  if (isPv32(p)) return iret32(p)
   const at = load<u64>(p, RSP)
   if (!accessible(at)) return crash(p, PV_CRASH_IRET_FRAME)
   const rax = word(p, at, FRAME_RAX)
@@ -114,6 +115,50 @@ export function hypercallIret(p: u32): void {
   if (enterSegments(p, rip, cs, rsp, ss)) pvFault(p, rip, cs, flags, rsp, ss)
 }
 
+/** Of a 32-bit domain: EAX, EIP, CS, EFLAGS and, to an outer ring, ESP and SS at ESP (arch/x86/pv/iret.c, compat_iret). */
+function iret32(p: u32): void {
+  const sp = load<u64>(p, RSP) & 0xffffffff
+  const eax = word32(p, sp, 0)
+  const rip = word32(p, sp, 1)
+  const cs = <u32>word32(p, sp, 2) & 0xffff
+  const eflags = <u32>word32(p, sp, 3)
+  if (faulted(p)) {
+    store<i32>(p, -1, EXC)
+    return crash(p, PV_CRASH_IRET_FRAME)
+  }
+  let rsp = sp + 16
+  let ss = load<u32>(p, SEG_SELECTOR + SEG_SS * 4)
+  if ((cs & 3) == 0) return crash(p, PV_CRASH_IRET_RING)
+  if ((cs & 3) != 1) {
+    rsp = word32(p, sp, 4)
+    ss = <u32>word32(p, sp, 5) & 0xffff
+    if (faulted(p)) {
+      store<i32>(p, -1, EXC)
+      return crash(p, PV_CRASH_IRET_FRAME)
+    }
+  }
+  store<u32>(p, load<u32>(p, PV_COUNTS) + 1, PV_COUNTS)
+  if (hasArchitecturalIopl(p)) store<u32>(p, eflags & FLAG_IOPL, PV_IOPL)
+  const flags = (eflags & ~(FLAG_IOPL | FLAG_VM)) | FLAG_IF
+  store<u64>(p, eax, RAX)
+  store<u8>(vcpuInfo(p), (eflags & FLAG_IF) == 0 ? 1 : 0, INFO_MASK)
+  store<u32>(p, 0, NMI_BLOCKED)
+  writeEflags(p, flags, RETURNED)
+  if (returnTo(p, rip, cs, flags, rsp, ss)) {
+    store<u32>(p, 1, TF_AFTER)
+    return
+  }
+  // There is no virtual-8086 mode to return to.
+  if (eflags & FLAG_VM) raise(p, GP, 0)
+  if (faulted(p) || enterSegments(p, rip, cs, rsp, ss)) pvFault(p, rip, cs, flags, rsp, ss)
+}
+
+/** A word of a 32-bit domain's frame, which Xen reads without its segment. */
+function word32(p: u32, sp: u64, index: u32): u64 {
+  const linear = (sp + (index << 2)) & 0xffffffff
+  return linear < XEN32_START ? slowLoad(p, linear, 4) : <u64>fault(p, GP, 0)
+}
+
 /** IRETQ from the hypervisor, but for RFLAGS: 0, or 1 with a fault raised and nothing changed. */
 export function enterSegments(p: u32, rip: u64, cs: u32, rsp: u64, ss: u32): i32 {
   if (isNull(cs)) return fault(p, GP, 0)
@@ -122,12 +167,15 @@ export function enterSegments(p: u32, rip: u64, cs: u32, rsp: u64, ss: u32): i32
   const to64 = (attrOf(code) & ATTR_L) != 0
   if (isNull(ss)) return fault(p, GP, 0)
   const stack = readDescriptor(p, ss, GP, 0)
-  if (faulted(p) || checkStack(p, ss, attrOf(stack), 3, GP, 0)) return 1
+  if (faulted(p) || checkStack(p, ss, attrOf(stack), cs & 3, GP, 0)) return 1
   const target = to64 ? rip : rip & 0xffffffff
   if (to64 ? !isCanonical(target) : target > <u64>limitOf(code)) return fault(p, GP, 0)
   if (markAccessed(p, cs, code) || markAccessed(p, ss, stack)) return 1
+  const outer = (cs & 3) > load<u32>(p, CPL)
+  setCpl(p, cs & 3)
   setSegment(p, SEG_CS, cs, code)
   setSegment(p, SEG_SS, ss, stack)
+  if (outer) dropInnerSegments(p)
   updateMode(p)
   store<u64>(p, to64 ? rsp : rsp & 0xffffffff, RSP)
   store<u64>(p, target, RIP)

@@ -8,18 +8,24 @@ import {
 } from './layout'
 import { PF } from './bits'
 import { hostPvStore } from './host'
+import { isPv32 } from './pv'
 import { currentBank } from './tlb'
 import { translateRead } from './translate'
 import { WALK_FAULT } from './walk'
 
 /** vm_assist's bit for writable page tables. */
 const WRITABLE_TABLES: u32 = 1 << 2
-/** Error code of a write that a present page refused, by user code as the processor sees it. */
-const REFUSED: i32 = 7
+/** Error code of a write that a present page refused; 64-bit guests' kernels are user code to the processor. */
+const REFUSED: i32 = 3
+const USER: i32 = 4
+
+function refused(p: u32): i32 {
+  return isPv32(p) ? REFUSED : REFUSED | USER
+}
 
 /** The physical address behind a store that #PF (pending, and it stays so) refused for want of R/W alone, or WALK_FAULT. */
 function refusedStore(p: u32, linear: u64, size: i32): u64 {
-  if (load<i32>(p, EXC) != PF || load<i32>(p, EXC_ERROR) != REFUSED) return WALK_FAULT
+  if (load<i32>(p, EXC) != PF || load<i32>(p, EXC_ERROR) != refused(p)) return WALK_FAULT
   if ((load<u32>(p, PV_ASSIST) & WRITABLE_TABLES) == 0) return WALK_FAULT
   if (size > 8 || (size & (size - 1)) != 0 || (<i32>linear & (size - 1)) != 0) return WALK_FAULT
   const frame = translateRead(p, linear, currentBank(p))
@@ -62,7 +68,7 @@ export function pvStore(p: u32, linear: u64, size: i32, value: u64): i32 {
   store<u64>(p, 0, PV_UNDO_LINEAR)
   if (!done) {
     store<i32>(p, PF, EXC)
-    store<i32>(p, REFUSED, EXC_ERROR)
+    store<i32>(p, refused(p), EXC_ERROR)
     store<i32>(p, 1, EXC_HAS_ERROR)
     return 1
   }

@@ -72,7 +72,7 @@ describe('entry', () => {
     m.set('RCX', 12)
     m.set('RIP', 0x5000)
     m.set('RSP', KERNEL_STACK)
-    run.pvEnter(p)
+    run.pvEnter(p, 1)
     expect(m.get('RIP')).toBe(HANDLER)
     expect(frame(m, 11)).toEqual([
       12n,

@@ -5,7 +5,7 @@
  */
 import { CPL, CR2, EXC, LEAVE, MODE, MODE_LONG, PAGE_MMIO, PAGE_RAM, PAGE_WATCHED, TLBC_SUPERVISOR_AC } from './layout'
 import { isCanonical } from './access'
-import { inKernel, isPv, togglePageTable } from './pv'
+import { inKernel, isPv, isPv32, togglePageTable } from './pv'
 import { codeMarks, hostAddress, pageKind } from './physical'
 import { alignmentChecked, currentBank } from './tlb'
 import { translateRead, translateWrite } from './translate'
@@ -54,8 +54,8 @@ export function physicalOf(p: u32, low: u32, high: u32, write: u32): u32 {
   if (long && !isCanonical(linear)) return NOWHERE
   const cr2 = load<u64>(p, CR2)
   // Hypervisors work for kernels: where these run in user mode, or while user code runs, user rights mean nothing.
-  const bank = load<u32>(p, CPL) == 3 && !pv ? TLBC_SUPERVISOR_AC : currentBank(p)
-  const user = pv && !inKernel(p)
+  const bank = load<u32>(p, CPL) == 3 && (!pv || isPv32(p)) ? TLBC_SUPERVISOR_AC : currentBank(p)
+  const user = pv && !isPv32(p) && !inKernel(p)
   if (user) togglePageTable(p)
   const frame = write != 0 ? translateWrite(p, linear, bank) : translateRead(p, linear, bank)
   if (user) togglePageTable(p)

@@ -3,7 +3,7 @@
  * 1 GiB pages. A walk checks rights for one access, sets accessed and dirty flags as it uses entries, and answers with
  * the page's physical address and a few flags, or raises #PF. Protection keys and 5-level paging do not exist here.
  */
-import { CR0, CR2, CR3, CR4, EFER, M_WATCH_TABLES, MAXPHYADDR, PAGE_MMIO, TLBC_SUPERVISOR, TLBC_USER } from './layout'
+import { CR0, CR2, CR3, CR4, EFER, M_WATCH_TABLES, MAXPHYADDR, PAGE_MMIO, PV, TLBC_SUPERVISOR, TLBC_USER } from './layout'
 import { CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMEP, EFER_LMA, EFER_NXE, GP, PF } from './bits'
 import { raise } from './faults'
 import { hostAddress, pageKind, physRead, tableWrite } from './physical'
@@ -113,13 +113,22 @@ export function walk(p: u32, linear: u64, access: u32, bank: u32): u64 {
 function walk4(p: u32, linear: u64, access: u32, bank: u32): u64 {
   const reserved = load<u64>(p, EFER) & EFER_NXE ? BEYOND : BEYOND | NX
 
+  // CR3 of a 32-bit Xen PV guest is its L3 table, which on real machines the first entry of a table of Xen's names.
+  if (load<u32>(p, PV) == 2) return walk3(p, linear, access, bank, load<u64>(p, CR3) & FRAME, P | RW | US, reserved)
   const pa4 = (load<u64>(p, CR3) & FRAME) | ((linear >>> 36) & 0xff8)
   const e4 = entry64(p, pa4)
   if ((e4 & P) == 0) return pageFault(p, linear, access, bank, 0)
   if (e4 & (reserved | PS)) return pageFault(p, linear, access, bank, PF_P | PF_RSVD)
   if ((e4 & A) == 0) tableWrite(p, pa4, 8, e4 | A)
 
-  const pa3 = (e4 & FRAME) | ((linear >>> 27) & 0xff8)
+  return walk3(p, linear, access, bank, e4 & FRAME, e4, reserved)
+}
+
+/** From level 3 on: its table, and the entry above. */
+// @ts-ignore: decorator
+@inline
+function walk3(p: u32, linear: u64, access: u32, bank: u32, table: u64, e4: u64, reserved: u64): u64 {
+  const pa3 = table | ((linear >>> 27) & 0xff8)
   const e3 = entry64(p, pa3)
   if ((e3 & P) == 0) return pageFault(p, linear, access, bank, 0)
   if (e3 & PS) {

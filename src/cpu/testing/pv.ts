@@ -23,7 +23,7 @@ const { P, S: SYS, L, G } = Attr
 const DPL3 = 0x60
 
 export interface PvProcedures {
-  pvEnter(p: number): void
+  pvEnter(p: number, kind: number): void
   pvEvents(p: number): void
   pvSetLdt(p: number): void
   pvKernelRoot(p: number, root: bigint): void
@@ -64,7 +64,7 @@ export function enterPv(m: Machine, kernel = true): PvProcedures {
   m.set('RIP', 0x5000)
   m.core.view.setBigUint64(p + S.SEG_BASE + 40, GS_KERNEL, true)
   m.set('KERNEL_GS_BASE', GS_USER)
-  run.pvEnter(p)
+  run.pvEnter(p, 1)
   if (!kernel) {
     // As the hypercall iret leaves it.
     m.writeWords(0x68000, 8, 0, 0, 0, 0, 0x7000, SEL.user64, 0x202, USER_STACK, SEL.userData)

@@ -182,6 +182,19 @@ function room(memory: number): number {
   return frames
 }
 
+export const xenPv32: PlatformDefinition = {
+  name: 'xen-pv32',
+  title: 'Xen, PV of 32 bits',
+  features,
+  requests: [...leaves, ...requestsOf('pv')],
+  board: 'bare',
+  console: 'hvc0',
+  devices: ['disks', 'networks'],
+  frames: pvFrames,
+  refuses: (kernel) => pvRefusal(kernel, 32),
+  create: (options) => new XenPvPlatform(options, true),
+}
+
 export const xenHvm: PlatformDefinition = {
   name: 'xen-hvm',
   title: 'Xen, HVM',

@@ -43,6 +43,8 @@ interface GrantPaging {
 
 export interface Kind extends Stateful {
   readonly name: 'pvh' | 'pv'
+  /** A PV guest of 32 bits. */
+  readonly narrow?: boolean
   /**
    * The frame of memory (`effects.memory`) behind a frame number of the guest's: PVH's gfn, where something is mapped;
    * PV's mfn, if the domain owns that frame. -1: none, for numbers of any size.

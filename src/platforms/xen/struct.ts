@@ -6,9 +6,9 @@ import type { ArgumentType } from '../../paravirt/requests.ts'
 
 /**
  * `long` and `pointer` have the guest's width; `a64` has 8 bytes and is aligned to them for both; `gap` is what a 64-bit
- * guest's inner structure has at its end, 4 bytes that a 32-bit guest's has not.
+ * guest's inner structure has at its end, 4 bytes that a 32-bit guest's has not; `narrow` the opposite, a u32.
  */
-export type CType = 'u8' | 'u16' | 's16' | 'u32' | 's32' | 'u64' | 'a64' | 'long' | 'pointer' | 'gap'
+export type CType = 'u8' | 'u16' | 's16' | 'u32' | 's32' | 'u64' | 'a64' | 'long' | 'pointer' | 'gap' | 'narrow'
 
 export interface Field {
   readonly name: string
@@ -54,10 +54,12 @@ const plain = {
   long: 'u64',
   pointer: 'u64',
   gap: 'u32',
+  narrow: 'u32',
 } as const
 
 function sizeOf(c: CType, wide: boolean): number {
   if (c === 'gap') return wide ? 4 : 0
+  if (c === 'narrow') return wide ? 0 : 4
   return c === 'long' || c === 'pointer' ? (wide ? 8 : 4) : sizes[c]
 }
 const alignOf = (c: CType, wide: boolean): number =>

@@ -4,7 +4,7 @@
  */
 import type { MemoryEffects } from '../../../paravirt/effects.ts'
 import { PAGE, TABLE_SHIFT } from '../mm/entries.ts'
-import { PINNED, Type } from '../mm/frame-table.ts'
+import { PINNED } from '../mm/frame-table.ts'
 import type { Mm } from '../mm/mm.ts'
 import { getPageAndType } from '../mm/types.ts'
 import { hypercallPage } from './hypercall-page.ts'
@@ -36,7 +36,7 @@ export interface PvDomain {
   readonly entry: bigint
   readonly stack: bigint
   readonly startInfo: bigint
-  /** Frame of the L4 table, pinned, in no vCPU's use yet. */
+  /** Frame of the L4 table (32 bits: L3), pinned, in no vCPU's use yet. */
   readonly root: number
 }
 
@@ -56,15 +56,17 @@ export function buildPv(memory: MemoryEffects, mm: Mm, build: PvBuild): PvDomain
   }
   if (initrd) place(plan.initrd.page, initrd)
   if (image.hypercallPage !== undefined)
-    place(Number((image.hypercallPage - image.base) / BigInt(PAGE)), hypercallPage())
-  place(plan.p2m.page, new Uint8Array(BigUint64Array.from(frames, BigInt).buffer))
+    place(Number((image.hypercallPage - image.base) / BigInt(PAGE)), hypercallPage(image.bits))
+  const list = image.bits === 64 ? BigUint64Array.from(frames, BigInt) : frames
+  place(plan.p2m.page, new Uint8Array(list.buffer))
   place(plan.startInfo, startInfoOf(build, plan, frames))
   const { ram } = mm.frames
   fillTables(plan.mappings, (table, slot, target, flags) =>
     ram.put((frames[table] << TABLE_SHIFT) + 2 * slot, (frames[target] << 12) | flags, 0),
   )
   const root = frames[plan.mappings[0].firstTable]
-  if (getPageAndType(mm.frames, root, Type.L4) < 0) throw new Error("the domain builder's page tables are not valid")
+  if (getPageAndType(mm.frames, root, mm.frames.rootType) < 0)
+    throw new Error("the domain builder's page tables are not valid")
   mm.frames.types[root] |= PINNED
   return {
     store: frames[plan.store],
@@ -97,7 +99,7 @@ function startInfoOf(build: PvBuild, plan: Plan, frames: Uint32Array): Uint8Arra
   const tables = plan.mappings[0]
   const { page, mapped } = plan.initrd
   const length = initrd?.length ?? 0
-  return startInfo({
+  return startInfo(image.bits, {
     pages: build.pages,
     sharedInfo: build.sharedInfo * PAGE,
     flags: SIF.VIRT_P2M_4TOOLS | (length > 0 && !mapped ? SIF.MOD_START_PFN : 0),

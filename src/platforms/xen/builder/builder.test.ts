@@ -63,6 +63,7 @@ describe('images', () => {
     expect(image()).toMatchObject({
       firstPage: 0x1000,
       endPage: 0x1208,
+      bits: 64,
       base: 0xffffffff80000000n,
       entry: 0xffffffff81000000n,
       p2m: 0x8000000000n,
@@ -99,6 +100,7 @@ describe('images', () => {
 
 /** Debian's 6.1 kernel as xl started it with 256 MiB (measured on Xen 4.17). */
 const debian: PvImage = {
+  bits: 64,
   segments: [],
   firstPage: 0x1000,
   endPage: 0x4a00,
@@ -146,7 +148,7 @@ describe('the plan', () => {
 
 describe('start_info', () => {
   it('has each member in its place', () => {
-    const bytes = startInfo({
+    const bytes = startInfo(64, {
       pages: 1,
       sharedInfo: 0x2000,
       flags: 0x18,
@@ -170,7 +172,7 @@ describe('start_info', () => {
 })
 
 it('the page of hypercalls has a stub for each number', () => {
-  const page = hypercallPage()
+  const page = hypercallPage(64)
   expect([...page.subarray(32, 46)]).toEqual([0x51, 0x41, 0x53, 0xb8, 1, 0, 0, 0, 0x0f, 5, 0x41, 0x5b, 0x59, 0xc3])
   expect([...page.subarray(23 * 32, 23 * 32 + 12)]).toEqual([0x51, 0x41, 0x53, 0x50, 0xb8, 23, 0, 0, 0, 0x0f, 5, 0xcc])
 })
@@ -244,6 +246,6 @@ describe('a domain', () => {
     expect(audit(mm.frames)).toEqual([])
     mm.setKernelRoot(0, domain.root)
     const frame = mm.frames.words[mm.findL1(0, 0x81005000, 0xffffffff)] >>> 12
-    expect([...mock.ram.subarray(frame * 4096, frame * 4096 + 4096)]).toEqual([...hypercallPage()])
+    expect([...mock.ram.subarray(frame * 4096, frame * 4096 + 4096)]).toEqual([...hypercallPage(64)])
   })
 })

@@ -10,6 +10,7 @@ import { NoteType, noteNumber, noteText } from '../../../boot/xen-notes.ts'
 const PAGE = 4096n
 
 export interface PvImage {
+  readonly bits: 32 | 64
   readonly segments: readonly Segment[]
   /** First page and the one after the last. */
   readonly firstPage: number
@@ -37,9 +38,9 @@ const KNOWN = [
 ]
 
 /** Why a kernel is no PV guest of Xen's, in words that follow its name; undefined: it is one. */
-export function pvRefusal(kernel: Kernel): string | undefined {
+export function pvRefusal(kernel: Kernel, bits: 32 | 64 = 64): string | undefined {
   try {
-    pvImage({ name: '', elf: kernel.elf })
+    pvImage({ name: '', elf: kernel.elf }, bits)
     return undefined
   } catch (error) {
     if (error instanceof BootError) return error.message.replace(/^: /, '')
@@ -47,7 +48,7 @@ export function pvRefusal(kernel: Kernel): string | undefined {
   }
 }
 
-export function pvImage(kernel: Pick<Kernel, 'name' | 'elf'>): PvImage {
+export function pvImage(kernel: Pick<Kernel, 'name' | 'elf'>, bits: 32 | 64 = 64): PvImage {
   const { name, elf } = kernel
   const fail = (what: string): never => {
     throw new BootError(`${name}: ${what}`)
@@ -55,7 +56,8 @@ export function pvImage(kernel: Pick<Kernel, 'name' | 'elf'>): PvImage {
   if (!elf) return fail('a kernel that can only unpack itself; Xen needs it unpacked')
   const { notes, segments } = elf
   if (notes.length === 0) return fail("not a kernel for Xen: it has no ELF notes for it and no section '__xen_guest'")
-  if (elf.bits !== 64) return fail('a 32-bit kernel; --on xen-pv takes 64-bit ones')
+  if (elf.bits !== bits)
+    return fail(`a ${elf.bits}-bit kernel; --on ${bits === 64 ? 'xen-pv32' : 'xen-pv'} takes those`)
   const text = (type: number) => noteText(notes, type) ?? ''
   const version = text(NoteType.XEN_VERSION)
   if (
@@ -72,6 +74,9 @@ export function pvImage(kernel: Pick<Kernel, 'name' | 'elf'>): PvImage {
     else if (feature.startsWith('!') && !KNOWN.includes(feature.slice(1)))
       fail(`it requires a feature of Xen's that is unknown: ${feature.slice(1)}`)
 
+  const pae = text(NoteType.PAE_MODE)
+  if (bits === 32 && !/^(yes|bimodal)/.test(pae)) fail('a 32-bit kernel without PAE, which this Xen does not run')
+
   const base = noteNumber(notes, NoteType.VIRT_BASE) ?? 0n
   const start = Math.min(...segments.map(({ address }) => address))
   const end = Math.max(...segments.map(({ address, size }) => address + size))
@@ -85,6 +90,7 @@ export function pvImage(kernel: Pick<Kernel, 'name' | 'elf'>): PvImage {
   if (hypercallPage !== undefined && (hypercallPage % PAGE !== 0n || hypercallPage < from || hypercallPage >= to))
     fail('its page for hypercalls lies outside of it')
   return {
+    bits,
     segments,
     firstPage: start >>> 12,
     endPage: Math.ceil(end / Number(PAGE)),

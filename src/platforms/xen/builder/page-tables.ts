@@ -1,13 +1,16 @@
 /**
  * The page tables of a new domain (tools/libs/guest/xg_dom_x86.c): for each range that is mapped linearly, tables of
  * all levels, the highest first, as far as an earlier range does not have them. Their pages lie one after another.
+ * 32-bit domains have three levels, and an L2 table for the last GiB even if nothing is mapped there.
  */
 import { ACCESSED, DIRTY, PRESENT, RW, USER } from '../mm/entries.ts'
 
-const LEVELS = 4
-const BITS = 48n
+const LEVELS = { 32: 3, 64: 4 } as const
+const BITS = { 32: 32n, 64: 48n } as const
 const UPPER = PRESENT | RW | ACCESSED | DIRTY | USER
 const LOWEST = PRESENT | RW | ACCESSED
+/** Where the last GiB of 4 begins. */
+const LAST_GIB = 0xc0000000n
 
 /** Tables of one level: they cover addresses from `from` to `to`, both included; their first page. */
 interface Tables {
@@ -44,15 +47,19 @@ export function planMapping(
   to: bigint,
   page: number,
   firstTable: number,
+  bits: 32 | 64,
 ): Mapping {
   const levels: Tables[] = []
   let tablePages = 0
-  for (let level = LEVELS - 1; level >= 0; level--) {
-    let tables = { from: 0n, to: mask(BITS), count: 1 }
-    if (level < LEVELS - 1) tables = missing(earlier, level, from, to)
+  const top = LEVELS[bits] - 1
+  for (let level = top; level >= 0; level--) {
+    let tables = { from: 0n, to: mask(BITS[bits]), count: 1 }
+    if (level < top) tables = missing(earlier, level, from, to)
     else if (earlier.length > 0) tables = NONE
     levels.unshift({ ...tables, page: firstTable + tablePages })
     tablePages += tables.count
+    // The kernel's linear mapping is one range, which ends before.
+    if (bits === 32 && level === 1 && tables.to < LAST_GIB) tablePages++
   }
   return { from, to, page, levels, tablePages, firstTable }
 }
@@ -76,9 +83,11 @@ export function fillTables(
   mappings: readonly Mapping[],
   put: (page: number, slot: number, target: number, flags: number) => void,
 ): void {
+  const top = (mappings[0] as Mapping).levels.length - 1
+  const narrow = top === LEVELS[32] - 1
   const isTable = (page: number) =>
     mappings.some(({ firstTable, tablePages }) => page >= firstTable && page < firstTable + tablePages)
-  for (let level = LEVELS - 1; level >= 0; level--)
+  for (let level = top; level >= 0; level--)
     for (const { levels } of mappings) {
       const tables = levels[level] as Tables
       if (tables.count === 0) continue
@@ -91,9 +100,14 @@ export function fillTables(
         const last = Number((end - tables.from) >> shift(level))
         for (let index = Number((start - tables.from) >> shift(level)); index <= last; index++, target++) {
           // What is a table is mapped for reading only.
-          const flags = level > 0 ? UPPER : isTable(target) ? LOWEST & ~RW : LOWEST
+          const upper = narrow && level === top ? PRESENT : UPPER
+          const flags = level > 0 ? upper : isTable(target) ? LOWEST & ~RW : LOWEST
           put(tables.page + (index >>> 9), index & 511, target, flags)
         }
       }
     }
+  const { levels } = mappings[0] as Mapping
+  const directories = levels[1] as Tables
+  if (narrow && directories.to < LAST_GIB)
+    put((levels[top] as Tables).page, 3, directories.page + directories.count, PRESENT)
 }

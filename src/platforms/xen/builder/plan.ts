@@ -8,7 +8,7 @@ import type { PvImage } from './image.ts'
 import { type Mapping, planMapping } from './page-tables.ts'
 
 const PAGE = 4096
-const VIRTUAL = (1n << 48n) - 1n
+const VIRTUAL = { 32: (1n << 32n) - 1n, 64: (1n << 48n) - 1n } as const
 /** Pages that are mapped beyond what is used, and the boundary to which the mapping is extended. */
 const PADDING = (512 * 1024) / PAGE
 const BOUNDARY = (1n << 22n) - 1n
@@ -28,7 +28,7 @@ export interface Plan {
 }
 
 export function planDomain(image: PvImage, pages: number, initrd: number): Plan {
-  const address = (page: number) => BigInt.asUintN(64, image.base + BigInt(page) * BigInt(PAGE))
+  const address = (page: number) => BigInt.asUintN(image.bits, image.base + BigInt(page) * BigInt(PAGE))
   const end = { page: image.endPage }
   const take = (count: number): number => {
     const first = end.page
@@ -36,14 +36,14 @@ export function planDomain(image: PvImage, pages: number, initrd: number): Plan 
     return first
   }
   const initrdPages = Math.ceil(initrd / PAGE)
-  const listPages = Math.ceil((pages * 8) / PAGE)
+  const listPages = Math.ceil((pages * (image.bits / 8)) / PAGE)
   const mapped = initrd > 0 && !image.unmappedInitrd
   let initrdPage = mapped ? take(initrdPages) : 0
   let list = image.p2m === undefined ? take(listPages) : 0
   const startInfo = take(1)
   const store = take(1)
   const console = take(1)
-  const { mapping, last } = kernelMapping(image.base, end.page)
+  const { mapping, last } = kernelMapping(image.base, end.page, image.bits)
   take(mapping.tablePages)
   const stack = take(1)
   end.page = Number((last + 1n - image.base) / BigInt(PAGE))
@@ -51,9 +51,9 @@ export function planDomain(image: PvImage, pages: number, initrd: number): Plan 
   const mappings = [mapping]
   let p2mPages = listPages
   if (image.p2m !== undefined) {
-    const from = image.p2m & VIRTUAL
+    const from = image.p2m & VIRTUAL[image.bits]
     const to = from + BigInt(listPages * PAGE) - 1n
-    const own = planMapping(mappings, from, to, end.page, end.page + listPages)
+    const own = planMapping(mappings, from, to, end.page, end.page + listPages, image.bits)
     mappings.push(own)
     p2mPages += own.tablePages
     list = take(p2mPages)
@@ -77,11 +77,11 @@ export function planDomain(image: PvImage, pages: number, initrd: number): Plan 
 }
 
 /** From the virtual base to a boundary beyond all that is used, which the tables themselves are part of. */
-function kernelMapping(base: bigint, firstTable: number): { mapping: Mapping; last: bigint } {
+function kernelMapping(base: bigint, firstTable: number, bits: 32 | 64): { mapping: Mapping; last: bigint } {
   const used = base + BigInt(firstTable * PAGE)
   for (let extra = 1 + PADDING; ; ) {
     const last = (used + BigInt(extra * PAGE)) | BOUNDARY
-    const mapping = planMapping([], base & VIRTUAL, last & VIRTUAL, 0, firstTable)
+    const mapping = planMapping([], base & VIRTUAL[bits], last & VIRTUAL[bits], 0, firstTable, bits)
     extra = mapping.tablePages + 1 + PADDING
     if (used + BigInt(extra * PAGE) <= last + 1n) return { mapping, last }
   }

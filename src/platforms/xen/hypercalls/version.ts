@@ -78,6 +78,11 @@ const constant = (number: number, name: string, summary: string, bytes: Uint8Arr
     run: (call) => give(call, bytes),
   })
 
+const HVM = 'hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 '
+/** Debian builds Xen without 32-bit PV guests. */
+const capabilities = texts([`xen-3.0-x86_64 ${HVM}`, 1024])
+const capabilities32 = texts([`xen-3.0-x86_64 xen-3.0-x86_32p ${HVM}`, 1024])
+
 const compileInfo = texts(
   ['x86_64-linux-gnu-gcc (Debian 12.2.0-14+deb12u1) 12.2.0', 64],
   ['pkg-xen-devel', 16],
@@ -101,12 +106,15 @@ export const xenVersion = commands({
     }),
     constant(1, 'XENVER_extraversion', 'the rest of the version', texts([EXTRA, 16])),
     constant(2, 'XENVER_compile_info', 'compiler, by whom, where and when', compileInfo),
-    constant(
-      3,
-      'XENVER_capabilities',
-      'interfaces that guests may use',
-      texts(['xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ', 1024]),
-    ),
+    command({
+      command: 3,
+      name: 'XENVER_capabilities',
+      summary: 'interfaces that guests may use',
+      args: pointer,
+      errors: { EFAULT },
+      source,
+      run: (call) => give(call, call.domain.kind.narrow ? capabilities32 : capabilities),
+    }),
     constant(4, 'XENVER_changeset', 'the source’s revision', texts(['', 64])),
     command({
       command: 5,

@@ -13,7 +13,10 @@ export const Assist = {
   m2p_strict: 32,
 } as const
 
-/** What each kind of 64-bit guest can switch. */
+/** Types above these are for 64-bit guests. */
+const NARROW_TYPES = 32
+
+/** What each kind of guest can switch. */
 const valid: Readonly<Record<'pvh' | 'pv', readonly number[]>> = {
   pvh: [Assist.runstate_update_flag],
   // Some mean something to 32-bit guests only, and are taken all the same.
@@ -33,7 +36,8 @@ export const vmAssist = hypercall({
   run: (call) => {
     const { assists, kind } = call.domain
     const type = call.arg(1)
-    if (!valid[kind.name].includes(type)) return Errno.EINVAL
+    const known = valid[kind.name].includes(type) && (call.wide || type < NARROW_TYPES)
+    if (!known) return Errno.EINVAL
     if (call.arg(0) > 1) return Errno.ENOSYS
     if (call.arg(0) === 0) assists.add(type)
     else assists.delete(type)

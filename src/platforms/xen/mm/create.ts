@@ -32,9 +32,11 @@ export interface MmParts {
   /** Xen's own frames, none of which is taken yet below `lowest`. */
   readonly xen: Frames
   readonly guest: GuestMemory
+  /** A 32-bit guest's. */
+  readonly narrow?: boolean
 }
 
-export function createMm({ effects, xen, guest }: MmParts): Mm {
+export function createMm({ effects, xen, guest, narrow = false }: MmParts): Mm {
   const { memory, pv, mmu } = effects
   const { frames } = memory
   for (let frame = 0; frame < frames; frame++) memory.setKind(frame, 'ram')
@@ -53,6 +55,7 @@ export function createMm({ effects, xen, guest }: MmParts): Mm {
     tlbs,
     frames,
     m2p,
+    narrow,
     xen: { m2p: l3, perDomain, xen: own, directMap },
   })
   memory.storePair(l3 << 10, (l2 << 12) | PRESENT | ACCESSED | USER, NX)

@@ -38,6 +38,13 @@ export const PAGE = 4096
 export const FIRST_XEN_SLOT = 256
 export const LAST_XEN_SLOT = 271
 
+/** Slots of an L2 table in slot 3 of a 32-bit guest's L3 table that are Xen's (0xf5800000 to 0xffffffff). */
+export const FIRST_XEN_L2_SLOT = 428
+/** Slots of such an L3 table that mean something to the guest. */
+export const NARROW_L3_SLOTS = 4
+/** Where the hypervisor's addresses begin for a 32-bit guest. */
+export const NARROW_END = 0xf5800000
+
 /** Index into the table of `level` (1 to 4) on the way to a linear address. */
 export function slotOf(level: number, low: number, high: number): number {
   if (level === 1) return (low >>> 12) & 511

@@ -12,43 +12,46 @@ const { EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } = Errno
 
 const SLICE = 1 << 14
 /** struct xen_memory_exchange: two reservations and how many extents of the first are done. */
-const OUT = 32
-const DONE = 64
 const BYTES = 72
 
 const bytes = new Uint8Array(BYTES)
 const view = new DataView(bytes.buffer)
 const { fields } = reservation
 
-const whole = (at: number) => view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true)
+const whole = (at: number, wide: boolean) =>
+  (wide ? view.getUint32(at + 4, true) * 2 ** 32 : 0) + view.getUint32(at, true)
 
 export function exchange(call: Call, { frames }: Mm): Answer {
   if (call.arg(0) >= 64 || call.high(0) !== 0) return EINVAL
-  if (!call.copyIn(1, bytes, BYTES)) return EFAULT
-  const inOrder = view.getUint32(fields.extent_order.wide, true)
-  const outOrder = view.getUint32(OUT + fields.extent_order.wide, true)
-  const inCount = whole(fields.nr_extents.wide)
-  const outCount = whole(OUT + fields.nr_extents.wide)
-  const domid = view.getUint16(fields.domid.wide, true)
-  const done = whole(DONE)
-  const list = (at: number) => new Extents(call, view.getUint32(at, true), view.getUint32(at + 4, true))
+  const { wide } = call
+  const layout = wide ? 'wide' : 'narrow'
+  const OUT = reservation[layout]
+  const DONE = 2 * OUT
+  if (!call.copyIn(1, bytes, DONE + (wide ? 8 : 4))) return EFAULT
+  const inOrder = view.getUint32(fields.extent_order[layout], true)
+  const outOrder = view.getUint32(OUT + fields.extent_order[layout], true)
+  const inCount = whole(fields.nr_extents[layout], wide)
+  const outCount = whole(OUT + fields.nr_extents[layout], wide)
+  const domid = view.getUint16(fields.domid[layout], true)
+  const done = whole(DONE, wide)
+  const list = (at: number) => new Extents(call, view.getUint32(at, true), wide ? view.getUint32(at + 4, true) : 0)
   const input = list(0)
   const output = list(OUT)
   const end = (answer: number, progress: number): number => {
     view.setUint32(DONE, progress >>> 0, true)
-    view.setUint32(DONE + 4, Math.floor(progress / 2 ** 32), true)
-    return call.copyOut(1, bytes.subarray(DONE), 8, DONE) ? answer : EFAULT
+    if (wide) view.setUint32(DONE + 4, Math.floor(progress / 2 ** 32), true)
+    return call.copyOut(1, bytes.subarray(DONE), wide ? 8 : 4, DONE) ? answer : EFAULT
   }
   if (Math.max(inOrder, outOrder) > MOST_ORDER) return end(EPERM, done)
   const pages = inCount * 2 ** inOrder
-  if (done > inCount || domid !== view.getUint16(OUT + fields.domid.wide, true)) return end(EINVAL, done)
+  if (done > inCount || domid !== view.getUint16(OUT + fields.domid[layout], true)) return end(EINVAL, done)
   if (pages >= 2 ** 64 || outCount * 2 ** outOrder !== pages) return end(EINVAL, done)
   if (done === inCount) return 0
   const inChunk = 2 ** Math.max(0, outOrder - inOrder)
   const outChunk = 2 ** Math.max(0, inOrder - outOrder)
   const first = Math.floor(done / inChunk)
   if (!input.allowed(done) || !output.allowed(first * outChunk)) return end(EFAULT, done)
-  const limit = frameLimit(view.getUint32(OUT + fields.mem_flags.wide, true), frames.count)
+  const limit = frameLimit(view.getUint32(OUT + fields.mem_flags[layout], true), frames.count)
   if (limit === undefined) return end(EINVAL, done)
   if (domid !== DOMID.SELF && domid !== DOMU) return end(domid === DOM0 ? EPERM : ESRCH, done)
 

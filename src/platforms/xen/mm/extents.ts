@@ -1,8 +1,8 @@
-/** Lists of frame numbers in the guest's memory, 8 bytes each, and what reservations say of the frames they may get. */
+/** Lists of frame numbers in the guest's memory, 8 bytes each (32 bits: 4), and what reservations say of the frames they may get. */
 import type { Call } from '../hypercalls/call.ts'
 import { PAGE } from './entries.ts'
 
-const BYTES = 8
+const MOST_BYTES = 8
 const ADDRESS_BITS = 0xff
 const EXACT_NODE = 1 << 17
 const VNODE = 1 << 18
@@ -11,13 +11,14 @@ const NO_NODE = 0xff
 /** The largest extent that a domain without devices may ask for (Xen's `memop-max-order`). */
 export const MOST_ORDER = 9
 
-const bytes = new Uint8Array(BYTES)
+const bytes = new Uint8Array(MOST_BYTES)
 const view = new DataView(bytes.buffer)
 
 export class Extents {
   readonly #call: Call
   readonly #low: number
   readonly #high: number
+  readonly #bytes: number
   /** What `read` has read, unsigned halves. */
   low = 0
   high = 0
@@ -26,6 +27,7 @@ export class Extents {
     this.#call = call
     this.#low = low >>> 0
     this.#high = high >>> 0
+    this.#bytes = call.wide ? MOST_BYTES : 4
   }
 
   get isNull(): boolean {
@@ -34,16 +36,16 @@ export class Extents {
 
   /** The guest may have a list there. */
   allowed(from: number): boolean {
-    const at = this.#low + BYTES * from
+    const at = this.#low + this.#bytes * from
     return this.#call.domain.kind.mayAccess(at >>> 0, this.#carried(at))
   }
 
   read(index: number): boolean {
-    const at = this.#low + BYTES * index
+    const at = this.#low + this.#bytes * index
     const { domain, vcpu } = this.#call
-    if (!domain.guest.copyIn(vcpu, at >>> 0, this.#carried(at), bytes, BYTES)) return false
+    if (!domain.guest.copyIn(vcpu, at >>> 0, this.#carried(at), bytes, this.#bytes)) return false
     this.low = view.getUint32(0, true)
-    this.high = view.getUint32(4, true)
+    this.high = this.#bytes === 4 ? 0 : view.getUint32(4, true)
     return true
   }
 
@@ -53,11 +55,11 @@ export class Extents {
   }
 
   write(index: number, frame: number): boolean {
-    const at = this.#low + BYTES * index
+    const at = this.#low + this.#bytes * index
     const { domain, vcpu } = this.#call
     view.setUint32(0, frame, true)
     view.setUint32(4, 0, true)
-    return domain.guest.copyOut(vcpu, at >>> 0, this.#carried(at), bytes)
+    return domain.guest.copyOut(vcpu, at >>> 0, this.#carried(at), bytes, this.#bytes)
   }
 
   #carried(at: number): number {

@@ -39,6 +39,9 @@ export interface Ram {
   put(at: number, low: number, high: number): void
 }
 
+/** An L2 table in slot 3 of a 32-bit guest's L3 table, part of which is Xen's (PGT_pae_xen_l2). */
+export const PAE_XEN = 0x80
+
 /** An entry of the machine-to-physical table for a frame that has no place in any domain. */
 const INVALID = -1
 
@@ -54,8 +57,10 @@ export interface FrameTableOptions {
   readonly ram: Ram
   readonly tlbs: Tlbs
   readonly frames: number
-  /** First frame of the machine-to-physical table: 8 bytes a frame, on a 2 MiB boundary. */
+  /** First frame of the machine-to-physical table: 8 bytes a frame, of a 32-bit guest 4, on a 2 MiB boundary. */
   readonly m2p: number
+  /** The guest has 32 bits: its page tables have three levels. */
+  readonly narrow?: boolean
   readonly xen: XenTables
 }
 
@@ -65,6 +70,9 @@ export class FrameTable implements Stateful {
   readonly words: Int32Array
   readonly tlbs: Tlbs
   readonly m2p: number
+  readonly narrow: boolean
+  /** The level of tables on which vCPUs run. */
+  readonly rootType: number
   readonly owner: Uint8Array
   readonly refs: Uint32Array
   readonly types: Uint8Array
@@ -93,12 +101,14 @@ export class FrameTable implements Stateful {
   #head = -1
   free = 0
 
-  constructor({ ram, tlbs, frames, m2p, xen }: FrameTableOptions) {
+  constructor({ ram, tlbs, frames, m2p, xen, narrow = false }: FrameTableOptions) {
     this.count = frames
     this.ram = ram
     this.words = ram.words
     this.tlbs = tlbs
     this.m2p = m2p
+    this.narrow = narrow
+    this.rootType = narrow ? Type.L3 : Type.L4
     this.xen = xen
     this.owner = new Uint8Array(frames).fill(Owner.XEN)
     this.refs = new Uint32Array(frames)
@@ -163,11 +173,19 @@ export class FrameTable implements Stateful {
 
   /** Into the machine-to-physical table. */
   setPfn(frame: number, low: number, high: number): void {
-    this.ram.put((this.m2p << TABLE_SHIFT) + 2 * frame, low, high)
+    const start = this.m2p << TABLE_SHIFT
+    if (!this.narrow) return this.ram.put(start + 2 * frame, low, high)
+    const at = start + (frame & ~1)
+    if (frame & 1) this.ram.put(at, this.words[at], low)
+    else this.ram.put(at, low, this.words[at + 1])
   }
 
   /** The domain's number for a frame, -1 if it has none below 2^32. */
   pfnOf(frame: number): number {
+    if (this.narrow) {
+      const pfn = this.words[(this.m2p << TABLE_SHIFT) + frame]
+      return pfn === INVALID ? -1 : pfn >>> 0
+    }
     const at = (this.m2p << TABLE_SHIFT) + 2 * frame
     return this.words[at + 1] === 0 ? this.words[at] >>> 0 : -1
   }

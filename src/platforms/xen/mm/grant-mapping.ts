@@ -48,7 +48,7 @@ export function mapGrant(mm: Mm, vcpu: number, address: GrantAddress, frame: num
     (flags & APPLICATION ? USER : 0) |
     (flags & READONLY ? 0 : RW) |
     (((flags >>> AVAILABLE) & 7) << AVAILABLE_ENTRY)
-  replace(mm.frames, at, adjustedLow(low, NX), adjustedHigh(low, NX), true)
+  replace(mm.frames, at, adjustedLow(mm.frames, low, NX), adjustedHigh(mm.frames, low, NX), true)
   return GntStatus.OKAY
 }
 

@@ -2,6 +2,7 @@
 import { Errno } from '../errno.ts'
 import { command, type Command, type Hypercall, hypercall } from '../hypercalls/declare.ts'
 import { struct } from '../struct.ts'
+import { NARROW_END } from './entries.ts'
 import { Extents } from './extents.ts'
 import { exchange } from './exchange.ts'
 import { mmOf } from './mm.ts'
@@ -97,6 +98,7 @@ const mapping = struct({
 /** Where the guest finds the machine-to-physical table, and how many entries there is room for. */
 const M2P_START = 0xffff800000000000n
 const M2P_END = 0xffff804000000000n
+const NARROW_M2P_END = 0xffe00000n
 
 const machphysList = struct({
   max_extents: 'u32',
@@ -166,7 +168,7 @@ export const pvMemoryCommands: readonly Omit<Command, 'number'>[] = [
     errors: { EFAULT: 'the list cannot be written' },
     run: (call, block, fields) => {
       const { frames } = mmOf(call)
-      const chunks = Math.ceil((frames.count * 8) / CHUNK_BYTES)
+      const chunks = Math.ceil((frames.count * (call.wide ? 8 : 4)) / CHUNK_BYTES)
       const list = new Extents(call, block.get(fields.extent_start), block.high(fields.extent_start))
       const count = Math.min(chunks, block.get(fields.max_extents))
       if (count > 0 && !list.allowed(0)) return Errno.EFAULT
@@ -183,10 +185,11 @@ export const pvMemoryCommands: readonly Omit<Command, 'number'>[] = [
     guest: 'pv',
     struct: mapping,
     errors: { EFAULT: 'the structure cannot be written' },
-    run: (_call, block, fields) => {
-      block.setBig(fields.v_start, M2P_START)
-      block.setBig(fields.v_end, M2P_END)
-      block.setBig(fields.max_mfn, (M2P_END - M2P_START) / 8n - 1n)
+    run: (call, block, fields) => {
+      const [start, end, entry] = call.wide ? [M2P_START, M2P_END, 8n] : [BigInt(NARROW_END), NARROW_M2P_END, 4n]
+      block.setBig(fields.v_start, start)
+      block.setBig(fields.v_end, end)
+      block.setBig(fields.max_mfn, (end - start) / entry - 1n)
       return 0
     },
   }),

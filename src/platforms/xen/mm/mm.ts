@@ -18,7 +18,7 @@ import { hideM2p, showM2p } from './xen-slots.ts'
 
 /** The processor's side: what changes when roots or LDTs do. */
 export interface MmCpu {
-  /** Run on these L4 tables from now on, in kernel and in user mode (0: none); see `Tlbs.loaded`. */
+  /** Run on these L4 tables (32 bits: L3) from now on, in kernel and in user mode (0: none); see `Tlbs.loaded`. */
   setRoots(vcpu: number, kernel: number, user: number): void
   /** The LDT is elsewhere, or has another size; none of its pages is mapped yet. */
   setLdt(vcpu: number, low: number, high: number, entries: number): void
@@ -87,10 +87,10 @@ export class Mm implements Stateful {
   setKernelRoot(vcpu: number, root: number): number {
     const old = this.kernelRoots[vcpu]
     if (old !== root) {
-      const answer = getPageAndType(this.frames, root, Type.L4)
+      const answer = getPageAndType(this.frames, root, this.frames.rootType)
       if (answer < 0) return answer
       this.dropLdt(vcpu)
-      if (!this.frames.strictM2p) showM2p(this.frames, root)
+      if (!this.frames.narrow && !this.frames.strictM2p) showM2p(this.frames, root)
       this.kernelRoots[vcpu] = root
     }
     this.#load(vcpu)

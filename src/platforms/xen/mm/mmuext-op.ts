@@ -1,8 +1,8 @@
-/** mmuext_op (xen/xen.h): {cmd, arg1, arg2}, 24 bytes each: pinning, page-table roots, TLBs, LDT, whole pages. */
+/** mmuext_op (xen/xen.h): {cmd, arg1, arg2}, 24 or 12 bytes each: pinning, page-table roots, TLBs, LDT, whole pages. */
 import { Errno } from '../errno.ts'
 import type { Call } from '../hypercalls/call.ts'
 import type { Answer } from '../hypercalls/declare.ts'
-import { isGuestAddress, PAGE, TABLE_SHIFT, TABLE_WORDS } from './entries.ts'
+import { isGuestAddress, NARROW_END, PAGE, TABLE_SHIFT, TABLE_WORDS } from './entries.ts'
 import { PINNED, Type } from './frame-table.ts'
 import type { Mm } from './mm.ts'
 import { PageOwner, pageOwner } from './page-owner.ts'
@@ -12,6 +12,7 @@ import { readVcpuMask } from './vcpu-mask.ts'
 const { EACCES, EFAULT, EINVAL, ENOSYS, EOPNOTSUPP, EPERM } = Errno
 
 const REQUEST = 24
+const NARROW_REQUEST = 12
 const MOST_LDT_ENTRIES = 8192
 
 export const Mmuext = {
@@ -36,7 +37,7 @@ export const Mmuext = {
 } as const
 
 export function mmuextOp(call: Call, mm: Mm): Answer {
-  const batch = mm.batch.begin(call, REQUEST)
+  const batch = mm.batch.begin(call, call.wide ? REQUEST : NARROW_REQUEST)
   if (typeof batch === 'number') return batch
   const owner = pageOwner(call.arg(3) & 0xffff)
   if (owner < 0) return owner
@@ -58,8 +59,12 @@ function carryOut(call: Call, mm: Mm, words: Int32Array): number {
   const { vcpu } = call
   const { frames, tlbs } = mm
   const cmd = words[0]
-  const low = words[2] >>> 0
-  const high = words[3] >>> 0
+  const { wide } = call
+  const low = words[wide ? 2 : 1] >>> 0
+  const high = wide ? words[3] >>> 0 : 0
+  const secondLow = words[wide ? 4 : 2] >>> 0
+  const secondHigh = wide ? words[5] >>> 0 : 0
+  const guestAddress = wide ? isGuestAddress(high) : low < NARROW_END
   // A frame number of this host's, or one that no frame has.
   const frame = high === 0 ? low : 0xffffffff
   switch (cmd) {
@@ -67,6 +72,7 @@ function carryOut(call: Call, mm: Mm, words: Int32Array): number {
     case Mmuext.PIN_L1_TABLE + 1:
     case Mmuext.PIN_L1_TABLE + 2:
     case Mmuext.PIN_L4_TABLE:
+      if (!wide && cmd === Mmuext.PIN_L4_TABLE) return EINVAL
       return pin(mm, frame, Type.L1 + cmd)
     case Mmuext.UNPIN_TABLE:
       if (!frames.isOwn(frame) || (frames.types[frame] & PINNED) === 0) return EINVAL
@@ -76,7 +82,7 @@ function carryOut(call: Call, mm: Mm, words: Int32Array): number {
     case Mmuext.NEW_BASEPTR:
       return mm.setKernelRoot(vcpu, frame)
     case Mmuext.NEW_USER_BASEPTR:
-      return mm.setUserRoot(vcpu, frame)
+      return wide ? mm.setUserRoot(vcpu, frame) : EINVAL
     case Mmuext.TLB_FLUSH_LOCAL:
       tlbs.flush(vcpu)
       return 0
@@ -85,12 +91,12 @@ function carryOut(call: Call, mm: Mm, words: Int32Array): number {
       return 0
     case Mmuext.TLB_FLUSH_MULTI:
     case Mmuext.INVLPG_MULTI: {
-      const mask = readVcpuMask(call, words[4] >>> 0, words[5] >>> 0)
+      const mask = readVcpuMask(call, secondLow, secondHigh)
       if (mask === undefined) return EINVAL
       for (let each = 0; each < tlbs.vcpus; each++)
         if ((mask >>> each) & 1) {
           if (cmd === Mmuext.TLB_FLUSH_MULTI) tlbs.flush(each)
-          else if (isGuestAddress(high)) tlbs.flushPage(each, low, high)
+          else if (guestAddress) tlbs.flushPage(each, low, high)
         }
       return 0
     }
@@ -98,22 +104,22 @@ function carryOut(call: Call, mm: Mm, words: Int32Array): number {
       tlbs.flushAll()
       return 0
     case Mmuext.INVLPG_ALL:
-      if (isGuestAddress(high)) for (let each = 0; each < tlbs.vcpus; each++) tlbs.flushPage(each, low, high)
+      if (guestAddress) for (let each = 0; each < tlbs.vcpus; each++) tlbs.flushPage(each, low, high)
       return 0
     case Mmuext.FLUSH_CACHE:
       return EACCES
     case Mmuext.FLUSH_CACHE_GLOBAL:
       return EINVAL
     case Mmuext.SET_LDT: {
-      const entries = words[4] >>> 0
-      if (entries > MOST_LDT_ENTRIES || (entries > 0 && (low & (PAGE - 1) || !isGuestAddress(high)))) return EINVAL
+      const entries = secondLow
+      if (entries > MOST_LDT_ENTRIES || (entries > 0 && (low & (PAGE - 1) || !guestAddress))) return EINVAL
       mm.setLdt(vcpu, entries > 0 ? low : 0, entries > 0 ? high : 0, entries)
       return 0
     }
     case Mmuext.CLEAR_PAGE:
       return fillPage(mm, frame, -1)
     case Mmuext.COPY_PAGE:
-      return fillPage(mm, frame, words[5] === 0 ? words[4] >>> 0 : 0xffffffff)
+      return fillPage(mm, frame, secondHigh === 0 ? secondLow : 0xffffffff)
     case Mmuext.MARK_SUPER:
     case Mmuext.UNMARK_SUPER:
       return EOPNOTSUPP

@@ -9,11 +9,13 @@ import { safeDescriptor } from './descriptors.ts'
 import {
   ACCESSED,
   ENTRIES,
+  FIRST_XEN_L2_SLOT,
   FIRST_XEN_SLOT,
   FRAME_HIGH,
   GLOBAL,
   GUEST_KERNEL,
   LAST_XEN_SLOT,
+  NARROW_L3_SLOTS,
   PRESENT,
   REFUSED,
   REFUSED_L1,
@@ -21,8 +23,8 @@ import {
   TABLE_SHIFT,
   USER,
 } from './entries.ts'
-import { type FrameTable, Owner, TYPE, Type, VALIDATED } from './frame-table.ts'
-import { fillXenSlots } from './xen-slots.ts'
+import { type FrameTable, Owner, PAE_XEN, TYPE, Type, VALIDATED } from './frame-table.ts'
+import { fillNarrowXenSlots, fillXenSlots } from './xen-slots.ts'
 
 const { EBUSY, EINVAL, EPERM } = Errno
 const MOST_LINEAR = 0x7fff
@@ -34,16 +36,16 @@ export function getType(f: FrameTable, frame: number, type: number): number {
   const old = types[frame]
   if (typeRefs[frame] !== 0) {
     // A table that is being validated is asked for by its own entries only, and then as something else.
-    if ((old & TYPE) !== type) return EINVAL
+    if ((old & (TYPE | PAE_XEN)) !== type) return EINVAL
     if (f.partial[frame] !== 0) return resume(f, frame)
     typeRefs[frame]++
     return 0
   }
   typeRefs[frame] = 1
-  if ((old & TYPE) === type) {
+  if ((old & (TYPE | PAE_XEN)) === type) {
     if (old & VALIDATED) return 0
   } else {
-    types[frame] = (old & ~(TYPE | VALIDATED)) | type
+    types[frame] = (old & ~(TYPE | VALIDATED | PAE_XEN)) | type
     // No vCPU may be left with a translation by which it could write to what becomes a table.
     if ((old & TYPE) === Type.WRITABLE) f.tlbs.flushSince(f.stamps[frame])
   }
@@ -60,7 +62,7 @@ export function getType(f: FrameTable, frame: number, type: number): number {
 }
 
 function untyped(f: FrameTable, frame: number): void {
-  f.types[frame] &= ~(TYPE | VALIDATED)
+  f.types[frame] &= ~(TYPE | VALIDATED | PAE_XEN)
   f.typeRefs[frame] = 0
   f.stamps[frame] = f.tlbs.now
 }
@@ -129,7 +131,7 @@ export function getPageAndType(f: FrameTable, frame: number, type: number): numb
 function validate(f: FrameTable, frame: number, type: number): number {
   f.work += ENTRIES
   if (type === Type.L1) return promoteL1(f, frame)
-  return type === Type.SEG_DESC ? validateDescriptors(f, frame) : promote(f, frame, type, 0)
+  return type === Type.SEG_DESC ? validateDescriptors(f, frame) : promote(f, frame, type & TYPE, 0)
 }
 
 function promoteL1(f: FrameTable, frame: number): number {
@@ -144,8 +146,8 @@ function promoteL1(f: FrameTable, frame: number): number {
       for (at -= 2; at >= start; at -= 2) putL1(f, words[at], words[at + 1])
       return answer
     }
-    const to = adjustedLow(low, high)
-    if (to !== low) f.ram.put(at, to, adjustedHigh(low, high))
+    const to = adjustedLow(f, low, high)
+    if (to !== low) f.ram.put(at, to, adjustedHigh(f, low, high))
   }
   return 0
 }
@@ -160,14 +162,15 @@ function promoteL1(f: FrameTable, frame: number): number {
 function promote(f: FrameTable, frame: number, level: number, from: number): number {
   const { words } = f
   const start = frame << TABLE_SHIFT
-  const add = level === 4 ? USER | ACCESSED : USER
+  const add = added(f, level)
   for (let slot = from; slot < ENTRIES; slot++) {
-    if (level === 4 && isXenSlot(slot)) continue
+    if (isXens(f, frame, level, slot)) continue
     const at = start + 2 * slot
     const low = words[at]
-    if ((low & PRESENT) === 0) continue
     const high = words[at + 1]
-    const answer = getTable(f, level, low, high, frame)
+    const last = f.narrow && level === 3 && slot === NARROW_L3_SLOTS - 1
+    if ((low & PRESENT) === 0 && !last) continue
+    const answer = last ? getLastL2(f, low, high) : getTable(f, level, low, high, frame)
     if (answer < 0) {
       if (slot > 0) undo(f, frame, level, slot)
       return answer
@@ -179,7 +182,38 @@ function promote(f: FrameTable, frame: number, level: number, from: number): num
     // Nobody takes it for the root that this frame may have been before.
     f.tlbs.changed()
   }
+  if (f.types[frame] & PAE_XEN) fillNarrowXenSlots(f, frame)
+  if (f.narrow && level === 3) {
+    // Xen's part of it is this table's alone.
+    if (f.typeRefs[words[start + 2 * (NARROW_L3_SLOTS - 1)] >>> 12] !== 1) {
+      undo(f, frame, level, ENTRIES)
+      return EINVAL
+    }
+    f.tlbs.changed()
+  }
   return 0
+}
+
+/** Slot 3 of a 32-bit guest's L3 table: it must be there, and no other table has it in such a place. */
+function getLastL2(f: FrameTable, low: number, high: number): number {
+  if ((low & PRESENT) === 0 || low & REFUSED) return EINVAL
+  const frame = low >>> 12
+  if (high & FRAME_HIGH || !f.get(frame)) return EINVAL
+  const answer = getType(f, frame, Type.L2 | PAE_XEN)
+  if (answer !== 0 && f.unfinished !== frame) f.put(frame)
+  return answer
+}
+
+/** What Xen adds to a present entry above L1. */
+export function added(f: FrameTable, level: number): number {
+  if (f.narrow) return level === 3 ? USER | RW : 0
+  return level === 4 ? USER | ACCESSED : USER
+}
+
+/** A slot of a table above L1 that is Xen's. */
+export function isXens(f: FrameTable, table: number, level: number, slot: number): boolean {
+  if (level === 4) return isXenSlot(slot)
+  return level === 2 && slot >= FIRST_XEN_L2_SLOT && (f.types[table] & PAE_XEN) !== 0
 }
 
 function undo(f: FrameTable, frame: number, level: number, slot: number): void {
@@ -205,7 +239,11 @@ function demote(f: FrameTable, frame: number, level: number, count: number): voi
   for (let slot = count - 1; slot >= 0; slot--) {
     const at = start + 2 * slot
     if (level === 1) putL1(f, words[at], words[at + 1])
-    else if (level !== 4 || !isXenSlot(slot)) putTable(f, words[at], frame)
+    else if (!isXens(f, frame, level, slot)) {
+      putTable(f, words[at], frame)
+      const given = added(f, 3) | ACCESSED
+      if (f.narrow && level === 3 && words[at] & PRESENT) f.ram.put(at, words[at] & ~given, words[at + 1])
+    }
   }
 }
 
@@ -213,7 +251,7 @@ function validateDescriptors(f: FrameTable, frame: number): number {
   const { words } = f
   const start = frame << TABLE_SHIFT
   for (let at = start; at < start + 2 * ENTRIES; at += 2) {
-    const safe = safeDescriptor(words[at], words[at + 1])
+    const safe = safeDescriptor(words[at], words[at + 1], f.narrow)
     if (!safe) return EINVAL
     if (safe[0] !== words[at] || safe[1] !== words[at + 1]) f.ram.put(at, safe[0], safe[1])
   }
@@ -289,11 +327,13 @@ function getLinear(f: FrameTable, level: number, low: number, frame: number, tab
   return true
 }
 
-/** How Xen stores a present L1 entry: USER always; what had it is GLOBAL, what had not is marked. */
-export function adjustedLow(low: number, high: number): number {
+/** How Xen stores a present L1 entry of a 64-bit guest: USER always; what had it is GLOBAL, what had not is marked. */
+export function adjustedLow(f: FrameTable, low: number, high: number): number {
+  if (f.narrow) return low
   return low & USER && (high & GUEST_KERNEL) === 0 ? low | GLOBAL : low | USER
 }
 
-export function adjustedHigh(low: number, high: number): number {
+export function adjustedHigh(f: FrameTable, low: number, high: number): number {
+  if (f.narrow) return high
   return low & USER ? high : high | GUEST_KERNEL
 }

@@ -16,7 +16,7 @@ const INVLPG = 2
 const ALL = 4
 
 export function updateVaMappingOtherDomain(call: Call, mm: Mm): number {
-  const owner = pageOwner(call.arg(3) & 0xffff)
+  const owner = pageOwner(call.arg(call.wide ? 3 : 4) & 0xffff)
   if (owner < 0) return owner
   return owner === PageOwner.SELF ? updateVaMapping(call, mm) : EPERM
 }
@@ -28,17 +28,20 @@ export function updateVaMapping(call: Call, mm: Mm): number {
   const table = at >>> TABLE_SHIFT
   if (!frames.isOwn(table) || frames.typeRefs[table] === 0) return EINVAL
   if ((frames.types[table] & (TYPE | VALIDATED)) !== (Type.L1 | VALIDATED)) return EINVAL
-  const answer = updateL1(frames, at, call.arg(1) | 0, call.high(1) | 0, false, false)
+  // 32-bit guests pass the entry in two words.
+  const high = call.wide ? call.high(1) : call.arg(2)
+  const answer = updateL1(frames, at, call.arg(1) | 0, high | 0, false, false)
   return answer < 0 ? answer : flush(call, mm)
 }
 
 /** Its flags: what to forget, and on which vCPUs: this one, all, or those in a mask that they point to. */
 function flush(call: Call, { tlbs }: Mm): number {
-  const flags = call.arg(2)
+  const at = call.wide ? 2 : 3
+  const flags = call.arg(at)
   const kind = flags & FLUSH_TYPE
   if (kind !== TLB_FLUSH && kind !== INVLPG) return 0
   const pointer = flags & ~FLUSH_TYPE
-  const high = call.high(2)
+  const high = call.high(at)
   let mask: number | undefined
   if (high === 0 && pointer === 0) mask = 1 << call.vcpu
   else if (high === 0 && pointer === ALL) mask = -1

@@ -3,11 +3,21 @@
  * old one named (xen/arch/x86/mm.c, `mod_l1_entry` to `mod_l4_entry`). 0 or a negative errno.
  */
 import { Errno } from '../errno.ts'
-import { ACCESSED, DIRTY, FRAME_HIGH, PRESENT, REFUSED, REFUSED_L1, SUBSTANCE, TABLE_SHIFT, USER } from './entries.ts'
+import {
+  ACCESSED,
+  DIRTY,
+  FRAME_HIGH,
+  NARROW_L3_SLOTS,
+  PRESENT,
+  REFUSED,
+  REFUSED_L1,
+  SUBSTANCE,
+  TABLE_SHIFT,
+} from './entries.ts'
 import type { FrameTable } from './frame-table.ts'
-import { adjustedHigh, adjustedLow, getL1, getTable, isXenSlot, putL1, putTable, settle } from './types.ts'
+import { added, adjustedHigh, adjustedLow, getL1, getTable, isXens, putL1, putTable, settle } from './types.ts'
 
-const { EINVAL } = Errno
+const { EINVAL, EPERM } = Errno
 
 /** The entry is at word `at`. `keep`: accessed and dirty stay set. `io`: see `getL1`. */
 export function updateL1(f: FrameTable, at: number, low: number, high: number, keep: boolean, io: boolean): number {
@@ -24,7 +34,7 @@ export function updateL1(f: FrameTable, at: number, low: number, high: number, k
     const answer = getL1(f, low, high, io)
     if (answer < 0) return answer
   }
-  write(f, at, adjustedLow(low, high), adjustedHigh(low, high), oldLow, keep)
+  write(f, at, adjustedLow(f, low, high), adjustedHigh(f, low, high), oldLow, keep)
   if (!same) putL1(f, oldLow, oldHigh)
   return 0
 }
@@ -39,12 +49,14 @@ export function updateTable(
   keep: boolean,
 ): number {
   const table = at >>> TABLE_SHIFT
-  if (level === 4 && isXenSlot((at >>> 1) & 511)) return EINVAL
+  const slot = (at >>> 1) & 511
+  if (isXens(f, table, level, slot)) return level === 4 ? EINVAL : EPERM
+  if (f.narrow && level === 3 && slot >= NARROW_L3_SLOTS - 1) return EINVAL
   const oldLow = f.words[at]
   const oldHigh = f.words[at + 1]
   if (low & PRESENT) {
     if (low & REFUSED) return EINVAL
-    const toLow = low | (level === 4 ? USER | ACCESSED : USER)
+    const toLow = low | added(f, level)
     const same = sameMapping(oldLow, oldHigh, low, high)
     if (!same) {
       const answer = getTable(f, level, low, high, table)

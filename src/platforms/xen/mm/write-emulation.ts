@@ -35,8 +35,11 @@ export function emulateStore({ frames }: Mm, address: number, size: number, low:
     toHigh = upper ? (oldHigh & ~mask) | part : oldHigh
   }
   if (toLow & PRESENT) {
-    if (getL1(frames, toLow, toHigh, false) < 0) return false
-    frames.ram.put(at, adjustedLow(toLow, toHigh), adjustedHigh(toLow, toHigh))
+    if (getL1(frames, toLow, toHigh, false) < 0) {
+      // The upper half of an entry of a 32-bit guest's, which will write the lower one next: not present until then.
+      if (!frames.narrow || size !== 4 || (address & 4) === 0) return false
+      frames.ram.put(at, toLow & ~PRESENT, toHigh)
+    } else frames.ram.put(at, adjustedLow(frames, toLow, toHigh), adjustedHigh(frames, toLow, toHigh))
   } else frames.ram.put(at, toLow, toHigh)
   if (oldLow & PRESENT) frames.tlbs.changed()
   putL1(frames, oldLow, oldHigh)

@@ -79,6 +79,8 @@ export interface PvVcpuContext {
   readonly event: bigint
   readonly failsafe: bigint
   readonly syscall: bigint
+  /** Of callbacks, in 32-bit guests. */
+  readonly selectors?: { readonly event: number; readonly failsafe: number }
   readonly assist: bigint
   /** Frames of the page tables; user 0: none. */
   readonly roots: { readonly kernel: number; readonly user: number }

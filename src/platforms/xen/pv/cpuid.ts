@@ -1,5 +1,5 @@
 /**
- * The processor as Xen lets a 64-bit PV guest see it: without what belongs to the hypervisor or to hardware paging
+ * The processor as Xen lets a PV guest see it: without what belongs to the hypervisor or to hardware paging
  * (xen/arch/x86/cpuid.c, cpu-policy.c; the letters of xen/arch-x86/cpufeatureset.h). One thing is not as there: leaves
  * 0x15 and 0x16 stay, so that kernels need not poll a timer to learn the frequency.
  */
@@ -18,9 +18,19 @@ const LEAF7_EBX = ~bits(1, 7, 10, 20)
 const LEAF7_ECX = ~bits(2)
 /** Pages of 1 GiB. */
 const EXTENDED_EDX = ~bits(26)
+/** SYSCALL and long mode, which 32-bit guests have not; AMD's has SYSCALL in any mode. */
+const SYSCALL = bits(11)
+const LM = bits(29)
 const APIC_ID = 0xff000000
 
-export function pvCpuid(leaf: number, subleaf: number, osxsave: boolean, own: CpuidResult): CpuidResult {
+/** What a domain sees of it. */
+export interface PvCpu {
+  readonly osxsave: boolean
+  readonly narrow: boolean
+  readonly amd: boolean
+}
+
+export function pvCpuid(leaf: number, subleaf: number, { osxsave, narrow, amd }: PvCpu, own: CpuidResult): CpuidResult {
   const [eax, ebx, ecx, edx] = own
   switch (leaf) {
     case 1:
@@ -36,7 +46,7 @@ export function pvCpuid(leaf: number, subleaf: number, osxsave: boolean, own: Cp
     case 0xb:
       return [0, 0, subleaf & 0xff, 0]
     case 0x80000001:
-      return [eax, ebx, ecx, edx & EXTENDED_EDX]
+      return [eax, ebx, ecx, edx & EXTENDED_EDX & ~(narrow ? LM | (amd ? 0 : SYSCALL) : 0)]
     case 0x80000007:
       return [0, 0, 0, 0]
     default:

@@ -11,7 +11,7 @@ import { safeDescriptor } from '../mm/descriptors.ts'
 import { mmOf } from '../mm/mm.ts'
 import { Type, TYPE } from '../mm/frame-table.ts'
 import { getType, putType } from '../mm/types.ts'
-import { isCanonical } from './addresses.ts'
+import { guestSelector, isCanonical } from './addresses.ts'
 import { Callback, register, unregister } from './callbacks.ts'
 import type { PvKind } from './kind.ts'
 import { physdevOp } from './physdev.ts'
@@ -21,6 +21,7 @@ const number = (name: string) => ({ name, type: { kind: 'u32' } }) as const
 const pointer = (name: string) => ({ name, type: { kind: 'linear' } }) as const
 
 const TRAP_BYTES = 16
+const NARROW_TRAP_BYTES = 8
 const VECTORS = 256
 const NO_TRAP = { flags: 0, cs: 0, address: 0n }
 /** Entries before others have their turn. */
@@ -40,17 +41,18 @@ function setTrapTable(call: Call): Answer {
     for (let vector = 0; vector < VECTORS; vector++) effects.setTrap(call.vcpu, vector, NO_TRAP)
     return 0
   }
+  const size = call.wide ? TRAP_BYTES : NARROW_TRAP_BYTES
   for (let i = 0; ; i++) {
     if (i === SLICE) {
-      const low = call.arg(0) + i * TRAP_BYTES
+      const low = call.arg(0) + i * size
       call.setArg(0, low >>> 0, (call.high(0) + Math.floor(low / 2 ** 32)) >>> 0)
       return 'continue'
     }
-    if (!call.copyIn(0, trap, TRAP_BYTES, i * TRAP_BYTES)) return Errno.EFAULT
-    const address = trapView.getBigUint64(8, true)
+    if (!call.copyIn(0, trap, size, i * size)) return Errno.EFAULT
+    const address = call.wide ? trapView.getBigUint64(8, true) : BigInt(trapView.getUint32(4, true))
     if (address === 0n) return 0
     if (!isCanonical(address)) return Errno.EINVAL
-    const cs = trapView.getUint16(2, true) | 3
+    const cs = guestSelector(trapView.getUint16(2, true), !call.wide)
     effects.setTrap(call.vcpu, trap[0] as number, { flags: trap[1] as number, cs, address })
   }
 }
@@ -62,16 +64,21 @@ function setGdt(call: Call): Answer {
   const entries = call.arg(1)
   if (entries > MAX_GDT_ENTRIES) return Errno.EINVAL
   const count = Math.ceil(entries / DESCRIPTORS)
-  if (!call.copyIn(0, list, count * 8)) return Errno.EFAULT
+  const size = call.wide ? 8 : 4
+  if (!call.copyIn(0, list, count * size)) return Errno.EFAULT
   const frames = Array.from({ length: count }, (_, i) =>
-    listView.getUint32(8 * i + 4, true) === 0 ? listView.getUint32(8 * i, true) : Infinity,
+    call.wide && listView.getUint32(8 * i + 4, true) !== 0 ? Infinity : listView.getUint32(size * i, true),
   )
   return kindOf(call).setGdt(call.vcpu, frames, entries)
 }
 
 function updateDescriptor(call: Call): Answer {
-  const address = call.whole(0)
-  const descriptor = safeDescriptor(call.arg(1), call.high(1))
+  // 32-bit guests pass both in two words.
+  const { wide } = call
+  const address = wide ? call.whole(0) : call.arg(1) * 2 ** 32 + call.arg(0)
+  const descriptor = wide
+    ? safeDescriptor(call.arg(1), call.high(1))
+    : safeDescriptor(call.arg(2) | 0, call.arg(3) | 0, true)
   if (address % 8 !== 0 || !descriptor) return Errno.EINVAL
   const { frames } = mmOf(call)
   const frame = Math.floor(address / 4096)
@@ -107,9 +114,15 @@ const traps: Hypercall[] = [
     guest: 'pv',
     args: [word('event_address'), word('failsafe_address'), word('syscall_address')],
     run: (call) => {
-      register(pv(call), call.vcpu, Callback.event, 0, call.big(0))
-      register(pv(call), call.vcpu, Callback.failsafe, 0, call.big(1))
-      register(pv(call), call.vcpu, Callback.syscall, 0, call.big(2))
+      const { vcpu, wide } = call
+      if (wide) {
+        register(pv(call), vcpu, Callback.event, 0, call.big(0), undefined)
+        register(pv(call), vcpu, Callback.failsafe, 0, call.big(1), undefined)
+        register(pv(call), vcpu, Callback.syscall, 0, call.big(2), undefined)
+      } else {
+        register(pv(call), vcpu, Callback.event, 0, call.big(1), call.arg(0))
+        register(pv(call), vcpu, Callback.failsafe, 0, call.big(3), call.arg(2))
+      }
       return 0
     },
   }),
@@ -128,11 +141,19 @@ const traps: Hypercall[] = [
         struct: struct({
           type: { c: 'u16', type: { kind: 'choice', values: Callback } },
           flags: { c: 'u16', type: { kind: 'flags', bits: { CALLBACKF_mask_events: 0 } } },
-          address: 'u64',
+          cs: 'narrow',
+          address: 'long',
         }),
         errors: { EFAULT, EINVAL: canonical, ENOSYS: 'no such entry point' },
         run: (call, block, f) =>
-          register(pv(call), call.vcpu, block.get(f.type), block.get(f.flags), block.big(f.address)),
+          register(
+            pv(call),
+            call.vcpu,
+            block.get(f.type),
+            block.get(f.flags),
+            block.big(f.address),
+            call.wide ? undefined : block.get(f.cs),
+          ),
       }),
       command({
         command: 1,
@@ -159,7 +180,8 @@ const traps: Hypercall[] = [
         source: 'xen/nmi.h',
         struct: struct({ handler_address: 'long', pad: 'long' }),
         errors: { EFAULT, EINVAL: canonical },
-        run: (call, block, f) => register(pv(call), call.vcpu, Callback.nmi, 0, block.big(f.handler_address)),
+        run: (call, block, f) =>
+          register(pv(call), call.vcpu, Callback.nmi, 0, block.big(f.handler_address), call.wide ? undefined : 0),
       }),
       command({
         command: 1,
@@ -285,10 +307,10 @@ const registers: Hypercall[] = [
       },
       word('base'),
     ],
-    errors: { EINVAL: 'no such segment, or an address that is none' },
+    errors: { EINVAL: 'no such segment, or an address that is none', ENOSYS: 'a 32-bit guest' },
     ops: ['cpu.write_msr', 'cpu.load_gs_index'],
     tier: 'helper',
-    run: (call) => pv(call).setSegmentBase(call.vcpu, call.arg(0), call.big(1)),
+    run: (call) => (call.wide ? pv(call).setSegmentBase(call.vcpu, call.arg(0), call.big(1)) : Errno.ENOSYS),
   }),
 ]
 

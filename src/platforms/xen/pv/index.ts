@@ -1,4 +1,4 @@
-/** Xen PV, 64 bits, as a platform: identity, MSRs, ports, and what the core asks about its vCPUs. */
+/** Xen PV as a platform: identity, MSRs, ports, and what the core asks about its vCPUs. */
 import type { CpuidResult } from '../../../cpu/models.ts'
 import { PvCrash } from '../../../cpu/layout.ts'
 import { Dispatch } from '../../../paravirt/dispatch.ts'
@@ -19,6 +19,7 @@ import { lastWords } from './last-words.ts'
 import { PvMsrs } from './msrs.ts'
 
 const GP = 13
+const USER = 3
 const CR4_OSXSAVE = 1n << 18n
 const PAGE_SHIFT = 12
 
@@ -28,6 +29,7 @@ const reasons: Readonly<Record<number, string>> = {
   [PvCrash.NO_HANDLER]: 'an exception, or an event, for which it has no handler',
   [PvCrash.IRET_FRAME]: 'a fault while iret’s frame was read from its stack',
   [PvCrash.NO_USER_TABLE]: 'iret to user mode without a page table for it',
+  [PvCrash.IRET_RING]: 'iret to ring 0',
 }
 
 export class XenPvPlatform implements Platform {
@@ -37,9 +39,10 @@ export class XenPvPlatform implements Platform {
   readonly #dispatch: Dispatch<Domain>
   #crashed = false
 
-  constructor(options: PlatformOptions) {
-    const { effects, observer } = options
-    this.domain = new Domain(options, (domain) => new PvKind(domain))
+  /** `narrow`: for a guest of 32 bits. */
+  constructor(options: PlatformOptions, narrow = false) {
+    const { effects, observer, model } = options
+    this.domain = new Domain(options, (domain) => new PvKind(domain, narrow))
     this.#kind = this.domain.kind as PvKind
     const native = new NativePlatform(options)
     const msrs = new PvMsrs({
@@ -55,18 +58,19 @@ export class XenPvPlatform implements Platform {
       leaves,
       beneath: {
         cpuid: (vcpu, leaf, subleaf, own) => {
-          const kernel = effects.pv.word(vcpu, 'kernel') !== 0
-          return pvCpuid(leaf, subleaf, kernel || (effects.pv.cr4(vcpu) & CR4_OSXSAVE) !== 0n, own)
+          const kernel = narrow ? effects.cpu.privilege(vcpu) !== USER : effects.pv.word(vcpu, 'kernel') !== 0
+          const osxsave = kernel || (effects.pv.cr4(vcpu) & CR4_OSXSAVE) !== 0n
+          return pvCpuid(leaf, subleaf, { osxsave, narrow, amd: model.vendor === 'AuthenticAMD' }, own)
         },
         rdmsr: (vcpu, index) => msrs.rdmsr(vcpu, index),
         wrmsr: (vcpu, index, value) => msrs.wrmsr(vcpu, index, value),
         transfer: (state) => native.transfer(state),
       },
     })
-    this.pv = this.#hooks(new Hypercalls(this.domain, hypercalls, observer), observer)
+    this.pv = this.#hooks(new Hypercalls(this.domain, hypercalls, observer), observer, narrow)
   }
 
-  #hooks(calls: Hypercalls, observer: Observer): PvHooks {
+  #hooks(calls: Hypercalls, observer: Observer, narrow: boolean): PvHooks {
     const { mm } = this.#kind
     const { pv, cpu } = this.domain.effects
     observer.also(() => {
@@ -86,7 +90,8 @@ export class XenPvPlatform implements Platform {
       note: (vcpu, number, result) => {
         const call = hotHypercalls.get(number)
         if (!call) return
-        const args = () => call.args.map((_, i) => cpu.register(vcpu, i === 0 ? 'rdi' : 'rsi'))
+        const names = narrow ? (['rbx', 'rcx'] as const) : (['rdi', 'rsi'] as const)
+        const args = () => call.args.map((_, i) => cpu.register(vcpu, names[i] ?? 'rax'))
         observer.tell(vcpu, call, 'call', args, errorName(result) ?? BigInt(result))
       },
       root: (vcpu, frame) => mm.setKernelRoot(vcpu, frame) === 0,

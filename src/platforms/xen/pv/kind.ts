@@ -1,4 +1,6 @@
-/** PV: kernel and user at CPL 3, page tables of the guest's own, upcalls as frames on its stack. */
+/**
+ * PV: kernel and user at CPL 3 (32 bits: kernel at CPL 1), page tables of the guest's own, upcalls as frames on its stack.
+ */
 import { BootError } from '../../../boot/error.ts'
 import type { BuildOptions } from '../../../paravirt/platform.ts'
 import type { Transfer } from '../../../snapshot/stateful.ts'
@@ -14,14 +16,18 @@ import { Type } from '../mm/frame-table.ts'
 import { PvGrants } from '../mm/grants.ts'
 import type { Mm } from '../mm/mm.ts'
 import { getPageAndType, putPageAndType } from '../mm/types.ts'
-import { isGuestHigh } from './addresses.ts'
+import { isGuestHigh, isNarrowGuest } from './addresses.ts'
 import { CONTEXT_BYTES, pvContext, type PvVcpuContext } from './context.ts'
+import { NARROW_CONTEXT_BYTES, pvContext32 } from './context32.ts'
 
 const PAGE = 4096
 /** shared_info.arch.max_pfn. */
-const MAX_PFN = 0xc10
-const KERNEL_CS = 0xe033
-const KERNEL_SS = 0xe02b
+const MAX_PFN = { wide: 0xc10, narrow: 0x90c } as const
+/** Selectors with which the first vCPU begins. */
+const first = {
+  wide: { cs: 0xe033, ss: 0xe02b, data: 0 },
+  narrow: { cs: 0xe019, ss: 0xe021, data: 0xe021 },
+} as const
 /** RFLAGS with IF. */
 const FLAGS = 0x202
 /** e820. */
@@ -36,15 +42,18 @@ export class PvKind implements Kind {
   /** vcpu_guest_context with which a vCPU that is initialised will begin. */
   readonly #contexts: (Uint8Array | undefined)[]
   readonly #started: boolean[]
+  readonly narrow: boolean
   #eoiPage: number | undefined
 
-  constructor(domain: Domain) {
+  constructor(domain: Domain, narrow = false) {
     this.#domain = domain
+    this.narrow = narrow
+    domain.wideInfo = !narrow
     this.#gdts = domain.vcpus.map(() => [])
     this.#contexts = domain.vcpus.map(() => undefined)
     this.#started = domain.vcpus.map(() => false)
     const { effects } = domain
-    this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest })
+    this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest, narrow })
     this.grants = new PvGrants(this.mm)
     domain.frames.onShare((frame) => this.mm.frames.share(frame, true))
     for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
@@ -83,8 +92,8 @@ export class PvKind implements Kind {
     return page.frame
   }
 
-  mayAccess(_low: number, high: number): boolean {
-    return isGuestHigh(high)
+  mayAccess(low: number, high: number): boolean {
+    return this.narrow ? isNarrowGuest(low) : isGuestHigh(high)
   }
 
   upcall(vcpu: number): void {
@@ -122,7 +131,8 @@ export class PvKind implements Kind {
   /** What the guest says in shared_info. */
   get maximumGpfn(): number {
     const { effects, sharedInfo } = this.#domain
-    return Math.max(effects.memory.view.getUint32(sharedInfo.address + MAX_PFN, true), 1) - 1
+    const offset = MAX_PFN[this.narrow ? 'narrow' : 'wide']
+    return Math.max(effects.memory.view.getUint32(sharedInfo.address + offset, true), 1) - 1
   }
 
   /** PV has its own commands of memory_op. */
@@ -143,10 +153,10 @@ export class PvKind implements Kind {
   }
 
   initialise(vcpu: number, low: number, high: number, caller: number): number {
-    const bytes = new Uint8Array(CONTEXT_BYTES)
+    const bytes = new Uint8Array(this.narrow ? NARROW_CONTEXT_BYTES : CONTEXT_BYTES)
     if (!this.#domain.guest.copyIn(caller, low, high, bytes, bytes.length)) return Errno.EFAULT
     if (this.initialised(vcpu)) return Errno.EEXIST
-    const context = pvContext(bytes)
+    const context = this.#parse(bytes)
     if (!context) return Errno.EINVAL
     const { gdt, roots } = context
     const answer = this.setGdt(vcpu, gdt.frames, gdt.entries)
@@ -164,6 +174,10 @@ export class PvKind implements Kind {
     return 0
   }
 
+  #parse(bytes: Uint8Array): PvVcpuContext | undefined {
+    return this.narrow ? pvContext32(bytes) : pvContext(bytes)
+  }
+
   initialised(vcpu: number): boolean {
     return this.#contexts[vcpu] !== undefined || (this.#started[vcpu] as boolean)
   }
@@ -179,13 +193,17 @@ export class PvKind implements Kind {
     pv.setWide(vcpu, 'event', context.event)
     pv.setWide(vcpu, 'failsafe', context.failsafe)
     pv.setWide(vcpu, 'syscall', context.syscall)
+    if (context.selectors) {
+      pv.setWord(vcpu, 'eventCs', context.selectors.event)
+      pv.setWord(vcpu, 'failsafeCs', context.selectors.failsafe)
+    }
     for (const [vector, trap] of context.traps.entries()) pv.setTrap(vcpu, vector, trap)
   }
 
   up(vcpu: number): void {
     const { pv } = this.#domain.effects
     const bytes = this.#contexts[vcpu]
-    const context = bytes && pvContext(bytes)
+    const context = bytes && this.#parse(bytes)
     if (!context) return pv.resume(vcpu)
     this.#contexts[vcpu] = undefined
     this.#started[vcpu] = true
@@ -217,7 +235,7 @@ export class PvKind implements Kind {
     if (!kernel.elf) throw new BootError(`${kernel.name}: no ELF kernel`)
     const ports = { store: domain.events.offer(), console: domain.events.offer() }
     const built = buildPv(effects.memory, this.mm, {
-      image: pvImage(kernel),
+      image: pvImage(kernel, this.narrow ? 32 : 64),
       initrd,
       cmdline,
       pages: memory / PAGE,
@@ -234,7 +252,8 @@ export class PvKind implements Kind {
     })
     this.mm.setKernelRoot(0, built.root)
     pv.setWord(0, 'kernel', 1)
-    pv.setWord(0, 'kernelSs', KERNEL_SS)
+    const { cs, ss, data } = first[this.narrow ? 'narrow' : 'wide']
+    pv.setWord(0, 'kernelSs', ss)
     pv.setWide(0, 'kernelSp', built.stack)
     this.#started[0] = true
     const registers = Array.from({ length: 16 }, () => 0n)
@@ -244,18 +263,19 @@ export class PvKind implements Kind {
       registers,
       rip: built.entry,
       rflags: FLAGS,
-      cs: KERNEL_CS,
-      ss: KERNEL_SS,
-      ds: 0,
-      es: 0,
-      fs: 0,
-      gs: 0,
+      cs,
+      ss,
+      ds: data,
+      es: data,
+      fs: data,
+      gs: data,
       fsBase: 0n,
       gsBaseKernel: 0n,
       gsBaseUser: 0n,
       taskSwitched: false,
       cr4: 0n,
       fpu: undefined,
+      narrow: this.narrow,
     })
   }
 }

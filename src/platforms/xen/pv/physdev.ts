@@ -2,7 +2,6 @@
 import { Errno } from '../errno.ts'
 import { command, commands } from '../hypercalls/declare.ts'
 import { struct } from '../struct.ts'
-import { isGuestHigh } from './addresses.ts'
 import type { PvKind } from './kind.ts'
 
 const source = 'xen/physdev.h'
@@ -62,7 +61,7 @@ export const physdevOp = commands({
       errors: { EFAULT, EINVAL: 'more than 65536 ports; the hypervisor’s addresses' },
       run: ({ domain, vcpu }, block, f) => {
         const ports = block.get(f.nr_ports)
-        if (ports > MAX_PORTS || !isGuestHigh(block.high(f.bitmap))) return Errno.EINVAL
+        if (ports > MAX_PORTS || !domain.kind.mayAccess(block.get(f.bitmap), block.high(f.bitmap))) return Errno.EINVAL
         domain.effects.pv.setWide(vcpu, 'iobmp', block.big(f.bitmap))
         domain.effects.pv.setWord(vcpu, 'iobmpLimit', ports)
         return 0
