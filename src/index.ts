@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { Machine, type SnapshotSource } from './library/machine.ts'
-export type { BootOptions, FileContent, RunOptions } from './library/options.ts'
+export type { BootOptions, DeviceOptions, FileContent, RunOptions } from './library/options.ts'
 export type { Console, Found, WaitOptions } from './library/console.ts'
 export type { Bytes, ExecOptions, ExecResult, Process } from './library/process.ts'
 export type { Signal } from './library/agent.ts'
@@ -23,6 +23,7 @@ export type {
 } from './machine/hooks.ts'
 export type { ExitReason, MachineStats } from './machine/types.ts'
 export type { Event } from './paravirt/observe.ts'
+export type { GuestControl, ShutdownRequest } from './paravirt/platform.ts'
 export type { Register } from './paravirt/effects.ts'
 export type { Argument, ArgumentType, Declaration, RequestKind } from './paravirt/requests.ts'
 export { InputError } from './errors.ts'

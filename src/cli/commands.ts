@@ -100,6 +100,8 @@ export function commandLine(finish: (code: number) => void): Command {
     .description('go on from a snapshot; ends with the guest')
     .argument('<FILE>', 'what run --snapshot or the library has saved, with this version')
     .option('--timeout <SECONDS>', 'give up after this time')
+    .option('--disk <FILE[,HOW]>', 'the disks that the machine had, as they were then, as for run', collect)
+    .option('--net <NETWORK>', 'the network cards that it had, as for run', collect)
     .option('--snapshot <FILE>', 'where Ctrl-A W saves the machine; default: the same file')
     .option('--stats', 'print instructions, time, memory and translation to stderr at the end')
     .addHelpText(

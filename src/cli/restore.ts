@@ -1,12 +1,13 @@
 /** `paravirt restore`: a machine goes on from a file. */
 import { readSnapshotFile } from '../library/boot.ts'
 import { Machine } from '../machine/machine.ts'
-import { identity } from '../machine/snapshot.ts'
+import { hardwareOf, identity } from '../machine/snapshot.ts'
 import { openSnapshot } from '../snapshot/file.ts'
+import { type DeviceOptions, openDevices } from './devices.ts'
 import { parseTimeout } from './options.ts'
 import { supervise } from './supervise.ts'
 
-export interface RestoreOptions {
+export interface RestoreOptions extends DeviceOptions {
   readonly timeout?: string
   readonly stats?: true
   readonly snapshot?: string
@@ -16,7 +17,8 @@ export interface RestoreOptions {
 export async function restore(file: string, options: RestoreOptions): Promise<number> {
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
   const snapshot = await openSnapshot(await readSnapshotFile(file), identity, file)
-  return supervise((serial) => Machine.restore(snapshot, { serial }), {
+  using devices = openDevices(options, hardwareOf(snapshot).platform)
+  return await supervise((serial) => Machine.restore(snapshot, { serial, devices }), {
     executing: false,
     timeout,
     stats: options.stats === true,

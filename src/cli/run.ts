@@ -90,11 +90,13 @@ export async function run(kernelName: string | undefined, options: RunOptions): 
   const features = featuresOf(platform)
   const quiet = exec !== undefined
   using devices = openDevices(options, platform)
+  const guest = devices && !given ? await guestDevices(source, kernel, devices) : undefined
+  if (guest && !guest.found) report([`paravirt: ${source}: its modules are not here; its drivers must be built in`])
   const boot = await guestPlan({
     kernel,
     platform,
     initrd: given,
-    devices: given ? undefined : await guestDevices(source, kernel, devices),
+    devices: guest,
     exec,
     append,
     quiet,

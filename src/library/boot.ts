@@ -1,8 +1,11 @@
 /** What a machine boots, from options; and files. Where only Node can, Node's parts are loaded. */
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
+import type { GuestDevices } from '../initramfs/devices.ts'
+import type { OpenDevices } from '../backends/open.ts'
 import type { BootPlan } from '../machine/types.ts'
-import type { CheckedBoot } from './options.ts'
+import type { PlatformName } from '../platforms/index.ts'
+import type { CheckedBoot, CheckedDevices } from './options.ts'
 
 export interface Boot {
   readonly plan: BootPlan
@@ -10,7 +13,20 @@ export interface Boot {
   readonly agent: boolean
 }
 
-export async function bootPlan(options: CheckedBoot): Promise<Boot> {
+/** What the options name; undefined if they name nothing. */
+export async function openLibraryDevices(
+  what: string,
+  { disks, networks }: CheckedDevices,
+  platform: PlatformName,
+  deterministic: boolean,
+): Promise<OpenDevices | undefined> {
+  if (disks.length === 0 && networks.length === 0) return undefined
+  const { openDevices } = await import('../backends/open.ts')
+  const says = { disks: `${what}: disks`, networks: `${what}: networks` }
+  return openDevices({ disks, networks }, { platform, deterministic, says })
+}
+
+export async function bootPlan(options: CheckedBoot, devices: OpenDevices | undefined): Promise<Boot> {
   const { append, on: platform, files } = options
   const [{ guestPlan }, { DEFAULT_KERNEL }] = await Promise.all([
     import('../cli/guest.ts'),
@@ -24,8 +40,24 @@ export async function bootPlan(options: CheckedBoot): Promise<Boot> {
       { mode: 0o100755, bytes: typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes },
     ]),
   )
-  const plan = await guestPlan({ kernel, platform, initrd, append, files: content })
+  const plan = await guestPlan({
+    kernel,
+    platform,
+    initrd,
+    append,
+    files: content,
+    devices: devices && (await guestDevicesOf(options.kernel ?? DEFAULT_KERNEL, kernel, devices)),
+  })
   return { plan, agent: initrd === undefined && plan.initrd !== undefined }
+}
+
+async function guestDevicesOf(
+  source: string | Uint8Array,
+  kernel: Kernel,
+  devices: OpenDevices,
+): Promise<GuestDevices> {
+  const { guestDevices } = await import('../cli/devices.ts')
+  return guestDevices(typeof source === 'string' ? source : undefined, kernel, devices)
 }
 
 async function kernelOf(source: string | Uint8Array): Promise<Kernel> {

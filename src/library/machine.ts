@@ -6,8 +6,9 @@ import { InputError } from '../errors.ts'
 import { PanicWatcher } from '../cli/panic.ts'
 import { Hooks } from '../machine/hooks.ts'
 import { Machine as Inner } from '../machine/machine.ts'
-import { identity } from '../machine/snapshot.ts'
+import { hardwareOf, identity } from '../machine/snapshot.ts'
 import type { ExitReason, Hardware, HostOptions, MachineStats, SerialPort } from '../machine/types.ts'
+import type { GuestControl } from '../paravirt/platform.ts'
 import type { Declaration } from '../paravirt/requests.ts'
 import { openSnapshot } from '../snapshot/file.ts'
 import { load, save } from '../snapshot/stateful.ts'
@@ -16,7 +17,14 @@ import { Console } from './console.ts'
 import { Events, type MachineEvents } from './events.ts'
 import { Files } from './files.ts'
 import { addHook, type HookTarget, type HookFor } from './hook.ts'
-import { type BootOptions, checkBoot, checkRun, type CheckedRun, type RunOptions } from './options.ts'
+import {
+  type BootOptions,
+  checkBoot,
+  type CheckedRun,
+  checkRestore,
+  type DeviceOptions,
+  type RunOptions,
+} from './options.ts'
 import { type Bytes, execute, type ExecOptions, type ExecResult, type Process, spawn } from './process.ts'
 
 /** The agent's lines, and its commands' standard inputs. */
@@ -69,7 +77,8 @@ export class Machine implements AsyncDisposable {
    */
   static async boot(options: BootOptions = {}): Promise<Machine> {
     const checked = checkBoot(options)
-    const boot = await (await import('./boot.ts')).bootPlan(checked)
+    const { bootPlan, openLibraryDevices } = await import('./boot.ts')
+    const devices = await openLibraryDevices('Machine.boot', checked, checked.on, checked.deterministic)
     const hardware: Hardware = {
       memory: checked.memory,
       cpus: checked.cpus,
@@ -79,23 +88,46 @@ export class Machine implements AsyncDisposable {
       deterministic: checked.deterministic,
       fastSerial: FAST,
     }
-    return Machine.#make(checked, boot.agent, (host) => Inner.create({ ...hardware, ...host, boot: boot.plan }))
+    return Machine.#with(devices, async () => {
+      const boot = await bootPlan(checked, devices)
+      return Machine.#make(checked, boot.agent, (host) =>
+        Inner.create({ ...hardware, ...host, devices, boot: boot.plan }),
+      )
+    })
   }
 
   /**
-   * A machine that goes on where the snapshot was taken. Throws SnapshotError (an InputError) for what is none, is
-   * damaged, or was taken by another version.
+   * A machine that goes on where the snapshot was taken, with the disks as they were then and as many network cards.
+   * Throws SnapshotError (an InputError) for what is none, is damaged, or was taken by another version.
    */
-  static async restore(source: SnapshotSource, options: RunOptions = {}): Promise<Machine> {
-    const checked = checkRun('Machine.restore', options)
+  static async restore(source: SnapshotSource, options: RunOptions & DeviceOptions = {}): Promise<Machine> {
+    const checked = checkRestore(options)
     const name = typeof source === 'string' ? source : 'the snapshot'
     const snapshot = await openSnapshot(await bytesOf(source), identity, name)
     const { agent } = snapshot.header.about as { agent?: unknown }
-    return Machine.#make(checked, agent !== undefined, async (host, parts) => {
-      const inner = await Inner.restore(snapshot, host)
-      if (agent !== undefined) load(parts.agent, agent as ReturnType<typeof save>, 'agent')
-      return inner
-    })
+    const { platform, deterministic = false } = hardwareOf(snapshot)
+    const { openLibraryDevices } = await import('./boot.ts')
+    const devices = await openLibraryDevices('Machine.restore', checked, platform, deterministic)
+    return Machine.#with(devices, () =>
+      Machine.#make(checked, agent !== undefined, async (host, parts) => {
+        const inner = await Inner.restore(snapshot, { ...host, devices })
+        if (agent !== undefined) load(parts.agent, agent as ReturnType<typeof save>, 'agent')
+        return inner
+      }),
+    )
+  }
+
+  /** Disks are closed when the machine has ended, or cannot be made. */
+  static async #with(devices: Disposable | undefined, make: () => Promise<Machine>): Promise<Machine> {
+    const close = () => devices?.[Symbol.dispose]()
+    try {
+      const machine = await make()
+      machine.exited.then(close, close)
+      return machine
+    } catch (error) {
+      close()
+      throw error
+    }
   }
 
   static async #make(
@@ -212,6 +244,14 @@ export class Machine implements AsyncDisposable {
 
   stats(): MachineStats {
     return this.#inner.stats()
+  }
+
+  /**
+   * What the platform's hypervisor can ask of its guest: to power off, reboot, halt or suspend, a SysRq key, how much
+   * memory to use. Undefined: it has no way, as all but Xen.
+   */
+  get control(): GuestControl | undefined {
+    return this.#inner.control
   }
 
   // Its life

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { InputError } from '../errors.ts'
-import { type BootOptions, checkBoot, checkRun } from './options.ts'
+import { type BootOptions, checkBoot, checkRestore } from './options.ts'
 
 describe('options', () => {
   test('have defaults', () => {
@@ -30,6 +30,10 @@ describe('options', () => {
     [{ files: { 'etc/x': '' } }, 'must be absolute'],
     [{ initrd: 'x', files: { '/etc/x': '' } }, 'files: are for the default initramfs; leave out initrd'],
     [{ kernal: 'x', signal: 5 }, "there is no option 'kernal'"],
+    [{ disks: 'a.img' }, 'disks: must be a list'],
+    [{ disks: [5] }, "disks.0: must be a path, bytes (Uint8Array), or { path, mode: 'readonly' or 'cow' }"],
+    [{ disks: [{ path: 'a', mode: 'rw' }] }, 'disks.0: must be a path, bytes (Uint8Array), or {'],
+    [{ networks: ['tap'] }, 'networks.0: must be user'],
     [{ signal: 5 }, 'signal: must be an AbortSignal'],
   ]
   test.each(refused)('%j is refused', (options, message) => {
@@ -44,8 +48,6 @@ describe('options', () => {
   })
 
   test('what a restored machine is was decided when it was saved', () => {
-    expect(() => checkRun('Machine.restore', { memory: 5 } as object)).toThrow(
-      "Machine.restore: there is no option 'memory'",
-    )
+    expect(() => checkRestore({ memory: 5 } as object)).toThrow("Machine.restore: there is no option 'memory'")
   })
 })

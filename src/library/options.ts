@@ -23,7 +23,18 @@ export interface RunOptions {
   readonly assets?: { readonly system: Uint8Array<ArrayBuffer>; readonly interpreter: Interpreter }
 }
 
-export interface BootOptions extends RunOptions {
+/** What a machine is given that is not in a snapshot. */
+export interface DeviceOptions {
+  /**
+   * Disks, where the platform has such (Xen): a raw image, or one that is `readonly` or whose changes are forgotten
+   * (`cow`), or bytes, which the guest changes. The guest calls them xvda, xvdb, ...
+   */
+  readonly disks?: readonly (string | Uint8Array | { readonly path: string; readonly mode?: 'readonly' | 'cow' })[]
+  /** Network cards. `user`: a small network with DHCP and a gateway, and no way out. */
+  readonly networks?: readonly 'user'[]
+}
+
+export interface BootOptions extends RunOptions, DeviceOptions {
   /**
    * The kernel: a file (bzImage, ELF vmlinux, .deb), its bytes, or the name of a Debian package such as
    * `linux-image-amd64`. Default: Debian's cloud kernel. In browsers: the bytes of an unpacked ELF vmlinux.
@@ -87,9 +98,30 @@ const runShape = {
 }
 const path = z.string().regex(/^\/./, 'must be absolute')
 
+const deviceShape = {
+  disks: z
+    .array(
+      z.union(
+        [
+          z
+            .string()
+            .min(1)
+            .transform((name) => ({ path: name })),
+          z.instanceof(Uint8Array),
+          z.strictObject({ path: z.string().min(1), mode: z.enum(['readonly', 'cow']).optional() }),
+        ],
+        { error: "must be a path, bytes (Uint8Array), or { path, mode: 'readonly' or 'cow' }" },
+      ),
+      { error: 'must be a list' },
+    )
+    .default([]),
+  networks: z.array(z.enum(['user'], { error: 'must be user' }), { error: 'must be a list' }).default([]),
+}
+
 const bootSchema = z
   .strictObject({
     ...runShape,
+    ...deviceShape,
     kernel: file.optional(),
     initrd: file.optional(),
     files: z.record(path, z.union([z.string(), bytes])).default({}),
@@ -113,10 +145,12 @@ const bootSchema = z
     if (initrd !== undefined && Object.keys(files).length > 0)
       context.addIssue({ code: 'custom', path: ['files'], message: 'are for the default initramfs; leave out initrd' })
   })
-const restoreSchema = z.strictObject(runShape)
+const restoreSchema = z.strictObject({ ...runShape, ...deviceShape })
 
 export type CheckedBoot = z.output<typeof bootSchema>
-export type CheckedRun = z.output<typeof restoreSchema>
+export type CheckedRestore = z.output<typeof restoreSchema>
+export type CheckedRun = Pick<CheckedRestore, keyof typeof runShape>
+export type CheckedDevices = Pick<CheckedRestore, keyof typeof deviceShape>
 
 function check<Output>(what: string, schema: z.ZodType<Output>, options: unknown): Output {
   const { success, data, error } = schema.safeParse(options)
@@ -131,4 +165,5 @@ function check<Output>(what: string, schema: z.ZodType<Output>, options: unknown
 }
 
 export const checkBoot = (options: BootOptions): CheckedBoot => check('Machine.boot', bootSchema, options)
-export const checkRun = (what: string, options: RunOptions): CheckedRun => check(what, restoreSchema, options)
+export const checkRestore = (options: RunOptions & DeviceOptions): CheckedRestore =>
+  check('Machine.restore', restoreSchema, options)
