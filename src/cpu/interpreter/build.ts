@@ -48,6 +48,7 @@ const HANDLER_TABLE = 1
 export const HANDLER = { params: ['i32', 'i32'], results: ['i32'] } as const
 const P = 0
 const RECORD = 1
+const FLAG_TF = 0x100
 
 /**
  * Build the module; takes half a second, so callers keep the result (see cached.ts). A profiling build has no inline
@@ -111,9 +112,9 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
 
   const run = module.declare()
   const arms = [...hot.map((v) => [v]), ...pairs.map(({ first, second }) => [first, second])]
-  module.define(run, runFunction(arms, helpers, module, profile))
-  module.export('run', run)
   const step = module.declare()
+  module.define(run, runFunction(arms, helpers, module, profile, step))
+  module.export('run', run)
   module.define(step, stepFunction(helpers, module))
   module.export('step', step)
   const finish = module.declare()
@@ -256,6 +257,7 @@ function runFunction(
   helpers: Helpers,
   module: ModuleWriter,
   profile: boolean,
+  step: number,
 ): Code {
   const c = new Code({ params: ['i32'], results: [] })
   const r = c.local('i32')
@@ -271,9 +273,19 @@ function runFunction(
   const SLOW = 4
   c.loop() // dispatch
   c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.ge_s').if().get(P).call(helpers.procedure('deliver')).end()
-  c.get(P).mem('i32.load', S.LEAVE).i32(~Leave.CODE).op('i32.and').if().return().end()
-  c.get(P).i32(0).mem('i32.store', S.LEAVE)
   c.get(P).mem('i64.load', S.BUDGET).i64(BigInt(SLICE_MARGIN)).op('i64.le_s').if().return().end()
+  c.get(P).mem('i32.load', S.LEAVE).i32(~Leave.CODE).op('i32.and').if()
+  // All that waits is the instruction after STI or a load of SS: the run loop would do the same.
+  c.get(P).mem('i32.load', S.LEAVE).i32(Leave.HOST).op('i32.and')
+  for (const field of [S.IRQ_PENDING, S.NMI_PENDING]) c.get(P).mem('i32.load', field).op('i32.or')
+  c.get(P).mem('i32.load', S.SYSFLAGS).i32(FLAG_TF).op('i32.and').op('i32.or')
+  c.get(P).mem('i32.load', S.SHADOW).op('i32.eqz').op('i32.or').if().return().end()
+  for (const field of [S.LEAVE, S.SHADOW, S.TF_AFTER]) c.get(P).i32(0).mem('i32.store', field)
+  c.get(P)
+    .call(step)
+    .br(2 - DISPATCH)
+  c.end()
+  c.get(P).i32(0).mem('i32.store', S.LEAVE)
   c.get(P)
     .call(helpers.procedure('lookup'))
     .tee(r)

@@ -186,10 +186,10 @@ export class Translator {
     if (!(mode & Mode.FLAT)) return false
     this.#translateCallee(p)
     if (!this.eager) this.#countMisses(p)
-    const linear = this.#u64[(p + S.RIP) >> 3] as bigint
-    const table = this.#tableAt(p, linear)
+    const low = this.#i32[(p + S.RIP) >> 2] as number
+    const table = this.#tableOf(p, low, this.#i32[(p + S.RIP + 4) >> 2] as number)
     if (table === undefined) return false
-    const offset = Number(linear & 0xfffn)
+    const offset = low & 0xfff
     const page = this.#samplesOf(table)
     const owner = page.owner(offset)
     if (owner) owner.samples += weight
@@ -202,7 +202,7 @@ export class Translator {
     const { before, now } = page.count(offset, this.eager, weight)
     if (Math.floor(before / this.#threshold) !== Math.floor(now / this.#threshold)) {
       const began = moment()
-      this.#translateAround(p, linear)
+      this.#translateAround(p, this.#u64[(p + S.RIP) >> 3] as bigint)
       this.#spent(began)
     }
     return translated
@@ -213,13 +213,14 @@ export class Translator {
     const misses = this.#i32[(p + S.MISSES) >> 2] as number
     if (misses === 0) return
     this.#i32[(p + S.MISSES) >> 2] = 0
-    const linear = this.#u64[(p + S.MISSED) >> 3] as bigint
-    const table = this.#tableAt(p, linear)
-    const offset = Number(linear & 0xfffn)
+    const low = this.#i32[(p + S.MISSED) >> 2] as number
+    const table = this.#tableOf(p, low, this.#i32[(p + S.MISSED + 4) >> 2] as number)
+    const offset = low & 0xfff
     // Calls of regions miss, too, where they are nested too deep.
     if (table === undefined || !this.#startsInstruction(table, offset)) return
     if (this.#samplesOf(table).miss(offset, misses) < MAX_MISSES) return
     const began = moment()
+    const linear = this.#u64[(p + S.MISSED) >> 3] as bigint
     this.#translateWithCallees(p, linear & ~0xfffn, table, { entry: offset, seen: offset, called: true })
     this.#spent(began)
   }
@@ -295,10 +296,15 @@ export class Translator {
 
   /** The index table of the page at a linear address, if the execute TLB has it. */
   #tableAt(p: number, linear: bigint): number | undefined {
-    const entry =
-      (this.#i32[(p + S.TLB_EXEC) >> 2] as number) + Number((linear >> 8n) & BigInt((Tlb.ENTRIES - 1) * Tlb.ENTRY))
-    const tag = (linear & ~0xfffn) | (this.#u64[(p + S.GEN) >> 3] as bigint)
-    return this.#u64[entry >> 3] === tag ? (this.#i32[(entry + 8) >> 2] as number) : undefined
+    return this.#tableOf(p, Number(BigInt.asIntN(32, linear)), Number(BigInt.asIntN(32, linear >> 32n)))
+  }
+
+  /** The same by the address's two words. */
+  #tableOf(p: number, low: number, high: number): number | undefined {
+    const i32 = this.#i32
+    const entry = ((i32[(p + S.TLB_EXEC) >> 2] as number) + ((low >>> 8) & ((Tlb.ENTRIES - 1) * Tlb.ENTRY))) >> 2
+    const tag = (low & ~0xfff) | (i32[(p + S.GEN) >> 2] as number)
+    return i32[entry] === tag && i32[entry + 1] === high ? (i32[entry + 2] as number) : undefined
   }
 
   /** Make regions for code that was seen at an address: its function if that is found, and what it calls. */
