@@ -117,6 +117,8 @@ const state = {
   REGION_SPENT: 912, // i32, non-zero: a translated region left because the slice is nearly over
   MISSED: 928, // linear address where a region went or called last that begins none
   MISSES: 936, // i32, how often that was since it was last looked at
+  MISSED_TAG: 944, // what the TLB had where a region found no entry: see translator/memory.ts
+  MISSED_HOST: 952, // i32, and where the access went
   OPEN_PORTS: 916, // i32, ports that code of any privilege may use while EAX is OPEN_KEY: the first, and their number << 16
   OPEN_KEY: 920, // i32
   X87_STORE: 896, // i32, exceptions of an x87 store whose memory access is still to come

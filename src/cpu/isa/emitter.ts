@@ -164,20 +164,21 @@ export abstract class EffectEmitter {
     if (e.merge && merged !== undefined) this.locals.set(e.merge.result, merged)
   }
 
-  /** Leaves the tag comparison on the stack and returns the local that holds the entry's address. */
-  protected tlbMatch(a: number, bytes: number, part: number): number {
+  /** Leaves the tag comparison on the stack and returns the local that holds the entry's address; `tag`: a local that gets the entry's. */
+  protected tlbMatch(a: number, bytes: number, part: number, tag?: number): number {
     const c = this.c
     const entry = this.pool.take('i32')
     this.tlbPart(part)
     c.get(a)
-      .i64(8n)
-      .op('i64.shr_u')
       .op('i32.wrap_i64')
+      .i32(8)
+      .op('i32.shr_u')
       .i32((Tlb.ENTRIES - 1) * Tlb.ENTRY)
       .op('i32.and')
       .op('i32.add')
       .tee(entry)
     c.mem('i64.load', 0)
+    if (tag !== undefined) c.tee(tag)
     c.get(a)
     if (bytes > 1) c.i64(BigInt(bytes - 1)).op('i64.add')
     c.i64(-4096n).op('i64.and')

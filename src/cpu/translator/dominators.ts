@@ -1,7 +1,8 @@
 /** The order in which structured emission wants blocks: reverse postorder, with dominators, loops and merges. */
 import { pageOf, type Block, type Instruction } from './blocks.ts'
 
-function successors(b: Block): Block[] {
+/** Where control may go from a block within the region. */
+export function successors(b: Block): Block[] {
   return [b.taken, b.next].flatMap((e) => (e && 'block' in e ? [e.block] : [])).concat(b.targets)
 }
 

@@ -9,6 +9,7 @@ import type { Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp } from '../isa/emitter.ts'
 import { emitFloats, type FloatsHost } from '../isa/floats.ts'
 import { R, S } from '../layout.ts'
+import { budgetChecks } from './budgets.ts'
 import { withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
 import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
@@ -21,6 +22,7 @@ export class RegionEmitter extends RegionExits {
   /** No foreign code runs while this region does. */
   #alone = false
   #changedAt = new Map<Block, number>()
+  #budgets = new Map<Block, number>()
   #condition: Value | undefined
   #target: Value | undefined
   /** The target that was looked at already. */
@@ -36,6 +38,7 @@ export class RegionEmitter extends RegionExits {
     }
     this.needs = needsOf(blocks)
     this.#changedAt = changedAt(this.records, blocks)
+    this.#budgets = budgetChecks(blocks)
     this.counters?.entry(c)
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
@@ -155,10 +158,16 @@ export class RegionEmitter extends RegionExits {
     this.changed = this.#changedAt.get(b) as number
     const count = b.instructions.length
     const { budget } = this.local
-    c.get(budget).i32(count).op('i32.sub').tee(budget).i32(0).op('i32.lt_s')
+    c.get(budget).i32(count).op('i32.sub').set(budget)
     this.unspent = count
     this.instruction = b.instructions[0] as Instruction
-    this.bail('budget')
+    const covered = this.#budgets.get(b)
+    if (covered !== undefined) {
+      c.get(budget)
+        .i32(covered - count)
+        .op('i32.lt_s')
+      this.bail('budget')
+    }
     this.counters?.block(c, b)
     this.#condition = undefined
     this.#target = undefined

@@ -121,10 +121,15 @@ export abstract class RegionMemory extends RegionFlags {
     return host
   }
 
-  /** From the TLB, else by the procedure, else leave. */
+  /**
+   * From the TLB, else by the procedure, else leave. On a miss, two values go through memory, for V8: a tag that the
+   * miss uses, too, is not loaded a second time by its comparison, and an address that comes from a load or an addition,
+   * not from a call, has no high half to clear.
+   */
   #hostByTlb(a: number, bytes: number, write: boolean, own: Group | undefined): number {
     const c = this.c
-    const entry = this.tlbMatch(a, bytes, write ? S.TLB_WRITE : S.TLB_READ)
+    const tag = this.pool.take('i64')
+    const entry = this.tlbMatch(a, bytes, write ? S.TLB_WRITE : S.TLB_READ, tag)
     const host = this.pool.take('i32')
     c.hint(true)
     this.open('if')
@@ -132,7 +137,9 @@ export abstract class RegionMemory extends RegionFlags {
     c.set(host)
     c.else()
     const walk = this.procedure(write ? 'tryWrite' : 'tryRead')
-    c.get(P).get(a).i32(bytes).call(walk).tee(host).op('i32.eqz')
+    c.get(P).get(tag).mem('i64.store', S.MISSED_TAG)
+    c.get(P).get(P).get(a).i32(bytes).call(walk).mem('i32.store', S.MISSED_HOST)
+    c.get(P).mem('i32.load', S.MISSED_HOST).tee(host).op('i32.eqz')
     this.bail(write ? 'write' : 'read', (counters) => counters.access(c, P, a, bytes, write))
     // The walk may have given the address space a generation of its own.
     c.get(P).mem('i64.load', S.GEN).set(this.local.gen)
