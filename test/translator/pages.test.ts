@@ -70,6 +70,101 @@ test('a page whose entry of the TLB another one took: the walk sets its accessed
   expect(end.register(S.R8)).toBe(500n * 64n)
 })
 
+/** A register that is loaded each time: then no page is remembered, but its accesses are looked up together. */
+const FAR = 0x158000
+
+test('accesses at known distances: over the end of a page, pushed, and through an entry that another page took', () => {
+  const end = run(`
+    mov qword ptr [${Place.PD + 16}], ${TABLE + 7}
+    mov qword ptr [${TABLE + ((DATA >> 12) & 511) * 8}], ${OTHER + 7}
+    mov r14, ${FAR}
+    mov rdi, ${ALIAS}
+    mov ecx, 500
+  again:
+    # From 64 bytes before the end of a page on, and back.
+    mov eax, ecx
+    and eax, 127
+    lea rax, [rax + ${DATA + 0x1000 - 64}]
+    mov [r14], rax
+    mov rsi, [r14]
+    mov r8, [rsi]
+    add r8, [rsi + 40]
+    mov [rsi + 8], rcx
+    add [rsi + 24], r8
+    mov r9d, [rsi - 3]
+    mov rbp, rsp
+    mov rsp, [r14]
+    push rcx
+    push r8
+    call next
+  next:
+    pop rdx
+    pop r10
+    pop r11
+    mov rsp, rbp
+    # The page loses its entry between two accesses, and its accessed and dirty bits.
+    mov qword ptr [r14], ${DATA}
+    mov rsi, [r14]
+    mov [rsi + 8], r11
+    and qword ptr [${entryOf(DATA)}], -97
+    mov [rdi + 24], rcx
+    mov rax, [rsi + 8]
+    mov rdx, [${entryOf(DATA)}]
+    and edx, 96
+    add r12, rdx
+    mov [rsi + 16], rax
+    mov rdx, [${entryOf(DATA)}]
+    and edx, 96
+    add r13, rdx
+    dec ecx
+    jnz again
+    hlt`)
+  expect(end.register(S.R12)).toBeGreaterThan(0n)
+  expect(end.register(S.R13)).toBe(500n * 96n)
+})
+
+test('accesses at known distances in a page that may only be read, or has code', () => {
+  const end = run(`
+    ${gate(14, 'fault')}
+    mov rax, cr0
+    or eax, 0x10000
+    mov cr0, rax
+    and qword ptr [${entryOf(DATA)}], -3
+    invlpg [${DATA}]
+    mov r14, ${FAR}
+    mov ecx, 500
+  again:
+    lea rax, [rip + patched]
+    test ecx, 1
+    mov edx, ${DATA}
+    cmovz rax, rdx
+    mov [r14], rax
+    mov rsi, [r14]
+    mov r8d, [rsi + 4]
+    add r8d, [rsi + 8]
+    add rbx, r8
+    mov [rsi + 1], ecx
+    inc r10
+  after:
+    call patched
+    add r11, rax
+    dec ecx
+    jnz again
+    hlt
+  .balign 64
+  patched:
+    mov eax, 0
+    ret
+  fault:
+    add rsp, 8
+    lea rax, [rip + after]
+    mov [rsp], rax
+    inc r9
+    iretq`)
+  expect(end.register(S.R9)).toBe(250n)
+  expect(end.register(S.R10)).toBe(250n)
+})
+
 test('a page that may only be read', () => {
   const end = run(`
     ${gate(14, 'fault')}

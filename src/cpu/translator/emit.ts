@@ -13,7 +13,8 @@ import { budgetChecks } from './budgets.ts'
 import { withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
 import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
-import { P } from './state.ts'
+import { Liveness } from './liveness.ts'
+import { EXPECTED, P } from './state.ts'
 import { changedAt, needsOf, usageOf } from './usage.ts'
 
 export class RegionEmitter extends RegionExits {
@@ -22,6 +23,9 @@ export class RegionEmitter extends RegionExits {
   /** No foreign code runs while this region does. */
   #alone = false
   #changedAt = new Map<Block, number>()
+  #liveness!: Liveness
+  /** The block, and the number of its instruction. */
+  #at!: { block: Block; number: number }
   #budgets = new Map<Block, number>()
   #condition: Value | undefined
   #target: Value | undefined
@@ -38,14 +42,16 @@ export class RegionEmitter extends RegionExits {
     }
     this.needs = needsOf(blocks)
     this.#changedAt = changedAt(this.records, blocks)
+    this.#liveness = new Liveness(this.records, blocks, this.#changedAt)
     this.#budgets = budgetChecks(blocks)
     this.counters?.entry(c)
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
     this.floats.prepare(blocks)
     this.prepareGroups(blocks)
-    this.loadState(this.all.used)
     this.#alone = blocks.every((b) => b.call === undefined && b.instructions.every((i) => i.decoded.translatable))
+    this.together = this.#alone
+    this.loadState(this.together ? this.all.used : this.#liveness.at(blocks[0] as Block))
     this.open('block')
     this.open('block')
     this.#tree(blocks[0] as Block)
@@ -176,12 +182,17 @@ export class RegionEmitter extends RegionExits {
       this.instruction = i
       this.unspent = count - n
       this.temporaries.reset()
+      this.#at = { block: b, number: n }
       if (i.decoded.enablesInterrupts && n + 1 < count) this.enableInterrupts(i)
       else this.#one(i, effects[n] as readonly Effect[])
     })
     if (b.call === undefined) this.floats.leave(b)
     this.leaveGroups(b)
     this.#leave(b)
+  }
+
+  protected liveAfter(): number {
+    return this.#liveness.after(this.#at.block, this.#at.number)
   }
 
   #one(i: Instruction, effects: readonly Effect[]): void {
@@ -218,7 +229,8 @@ export class RegionEmitter extends RegionExits {
     const last = b.instructions.at(-1) as Instruction
     const condition = this.#condition
     if (b.call !== undefined) {
-      this.callRegion(last, b.call === 'computed' ? (this.#target as Value) : b.call)
+      const live = b.next && 'block' in b.next ? this.#liveness.at(b.next.block) : 0
+      this.callRegion(last, b.call === 'computed' ? (this.#target as Value) : b.call, live)
     } else if (b.taken && condition) {
       this.use(condition)
       if (condition.ty === 'i64') c.i64(0n).op('i64.ne')
@@ -345,6 +357,7 @@ export class RegionEmitter extends RegionExits {
         if (e.target !== this.#aimed) this.#checkTarget(e.target)
         if (this.nested) {
           this.counters?.exit(c, 'indirect jump', this.instruction.place)
+          this.changed |= usageOf(this.records, this.instruction).written
           return this.jumpTo(() => this.use(e.target))
         }
         this.#target = e.target
@@ -368,11 +381,19 @@ export class RegionEmitter extends RegionExits {
   #checkTarget(target: Value): void {
     if (this.is32) return
     const c = this.c
+    // Where the caller expects a return, code executes.
+    const { returns } = this.instruction.decoded
+    if (returns) {
+      this.use(target)
+      c.get(EXPECTED).op('i64.ne').hint(false)
+      this.open('if')
+    }
     this.use(target)
     c.i64(16n).op('i64.shl').i64(16n).op('i64.shr_s')
     this.use(target)
     c.op('i64.ne')
     this.bail('non-canonical target')
+    if (returns) this.close()
   }
 
   /** The block's end goes on from here. */

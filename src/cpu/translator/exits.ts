@@ -30,19 +30,33 @@ export abstract class RegionExits extends RegionMemory {
   protected changed = 0
   /** Registers of the whole region. */
   protected all = { used: 0, written: 0 }
+  /**
+   * The shared exits put back all that the region writes, instead of each place what is changed there: better where no
+   * other code runs in between, since V8 then needs no registers for it at all these places.
+   */
+  protected together = false
+
+  /** Registers that are needed after this instruction. */
+  protected abstract liveAfter(): number
 
   // ---- the two shared exits -----------------------------------------------------------------------------------
 
   /** Go on at the record in the local. */
   protected recordExit(): void {
-    this.storeState(this.all.written)
+    if (this.together) this.storeState(this.all.written)
     this.#goOn(false)
+  }
+
+  /** Before a branch to a shared exit. */
+  #toExit(): void {
+    if (this.together) this.canonical()
+    else this.storeState(this.changed)
   }
 
   /** Go on at the linear address in the local: at its record if the execute TLB knows it. */
   protected jumpExit(): void {
     const c = this.c
-    this.storeState(this.all.written)
+    if (this.together) this.storeState(this.all.written)
     this.#findRecord()
     c.get(this.local.exitRecord)
     this.open('if')
@@ -60,22 +74,27 @@ export abstract class RegionExits extends RegionMemory {
     this.storeBudget()
   }
 
-  /** The record in the local begins a region that may be entered. */
+  /** The record in the local begins a region. */
   #isRegion(): void {
-    const c = this.c
-    c.get(this.local.exitRecord).mem('i32.load16_u', R.HANDLER).i32(Pseudo.region).op('i32.eq')
-    c.get(this.local.budget).i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
+    this.c.get(this.local.exitRecord).mem('i32.load16_u', R.HANDLER).i32(Pseudo.region).op('i32.eq')
+  }
+
+  #storedBudget(): void {
+    this.c.get(P).mem('i32.load', S.BUDGET)
   }
 
   /** For samples: whether this region leaves because the slice is nearly over. */
   #noteBudget(): void {
-    this.c.get(P).get(this.local.budget).i32(REGION_MARGIN).op('i32.le_s').mem('i32.store', S.REGION_SPENT)
+    this.c.get(P)
+    this.#storedBudget()
+    this.c.i32(REGION_MARGIN).op('i32.le_s').mem('i32.store', S.REGION_SPENT)
   }
 
   /** Unless the slice is nearly over: the linear address in the local begins no region and should perhaps. */
   #noteMiss(): void {
     const c = this.c
-    c.get(this.local.budget).i32(REGION_MARGIN).op('i32.gt_s')
+    this.#storedBudget()
+    c.i32(REGION_MARGIN).op('i32.gt_s')
     this.open('if')
     c.get(P).get(this.local.exitLinear).mem('i64.store', S.MISSED)
     c.get(P).get(P).mem('i32.load', S.MISSES).i32(1).op('i32.add').mem('i32.store', S.MISSES)
@@ -86,6 +105,8 @@ export abstract class RegionExits extends RegionMemory {
   #goOn(noted: boolean): void {
     const c = this.c
     this.#isRegion()
+    this.#storedBudget()
+    c.i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
     this.open('if')
     c.get(P).get(EXPECTED).get(DEPTH).get(this.local.exitRecord).mem('i32.load', R.DISP)
     c.returnCallIndirect(this.imports.regionType, this.imports.regionTable)
@@ -125,7 +146,7 @@ export abstract class RegionExits extends RegionMemory {
   // ---- leaving ------------------------------------------------------------------------------------------------
 
   protected leaveAt(record: number): void {
-    this.canonical()
+    this.#toExit()
     this.c.i32(record).set(this.local.exitRecord)
     this.br(RECORD_EXIT)
   }
@@ -145,9 +166,9 @@ export abstract class RegionExits extends RegionMemory {
   }
 
   protected jumpTo(linear: () => void): void {
-    this.canonical()
     linear()
     this.c.set(this.local.exitLinear)
+    this.#toExit()
     this.br(JUMP_EXIT)
   }
 
@@ -190,26 +211,23 @@ export abstract class RegionExits extends RegionMemory {
   protected computedJump(returns: boolean): void {
     const c = this.c
     const { exitLinear } = this.local
-    const { producer } = this
-    this.canonical()
     if (returns) {
       c.get(exitLinear).get(EXPECTED).op('i64.eq').hint(true)
       this.open('if')
-      this.producer = producer
       this.storeState(this.changed)
-      this.producer = undefined
       this.counters?.exit(c, 'return', this.instruction.place)
       c.i32(RETURNED).return()
       this.close()
     }
+    this.#toExit()
     this.counters?.exit(c, 'indirect jump', this.instruction.place)
     this.br(JUMP_EXIT)
   }
 
   // ---- calls --------------------------------------------------------------------------------------------------
 
-  /** The region of a call's target runs and returns here; without one, or if it does not return, leave. */
-  protected callRegion(call: Instruction, target: Value | number): void {
+  /** The region of a call's target runs and returns here, where the registers `live` are needed; without one, or if it does not return, leave. */
+  protected callRegion(call: Instruction, target: Value | number, live: number): void {
     const c = this.c
     const { exitLinear, exitRecord } = this.local
     this.open('block')
@@ -230,7 +248,9 @@ export abstract class RegionExits extends RegionMemory {
     this.open('if')
     if (table === undefined) this.#enterPage()
     this.#isRegion()
-    c.get(DEPTH).i32(MAX_DEPTH).op('i32.lt_s').op('i32.and').hint(true)
+    c.hint(true)
+    this.open('if')
+    c.get(DEPTH).i32(MAX_DEPTH).op('i32.lt_s').hint(true)
     this.open('if')
     c.get(P)
     this.linearOf(call.place + call.length)
@@ -241,6 +261,7 @@ export abstract class RegionExits extends RegionMemory {
     this.counters?.exit(c, 'callee left', call.place)
     c.get(exitRecord).return()
     this.close()
+    this.close()
     this.counters?.exit(c, 'call', call.place)
     this.#noteBudget()
     this.#noteMiss()
@@ -250,7 +271,7 @@ export abstract class RegionExits extends RegionMemory {
     c.get(P).get(exitLinear).mem('i64.store', S.RIP).i32(0).return()
     this.close()
     this.enterPageOf(call.place)
-    this.loadState(this.all.used)
+    this.loadState(live)
     this.c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
     this.changed = 0
   }
@@ -309,7 +330,7 @@ export abstract class RegionExits extends RegionMemory {
     this.counters?.exit(c, 'function left', i.place, this.unspent - 1)
     c.get(exitRecord).return()
     this.close()
-    this.loadState(this.all.used)
+    this.loadState(this.liveAfter())
     this.changed = 0
   }
 }

@@ -110,19 +110,21 @@ export abstract class RegionFlags extends RegionState {
     const f = this.producer
     if (!f) return
     if (f.compared) this.#comparedFlags(f.compared)
-    c.i32((f.kind << 2) | Math.log2(f.bytes)).set(l.flagsKind)
+    c.i32(kindOf(f)).set(l.flagsKind)
     this.producer = undefined
   }
 
-  /** Put the flags into the state block, for a function that reads them there. */
+  /** Put the flags into the state block, for whoever reads them there. */
   protected storeFlags(): void {
     const c = this.c
     const l = this.local
     const f = this.producer
-    this.canonical()
-    this.producer = f
     if (!f) c.get(l.flagsKind).i32(UNCHANGED).op('i32.ne').if()
-    c.get(P).get(l.flagsKind).mem('i32.store', S.FLAGS_KIND)
+    if (f?.compared) this.#comparedFlags(f.compared)
+    c.get(P)
+    if (f) c.i32(kindOf(f))
+    else c.get(l.flagsKind)
+    c.mem('i32.store', S.FLAGS_KIND)
     c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
     c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
     if (!f) c.end()
@@ -161,6 +163,9 @@ export abstract class RegionFlags extends RegionState {
     this.nested--
   }
 }
+
+/** As the state block has it. */
+const kindOf = ({ kind, bytes }: Producer): number => (kind << 2) | Math.log2(bytes)
 
 function touchesFlags(effects: readonly Effect[]): boolean {
   return effects.some((e) => e.kind === 'flags' || (e.kind === 'if' && (touchesFlags(e.then) || touchesFlags(e.else))))

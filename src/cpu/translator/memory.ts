@@ -1,6 +1,7 @@
 /**
- * Guest memory in a region. An access compares with the page that its group (page-keys.ts) had last, else with the TLB's
- * entry; a procedure walks on a miss; and where that is no plain RAM, control leaves.
+ * Guest memory in a region. An access compares with the page that its group (page-keys.ts) had last, or is at a known
+ * distance from others whose bytes were looked up together (runs.ts), else with the TLB's entry; a procedure walks on a
+ * miss; and where that is no plain RAM, control leaves.
  *
  * A page that a group has is one that the TLB has, too: whatever may take entries from it (a walk, other code) makes all
  * groups forget theirs. So an access finds nothing here that the interpreter would not find there.
@@ -8,9 +9,10 @@
 import type { Access, Address, Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp, storeOp } from '../isa/emitter.ts'
 import { S } from '../layout.ts'
-import type { Block } from './blocks.ts'
+import type { Block, Instruction } from './blocks.ts'
 import { RegionFlags } from './flags.ts'
 import { chooseGroups, pageKeys, type PageKey } from './page-keys.ts'
+import { runsOf, type Near, type Run } from './runs.ts'
 import { P } from './state.ts'
 
 /** No page: the comparison clears all bits of an address that this has, whatever the size of the access. */
@@ -30,6 +32,11 @@ export abstract class RegionMemory extends RegionFlags {
   #empty = new Set<Group>()
   readonly #atEnd = new Map<Block, ReadonlySet<Group>>()
   #keys = new Map<Value, PageKey>()
+  /** Of the block. */
+  #runs = new Map<Instruction, Map<Value, Near>>()
+  /** Runs of the block whose host address is in a local. */
+  #begun: Run[] = []
+  readonly #hosts: number[] = []
 
   // ---- groups -------------------------------------------------------------------------------------------------
 
@@ -57,6 +64,8 @@ export abstract class RegionMemory extends RegionFlags {
   protected enterGroups(b: Block): void {
     const [only, ...others] = b.predecessors
     if (only) this.#empty = new Set(others.length === 0 ? this.#atEnd.get(only) : undefined)
+    this.#runs = this.is32 ? new Map() : runsOf(this.records, b)
+    this.#begun = []
   }
   protected leaveGroups(b: Block): void {
     this.#atEnd.set(b, new Set(b.call === undefined ? this.#empty : this.#groups.values()))
@@ -84,15 +93,62 @@ export abstract class RegionMemory extends RegionFlags {
     return local
   }
 
-  /** The host address of an access in a local, whose value is `result`. */
-  protected hostOf(address: Address, bytes: number, write: boolean, result?: Value): number {
+  /** A local with the host address of an access, but for a constant. */
+  #hostOf(address: Address, bytes: number, write: boolean): { host: number; offset: number } {
     const a = this.#linear(address)
     // Of other sizes both ends may not be in the page of an aligned address.
     const key = SIZES.has(bytes) ? this.#keys.get(address.value) : undefined
     const group = key === undefined ? undefined : this.#groups.get(key)
-    const host = group ? this.#hostInGroup(a, bytes, write, group) : this.#hostByTlb(a, bytes, write, undefined)
-    if (result) this.locals.set(result, host)
-    return host
+    if (group) return { host: this.#hostInGroup(a, bytes, write, group), offset: 0 }
+    const near = this.nested === 0 ? this.#runs.get(this.instruction)?.get(address.value) : undefined
+    if (near) return this.#hostInRun(a, bytes, write, near)
+    return { host: this.#hostByTlb(a, bytes, write, undefined), offset: 0 }
+  }
+
+  /** The host address of an access in a local, whose value is `result`. */
+  protected hostOf(address: Address, bytes: number, write: boolean, result: Value): void {
+    const { host, offset } = this.#hostOf(address, bytes, write)
+    if (offset) this.c.get(host).i32(offset).op('i32.add').set(host)
+    this.locals.set(result, host)
+  }
+
+  #hostInRun(a: number, bytes: number, write: boolean, { run, distance }: Near): { host: number; offset: number } {
+    const c = this.c
+    const offset = distance - run.low
+    if (run.host === undefined) this.#begin(run, a, offset)
+    const host = this.pool.take('i32')
+    c.get(run.host as number)
+      .op('i32.eqz')
+      .hint(false)
+    this.open('if')
+    const found = this.#hostByTlb(a, bytes, write, undefined)
+    c.get(found).i32(offset).op('i32.sub').set(host)
+    c.else()
+    c.get(run.host as number).set(host)
+    this.close()
+    return { host, offset }
+  }
+
+  /** Ask the TLB for all bytes of a run. */
+  #begin(run: Run, a: number, offset: number): void {
+    const c = this.c
+    const n = this.#begun.push(run) - 1
+    const host = (run.host = this.#hosts[n] ??= c.local('i32'))
+    let first = a
+    if (offset) {
+      first = this.pool.take('i64')
+      c.get(a).i64(BigInt(-offset)).op('i64.add').set(first)
+    }
+    const tag = this.pool.take('i64')
+    const entry = this.tlbMatch(first, run.high - run.low, run.write ? S.TLB_WRITE : S.TLB_READ, tag)
+    c.hint(true)
+    this.open('if')
+    this.hostAddress(first, entry)
+    c.set(host)
+    c.else()
+    c.get(P).get(tag).mem('i64.store', S.MISSED_TAG)
+    c.i32(0).set(host)
+    this.close()
   }
 
   #hostInGroup(a: number, bytes: number, write: boolean, group: Group): number {
@@ -144,22 +200,24 @@ export abstract class RegionMemory extends RegionFlags {
     // The walk may have given the address space a generation of its own.
     c.get(P).mem('i64.load', S.GEN).set(this.local.gen)
     for (const group of this.#groups.values()) if (group !== own && !this.#empty.has(group)) this.#forget(group)
+    for (const run of this.#begun) c.i32(0).set(run.host as number)
     this.close()
     return host
   }
 
   protected loadEffect(e: Extract<Effect, { kind: 'load' }>): void {
-    const host = this.hostOf(e.address, e.bytes, false)
-    this.c.get(host).mem(loadOp(accessOf(e.result.ty, e.bytes)), 0)
+    const { host, offset } = this.#hostOf(e.address, e.bytes, false)
+    this.c.get(host).mem(loadOp(accessOf(e.result.ty, e.bytes)), offset)
     this.assign(e.result)
   }
 
   protected storeEffect(e: Extract<Effect, { kind: 'store' }>): void {
-    const host = e.probe ? undefined : this.hostOf(e.address, e.bytes, true)
-    if (host === undefined) this.use(e.probe as Value)
-    else this.c.get(host)
+    const found = e.probe ? undefined : this.#hostOf(e.address, e.bytes, true)
+    if (found) this.c.get(found.host)
+    else this.use(e.probe as Value)
     this.use(e.value)
     const { ty } = e.value
-    this.c.mem(storeOp(ty === 'v128' || ty === 'f32' || ty === 'f64' ? ty : ((e.bytes * 8) as Access), ty), 0)
+    const access = ty === 'v128' || ty === 'f32' || ty === 'f64' ? ty : ((e.bytes * 8) as Access)
+    this.c.mem(storeOp(access, ty), found?.offset ?? 0)
   }
 }

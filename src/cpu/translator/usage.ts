@@ -7,8 +7,13 @@ import { R, S } from '../layout.ts'
 import type { Block, Found, Instruction, Places } from './blocks.ts'
 
 export interface Usage {
+  /** Read or written. */
   used: number
   written: number
+  /** Their values from before are read; parts of a register that is written in part are. */
+  reads: number
+  /** Certainly written, and whole. */
+  kills: number
 }
 
 const FIELD = { A: R.A, B: R.B, C: R.BASE, X: R.INDEX }
@@ -36,23 +41,36 @@ function bitAt(offset: number): number {
   return offset >= S.VEC0 && offset < S.VEC1 ? 1 << (16 + ((offset - S.VEC0) >> 4)) : 0
 }
 
+const usages = new WeakMap<Instruction, Usage>()
+
 /** Nothing for instructions that a function does. */
 export function usageOf(r: Places, i: Instruction): Usage {
-  const usage = { used: 0, written: 0 }
-  const visit = (effects: readonly Effect[]): void => {
+  let usage = usages.get(i)
+  if (!usage) usages.set(i, (usage = makeUsage(r, i)))
+  return usage
+}
+
+function makeUsage(r: Places, i: Instruction): Usage {
+  const usage = { used: 0, written: 0, reads: 0, kills: 0 }
+  const visit = (effects: readonly Effect[], certain: boolean): void => {
     for (const e of effects) {
-      if (e.kind === 'get') usage.used |= bitOf(r, i, e.slot)
-      else if (e.kind === 'set') usage.written |= bitOf(r, i, e.slot)
-      else if (e.kind === 'address')
-        usage.used |= bitAt(recordByte(r, i, R.BASE) & 0xf8) | bitAt(recordByte(r, i, R.INDEX) & 0xf8)
+      if (e.kind === 'get') usage.reads |= bitOf(r, i, e.slot)
+      else if (e.kind === 'set') {
+        const bit = bitOf(r, i, e.slot)
+        usage.written |= bit
+        if (e.access !== 64 && e.access !== 'v128') usage.reads |= bit
+        else if (certain && (e.access === 'v128' || bit & 0xffff)) usage.kills |= bit
+        else usage.reads |= bit
+      } else if (e.kind === 'address')
+        usage.reads |= bitAt(recordByte(r, i, R.BASE) & 0xf8) | bitAt(recordByte(r, i, R.INDEX) & 0xf8)
       else if (e.kind === 'if') {
-        visit(e.then)
-        visit(e.else)
+        visit(e.then, false)
+        visit(e.else, false)
       }
     }
   }
-  if (i.decoded.translatable) visit(i.decoded.effects)
-  usage.used |= usage.written
+  if (i.decoded.translatable) visit(i.decoded.effects, true)
+  usage.used = usage.reads | usage.written
   return usage
 }
 
