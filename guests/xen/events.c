@@ -1,7 +1,8 @@
 /* Event channels between the domain and itself. Ports are told from the first that is free. */
 #include "xen.h"
 
-static u32 base, domid;
+static u32 base;
+u32 own_domid;
 struct channel { u32 status, other; };
 
 static s64 op(u32 cmd, void *arg) { return H2(EVENT_CHANNEL_OP, cmd, arg); }
@@ -13,7 +14,7 @@ void event_init(void) {
   base = unbound.port;
   struct { u16 dom; u32 port, status, vcpu; u64 u; } status = {DOMID_SELF, base};
   op(5, &status);
-  domid = (u16)status.u;
+  own_domid = (u16)status.u;
   op(3, &base);
 }
 

@@ -90,7 +90,7 @@ static void mix(u64 value) {
 
 void note(const char *what, int count, const s64 *values) {
   for (int i = 0; i < count; i++) mix(values[i]);
-  if (!show) return;
+  if (!show || seed < show) return;
   print("  %s", what);
   for (int i = 0; i < count; i++)
     if (values[i] < 0 && values[i] > -200) print(" %d", values[i]);
@@ -116,19 +116,23 @@ void main(void) {
   console_init();
   traps_init();
   event_init();
+  grant_init();
   u32 first = option("first=", 1), seeds = option("seeds=", 200), calls = option("calls=", 500);
   show = option("show=", 0);
   for (seed = first; seed < first + seeds; seed++) {
     chance = seed * 2654435761u;
     digest = 0xcbf29ce484222325;
     mmu_begin();
+    grant_begin();
     for (u32 i = 0; i < calls; i++)
-      switch (below(8)) {
+      switch (below(10)) {
         case 0: cpu_step(); break;
         case 1: event_step(); break;
+        case 2: case 3: case 4: grant_step(); break;
         default: mmu_step();
       }
     mmu_end();
+    grant_end();
     cpu_end();
     event_end();
     print("seed %d: %x\n", (s64)seed, digest);

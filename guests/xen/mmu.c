@@ -22,7 +22,7 @@ struct update { u64 ptr, val; };
 struct ext { u32 cmd, pad; u64 arg1, arg2; };
 struct reservation { void *extents; u64 count; u32 order, flags; u16 domid; };
 
-static u64 pfn_of(const void *address) { return ((u64)address - VIRT_BASE) / PAGE; }
+u64 pfn_of(const void *address) { return ((u64)address - VIRT_BASE) / PAGE; }
 u64 mfn_of(const void *address) { return ((u64 *)start_info->mfn_list)[pfn_of(address)]; }
 
 u64 normal(u64 entry) {
@@ -36,12 +36,22 @@ u64 normal(u64 entry) {
   return (entry & ~ADDRESS) | number;
 }
 
-static s64 map(void *address, u64 entry) { return H3(UPDATE_VA_MAPPING, address, entry, 2); }
+s64 map(void *address, u64 entry) { return H3(UPDATE_VA_MAPPING, address, entry, 2); }
 static u64 *entry_at(int frame, int slot) { return (u64 *)pool[frame] + slot; }
 
 static s64 ext(u32 cmd, u64 arg1, u64 arg2) {
   struct ext op = {cmd, 0, arg1, arg2};
   return H4(MMUEXT_OP, &op, 1, 0, DOMID_SELF);
+}
+
+/* The entry of the guest's own tables for an address, to be read. */
+u64 *table_entry(const void *address) {
+  u64 *table = (u64 *)start_info->pt_base;
+  for (int shift = 39;; shift -= 9) {
+    u64 *entry = table + ((u64)address >> shift & 511);
+    if (shift == 12) return entry;
+    table = (u64 *)(VIRT_BASE + M2P[(*entry & ADDRESS) / PAGE] * PAGE);
+  }
 }
 
 static s64 update(u64 ptr, u64 val) {
@@ -189,7 +199,7 @@ static void take_over(int frame, u64 mfn, const char *what, s64 answer) {
  * nothing does for longer than this seed, because it is not pinned.
  */
 static void reservation_step(int frame) {
-  if (gave == MOST) return;
+  if (gave == MOST || is_granted(frames[frame])) return;
   u64 old = frames[frame], mfn;
   map(pool[frame], 0);
   NOTE("unpin", frame + 1, ext(4, old, 0));
@@ -200,8 +210,26 @@ static void reservation_step(int frame) {
   if (came == 1) take_over(frame, mfn, "populated", gone);
 }
 
+int frames_were_given(void) { return gave != 0; }
+
+/* Nothing of the test's refers to a frame any more, if there is room to remember it. */
+int frame_is_free(int frame) {
+  if (gave == MOST || is_granted(frames[frame])) return 0;
+  map(pool[frame], 0);
+  ext(4, frames[frame], 0);
+  return 1;
+}
+
+/* Another frame in the place of one that went. */
+void lost_frame(int frame, const char *what) {
+  u64 mfn;
+  given[gave++] = frames[frame];
+  s64 came = fresh(frame, &mfn);
+  if (came == 1) take_over(frame, mfn, what, came);
+}
+
 static void exchange_step(int frame) {
-  if (gave == MOST) return;
+  if (gave == MOST || is_granted(frames[frame])) return;
   u64 in[1] = {frames[frame]}, out[1] = {pfn_of(pool[frame])};
   struct { struct reservation in, out; u64 done; } x = {{in, 1, 0, 0, DOMID_SELF}, {out, 1, 0, 0, DOMID_SELF}, 0};
   int unmapped = below(2);

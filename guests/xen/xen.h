@@ -65,6 +65,14 @@ void note(const char *what, int count, const s64 *values);
 extern u8 pool[FRAMES][PAGE], scratch[SCRATCH][PAGE];
 extern u64 frames[FRAMES];
 u64 mfn_of(const void *address);
+u64 pfn_of(const void *address);
+s64 map(void *address, u64 entry);
+u64 *table_entry(const void *address);
+/* A frame is about to be given away; another one in its place. */
+int frame_is_free(int frame);
+void lost_frame(int frame, const char *what);
+/* In this seed. */
+int frames_were_given(void);
 /* An entry with machine frames replaced by numbers of the test's. */
 u64 normal(u64 entry);
 u64 random_entry(void);
@@ -89,3 +97,10 @@ void cpu_end(void);
 void event_init(void);
 void event_step(void);
 void event_end(void);
+extern u32 own_domid;
+/* Some handle still stands for it: another frame in its place would be the grant's. */
+int is_granted(u64 frame);
+void grant_init(void);
+void grant_begin(void);
+void grant_step(void);
+void grant_end(void);
