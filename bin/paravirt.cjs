@@ -17,7 +17,7 @@ function keepCompiledCode() {
 function run() {
   keepCompiledCode()
   var source = path.join(__dirname, '..', 'src', 'cli', 'main.ts')
-  var built = path.join(__dirname, '..', 'dist', 'cli', 'main.js')
+  var built = path.join(__dirname, '..', 'dist', 'main.js')
   require(fs.existsSync(source) ? source : built)
 }
 

@@ -2,7 +2,7 @@
  * The x86 boot image ("bzImage"): the setup header, the protected-mode part with its own decompressor, and the
  * compressed kernel inside it. Documentation/arch/x86/boot.rst of Linux names the fields.
  */
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../checksum.ts'
 import { BootError } from './error.ts'
 
 export interface BzImage {

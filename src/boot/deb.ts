@@ -4,7 +4,7 @@
  */
 import { Readable } from 'node:stream'
 import { BootError } from './error.ts'
-import type { Compression } from './unpack.ts'
+import type { Compression } from './formats.ts'
 import { unpackStream } from './unpack.ts'
 
 export interface DebFile {

@@ -2,7 +2,7 @@
 import type { BzImage } from './bzimage.ts'
 import { parseElf, type Elf } from './elf.ts'
 import { isMultiboot } from './multiboot.ts'
-import type { Compression } from './unpack.ts'
+import type { Compression } from './formats.ts'
 
 /**
  * The ways into a kernel. `pvh`, `64` and `32` enter the unpacked kernel: its PVH entry, startup_64 or startup_32.

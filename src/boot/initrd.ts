@@ -7,7 +7,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheFolder, writeWhole } from '../cache.ts'
 import { BootError } from './error.ts'
-import { compressionOf, unpackStream } from './unpack.ts'
+import { compressionOf } from './formats.ts'
+import { unpackStream } from './unpack.ts'
 
 /** Throws BootError unless the guest, with so much memory, can unpack all of it. */
 export async function checkInitrd(initrd: Uint8Array, name: string, memory: number): Promise<void> {

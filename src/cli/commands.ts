@@ -2,7 +2,6 @@
  * The words and options of the `paravirt` command. What a command does is in the file of its name, which is loaded when
  * it is used; `npm run docs` makes docs/cli.md of what stands here.
  */
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { DemoOptions } from './demo.ts'
 import type { InspectOptions } from './inspect.ts'
@@ -13,10 +12,7 @@ import type { RunOptions } from './run.ts'
 import type { RestoreOptions } from './restore.ts'
 import type { StatOptions } from './stat.ts'
 import type { TraceFileOptions } from './trace-file.ts'
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string
-}
+import { VERSION } from '../version.ts'
 
 /** Shown at the end of --help, and in the docs. */
 const examples = (...lines: string[]): string => `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`
@@ -30,7 +26,7 @@ const print = (lines: readonly string[]): boolean => process.stdout.write(lines.
 export function commandLine(finish: (code: number) => void): Command {
   const program = new Command('paravirt')
     .description('Boots stock Linux kernels on an x86 processor made of TypeScript and WebAssembly.')
-    .version(version)
+    .version(VERSION)
     .configureOutput({ outputError: () => {} })
     .exitOverride()
   program

@@ -19,6 +19,8 @@ export interface GuestOptions extends Omit<CommandLineOptions, 'console'> {
   readonly initrd?: Uint8Array | undefined
   readonly exec?: string | undefined
   readonly devices?: GuestDevices | undefined
+  /** For the default initramfs; default: Debian's. */
+  readonly busybox?: Uint8Array | undefined
   /** For the default initramfs. */
   readonly files?: ReadonlyMap<string, CpioEntry>
 }
@@ -30,6 +32,7 @@ export async function guestPlan({
   initrd,
   exec,
   devices,
+  busybox,
   files,
   ...options
 }: GuestOptions): Promise<BootPlan> {
@@ -37,21 +40,25 @@ export async function guestPlan({
   const linux = kernel.entries.multiboot === undefined
   return {
     kernel,
-    initrd: initrd ?? (linux ? await defaultInitramfs(kernel, exec, devices, files) : undefined),
+    initrd: initrd ?? (linux ? await defaultInitramfs({ kernel, exec, devices, busybox, files }) : undefined),
     cmdline: linux
       ? kernelCommandLine({ ...options, console })
       : [kernel.name, options.append].filter(Boolean).join(' '),
   }
 }
 
-async function defaultInitramfs(
-  { bits }: Kernel,
-  exec: string | undefined,
-  devices: GuestDevices | undefined,
-  files: GuestOptions['files'],
-): Promise<Uint8Array> {
-  const busybox = readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386'))
-  return buildInitramfs({ busybox, exec, files: new Map([...(devices ? deviceFiles(devices) : []), ...(files ?? [])]) })
+async function defaultInitramfs({
+  kernel: { bits },
+  exec,
+  devices,
+  busybox,
+  files = new Map(),
+}: Pick<GuestOptions, 'kernel' | 'exec' | 'devices' | 'busybox' | 'files'>): Promise<Uint8Array> {
+  return buildInitramfs({
+    busybox: busybox ?? readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386')),
+    exec,
+    files: new Map([...(devices ? deviceFiles(devices) : []), ...files]),
+  })
 }
 
 /** Throws InputError for what is no initrd, or one that a guest with so much memory cannot unpack. */

@@ -4,8 +4,8 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { interpreter } from '#processor'
 import { Disassembler } from '../cpu/disassemble/disassembler.ts'
-import { cachedInterpreter } from '../cpu/interpreter/cached.ts'
 import { Mode } from '../cpu/layout.ts'
 import type { HotExit, HotRegion, Profile } from '../cpu/translator/profile.ts'
 import { InputError } from '../errors.ts'
@@ -41,7 +41,7 @@ export async function hotLines(
   folder: string | undefined,
 ): Promise<string[]> {
   const { regions, executed, made } = profile.hottest(count)
-  const disassembler = new Disassembler(cachedInterpreter())
+  const disassembler = new Disassembler(interpreter())
   const lines = [
     `${regions.length} hottest of ${number(made)} regions, which executed ${number(executed)} of ` +
       `${number(instructions)} instructions (${share(executed, instructions)})`,

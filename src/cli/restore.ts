@@ -1,5 +1,5 @@
 /** `paravirt restore`: a machine goes on from a file. */
-import { readSnapshotFile } from '../library/boot.ts'
+import { readSnapshot } from '../library/node.ts'
 import { Machine } from '../machine/machine.ts'
 import { hardwareOf, identity } from '../machine/snapshot.ts'
 import { openSnapshot } from '../snapshot/file.ts'
@@ -16,7 +16,7 @@ export interface RestoreOptions extends DeviceOptions {
 /** Returns the exit code. */
 export async function restore(file: string, options: RestoreOptions): Promise<number> {
   const timeout = options.timeout === undefined ? undefined : parseTimeout(options.timeout)
-  const snapshot = await openSnapshot(await readSnapshotFile(file), identity, file)
+  const snapshot = await openSnapshot(await readSnapshot(file), identity, file)
   using devices = openDevices(options, hardwareOf(snapshot).platform)
   return await supervise((serial) => Machine.restore(snapshot, { serial, devices }), {
     executing: false,

@@ -3,6 +3,7 @@
  * `runSlice` tells the story of a vCPU: deliver what is pending, run until something needs attention, say why it
  * stopped.
  */
+import { interpreter as builtInterpreter, systemModule } from '#processor'
 import { Exit, Leave, M, S } from './layout.ts'
 import { AbsentPages } from './absent.ts'
 import { Streams } from './decode/streams.ts'
@@ -162,7 +163,6 @@ export class Core {
     amd?: boolean
     host: CoreHost
     interpreter?: Interpreter | undefined
-    system?: Uint8Array<ArrayBuffer> | undefined
     translate?: Translate | undefined
     /** Translated regions that there are at most, if not the translator's own limit. */
     regions?: number | undefined
@@ -180,10 +180,8 @@ export class Core {
     i32[M.RAM_PAGES >> 2] = ramBytes >>> 12
     i32[M.VCPUS >> 2] = vcpus.length
 
-    // Loaded only where they are needed: they are Node's.
-    const built = options.interpreter ?? (await import('./interpreter/cached.ts')).cachedInterpreter()
-    const procedures = options.system ?? (await (await import('./system/build.ts')).buildSystem())
-    const [systemModule, interpreterModule] = await Promise.all([
+    const [built, procedures] = await Promise.all([options.interpreter ?? builtInterpreter(), systemModule()])
+    const [compiledSystem, compiledInterpreter] = await Promise.all([
       WebAssembly.compile(procedures),
       WebAssembly.compile(built.bytes),
     ])
@@ -261,7 +259,7 @@ export class Core {
       regions: translator.regions,
     }
     const system = (
-      await WebAssembly.instantiate(systemModule, {
+      await WebAssembly.instantiate(compiledSystem, {
         env: {
           memory,
           abort: () => {
@@ -272,7 +270,7 @@ export class Core {
       })
     ).exports as unknown as SystemExports
     const interpreter = (
-      await WebAssembly.instantiate(interpreterModule, {
+      await WebAssembly.instantiate(compiledInterpreter, {
         env: { memory },
         system: system as unknown as WebAssembly.ModuleImports,
         host: imports,

@@ -29,7 +29,7 @@ export const demoPlatforms = (bits: Bits): readonly DemoPlatform[] =>
 const MEMORY = 32 << 20
 
 export interface PvopsOptions
-  extends Pick<MachineOptions, 'features' | 'deterministic' | 'translate' | 'observe' | 'interpreter' | 'system'> {
+  extends Pick<MachineOptions, 'features' | 'deterministic' | 'translate' | 'observe' | 'interpreter'> {
   readonly image: Uint8Array
   readonly bits: Bits
   readonly platform: PlatformName

@@ -2,8 +2,7 @@
  * The default guest's initial RAM file system: busybox, our own init (guests/init/init.sh) and whatever files the
  * caller adds. The command to run, if any, is an archive of its own at the end; Linux unpacks one after another.
  */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { guestScript } from '#guest-scripts'
 import { concat, writeCpio } from './cpio.ts'
 import type { CpioEntry } from './cpio.ts'
 
@@ -34,8 +33,6 @@ run /run tmpfs mode=755 0 0
 /** As on Debian since 12 these are links into /usr: its older packages name the one path, newer ones the other. */
 const merged = ['bin', 'sbin', 'lib', 'lib32', 'lib64'] as const
 const mergedPath = new RegExp(`^/(${merged.join('|')})(?=/|$)`)
-
-const guestScript = (name: string) => readFileSync(join(import.meta.dirname, '../../guests/init', name))
 
 export function buildInitramfs({ busybox, files = new Map(), exec }: InitramfsOptions): Uint8Array {
   const entries = new Map<string, CpioEntry>()

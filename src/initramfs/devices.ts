@@ -2,8 +2,7 @@
  * What the default guest is told of its devices: modules to load, disks to wait for, cards to bring up; and the script
  * by which busybox's DHCP client sets an address. guests/init/init.sh does it.
  */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { guestScript } from '#guest-scripts'
 import type { Modules } from '../packages/modules.ts'
 import type { CpioEntry } from './cpio.ts'
 
@@ -27,7 +26,7 @@ export function deviceFiles({ modules, disks, networks }: GuestDevices): Map<str
   files.set('/paravirt/networks', lines(Array.from({ length: networks }, (_, i) => `eth${i}`)))
   files.set('/usr/share/udhcpc/default.script', {
     mode: 0o100755,
-    bytes: readFileSync(join(import.meta.dirname, '../../guests/init/udhcpc.sh')),
+    bytes: new TextEncoder().encode(guestScript('udhcpc.sh')),
   })
   return files
 }

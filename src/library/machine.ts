@@ -2,6 +2,7 @@
  * A machine as programs use it: it runs by itself once it was made; its console, commands and files in it, its events
  * and its snapshots are methods. There is no global state: any number of machines run side by side in one thread.
  */
+import { bootPlan, openLibraryDevices, readSnapshot } from '#host'
 import { InputError } from '../errors.ts'
 import { PanicWatcher } from '../cli/panic.ts'
 import { Hooks } from '../machine/hooks.ts'
@@ -32,7 +33,7 @@ const CONTROL = 1
 const DATA = 2
 const FAST: readonly SerialPort[] = ['com2', 'com3']
 
-/** Where a snapshot is: a file, its bytes, or a stream of them. */
+/** Where a snapshot is: a file (in browsers a URL), its bytes (which must not change while the machine lives), or a stream of them. */
 export type SnapshotSource = string | Uint8Array | Blob | ReadableStream<Uint8Array>
 
 export class Machine implements AsyncDisposable {
@@ -77,7 +78,6 @@ export class Machine implements AsyncDisposable {
    */
   static async boot(options: BootOptions = {}): Promise<Machine> {
     const checked = checkBoot(options)
-    const { bootPlan, openLibraryDevices } = await import('./boot.ts')
     const devices = await openLibraryDevices('Machine.boot', checked, checked.on, checked.deterministic)
     const hardware: Hardware = {
       memory: checked.memory,
@@ -106,7 +106,6 @@ export class Machine implements AsyncDisposable {
     const snapshot = await openSnapshot(await bytesOf(source), identity, name)
     const { agent } = snapshot.header.about as { agent?: unknown }
     const { platform, deterministic = false } = hardwareOf(snapshot)
-    const { openLibraryDevices } = await import('./boot.ts')
     const devices = await openLibraryDevices('Machine.restore', checked, platform, deterministic)
     return Machine.#with(devices, () =>
       Machine.#make(checked, agent !== undefined, async (host, parts) => {
@@ -146,10 +145,6 @@ export class Machine implements AsyncDisposable {
     const panic = new PanicWatcher()
     const host: HostOptions = {
       translate: options.translate,
-      ...(options.assets && {
-        system: options.assets.system as Uint8Array<ArrayBuffer>,
-        interpreter: options.assets.interpreter,
-      }),
       hooks: parts.hooks,
       onReport: (lines) => parts.events.emit('report', { lines }),
       serial: {
@@ -316,5 +311,5 @@ interface Parts {
 async function bytesOf(source: SnapshotSource): Promise<AsyncIterable<Uint8Array> | Iterable<Uint8Array>> {
   if (source instanceof Uint8Array) return [source]
   if (typeof source !== 'string') return source instanceof Blob ? source.stream() : source
-  return (await import('./boot.ts')).readSnapshotFile(source)
+  return readSnapshot(source)
 }

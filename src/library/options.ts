@@ -3,7 +3,6 @@ import * as z from 'zod'
 import { M } from '../cpu/layout.ts'
 import { cpuModels, type CpuModelName } from '../cpu/models.ts'
 import { InputError } from '../errors.ts'
-import type { Interpreter } from '../cpu/interpreter/build.ts'
 import { definitions, type PlatformName, platforms } from '../platforms/index.ts'
 
 const MIB = 1 << 20
@@ -19,8 +18,6 @@ export interface RunOptions {
   readonly paused?: boolean
   /** Translate hot code to WebAssembly (default), or only interpret. */
   readonly translate?: boolean
-  /** What Node would take from its cache, in browsers: the processor, compiled. See docs/web.md. */
-  readonly assets?: { readonly system: Uint8Array<ArrayBuffer>; readonly interpreter: Interpreter }
 }
 
 /** What a machine is given that is not in a snapshot. */
@@ -37,11 +34,16 @@ export interface DeviceOptions {
 export interface BootOptions extends RunOptions, DeviceOptions {
   /**
    * The kernel: a file (bzImage, ELF vmlinux, .deb), its bytes, or the name of a Debian package such as
-   * `linux-image-amd64`. Default: Debian's cloud kernel. In browsers: the bytes of an unpacked ELF vmlinux.
+   * `linux-image-amd64`. Default: Debian's cloud kernel. In browsers: the URL or the bytes of a bzImage or vmlinux.
    */
   readonly kernel?: string | Uint8Array
-  /** An initramfs of your own: a file or its bytes. Default: busybox, with a shell on the console and the agent for `exec`. */
+  /**
+   * An initramfs of your own: a file (in browsers a URL) or its bytes. Default: busybox, with a shell on the console and
+   * the agent for `exec`.
+   */
   readonly initrd?: string | Uint8Array
+  /** A static busybox for the default initramfs: a file (in browsers a URL) or its bytes. Default: Debian's; in browsers none. */
+  readonly busybox?: string | Uint8Array
   /** Files for the default initramfs, by absolute path. */
   readonly files?: Readonly<Record<string, FileContent>>
   /** Added to the kernel's command line. */
@@ -92,9 +94,6 @@ const runShape = {
   signal: z.instanceof(AbortSignal, { error: 'must be an AbortSignal' }).optional(),
   paused: z.boolean().default(false),
   translate: z.boolean().default(true),
-  assets: z
-    .object({ system: bytes, interpreter: z.custom<Interpreter>((value) => typeof value === 'object') })
-    .optional(),
 }
 const path = z.string().regex(/^\/./, 'must be absolute')
 
@@ -124,6 +123,7 @@ const bootSchema = z
     ...deviceShape,
     kernel: file.optional(),
     initrd: file.optional(),
+    busybox: file.optional(),
     files: z.record(path, z.union([z.string(), bytes])).default({}),
     append: z.string().optional(),
     memory: memory.default(512 * MIB),
@@ -133,7 +133,7 @@ const bootSchema = z
     features: z.array(z.string()).default([]),
     deterministic: z.boolean().default(false),
   })
-  .superRefine(({ on, features, initrd, files }, context) => {
+  .superRefine(({ on, features, initrd, busybox, files }, context) => {
     const known = Object.keys(definitions[on].features)
     for (const name of features)
       if (!known.includes(name.replace(/^no-/, '')))
@@ -142,6 +142,8 @@ const bootSchema = z
           path: ['features'],
           message: `'${name}': ${on} has ${known.join(', ') || 'none to choose'}`,
         })
+    if (initrd !== undefined && busybox !== undefined)
+      context.addIssue({ code: 'custom', path: ['busybox'], message: 'is for the default initramfs; leave out initrd' })
     if (initrd !== undefined && Object.keys(files).length > 0)
       context.addIssue({ code: 'custom', path: ['files'], message: 'are for the default initramfs; leave out initrd' })
   })

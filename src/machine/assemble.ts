@@ -118,7 +118,6 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
     amd: model.vendor === 'AuthenticAMD',
     host: options.exits?.over(hooked) ?? hooked,
     interpreter: census?.interpreter ?? options.interpreter,
-    system: options.system,
     translate: census ? false : (options.translate ?? true),
     profile: options.profile,
     deterministic,

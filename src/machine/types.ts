@@ -56,10 +56,8 @@ export interface HostOptions {
   readonly translate?: Translate
   /** Translated code counts what it does: `core.translator.profile`. */
   readonly profile?: boolean
-  /** Another build of the interpreter than the cache's (bench/handlers.ts, browsers). */
+  /** Another build of the interpreter than the cache's (bench/handlers.ts). */
   readonly interpreter?: Interpreter
-  /** The compiled procedures, where there is neither compiler nor cache (browsers). */
-  readonly system?: Uint8Array<ArrayBuffer>
 }
 
 export interface MachineOptions extends Hardware, HostOptions {

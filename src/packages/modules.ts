@@ -7,7 +7,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readBytes } from '../cache.ts'
 import { debFiles } from '../boot/deb.ts'
-import { compressionOf, unpackStream } from '../boot/unpack.ts'
+import { compressionOf } from '../boot/formats.ts'
+import { unpackStream } from '../boot/unpack.ts'
 
 export interface Module {
   /** As installed, without the suffix of a compression. */

@@ -3,8 +3,8 @@
  * doing. Sites are listed in .parainstructions (2.6.20 to 6.6), since then only among the alternatives
  * (.altinstructions); in the image as it was built a site is an indirect CALL or JMP through the table.
  */
+import { interpreter } from '#processor'
 import { Disassembler } from '../cpu/disassemble/disassembler.ts'
-import { cachedInterpreter } from '../cpu/interpreter/cached.ts'
 import { Mode } from '../cpu/layout.ts'
 import type { GuestMemory } from '../symbols/guest.ts'
 import type { Slot } from './tables.ts'
@@ -102,7 +102,7 @@ function originalTarget(image: GuestMemory, { address, length }: Site): bigint |
 
 class SiteReader {
   readonly #memory: GuestMemory
-  readonly #disassembler = new Disassembler(cachedInterpreter())
+  readonly #disassembler = new Disassembler(interpreter())
 
   constructor(memory: GuestMemory) {
     this.#memory = memory

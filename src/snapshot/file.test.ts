@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { VERSION } from '../version.ts'
 import packageJson from '../../package.json' with { type: 'json' }
-import { compression } from './compression.ts'
-import { crc32, crc32ByTable } from './checksum.ts'
+import { compression, gzip as pack } from './compression.ts'
+import { crc32, crc32ByTable } from '../checksum.ts'
 import { openSnapshot } from './file.ts'
 import type { Page } from './format.ts'
 import { writeSnapshot } from './write.ts'
@@ -88,7 +88,7 @@ describe('a snapshot', () => {
   test('by gzip is packed and unpacked everywhere', async () => {
     const gzip = compression('gzip')!
     const raw = new Uint8Array(100_000).fill(7)
-    const packed = Uint8Array.from(await gzip.pack(raw))
+    const packed = Uint8Array.from(await pack(raw))
     expect(packed.length).toBeLessThan(1000)
     expect(await gzip.unpack(packed, raw.length)).toEqual(raw)
     packed[packed.length - 6]! ^= 1

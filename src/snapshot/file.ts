@@ -3,7 +3,7 @@
  * is unpacked only when somebody asks for it.
  */
 import { decode } from 'cborg/extended'
-import { crc32 } from './checksum.ts'
+import { crc32 } from '../checksum.ts'
 import { compression, type Compression } from './compression.ts'
 import { SnapshotError } from './error.ts'
 import {

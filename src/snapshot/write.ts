@@ -1,7 +1,7 @@
 /** A snapshot is written in a stream: chunks are packed several at a time. */
 import { encode } from 'cborg/extended'
-import { crc32 } from './checksum.ts'
-import { bestCompression, compression, type Compression } from './compression.ts'
+import { crc32 } from '../checksum.ts'
+import { packer } from './compression.ts'
 import { FORMAT, type Identity, inOrder, Kind, MAGIC, PAGE, type Page, type SnapshotHeader, words } from './format.ts'
 import type { Saved } from './stateful.ts'
 
@@ -30,11 +30,10 @@ export async function* writeSnapshot(
   state: Saved,
   memory: Memory,
 ): AsyncGenerator<Uint8Array> {
-  const packer = compression(bestCompression) as Compression
   const header: SnapshotHeader = {
     format: FORMAT,
     ...identity,
-    compression: bestCompression,
+    compression: packer.name,
     created: new Date().toISOString(),
     about,
   }

@@ -26,10 +26,6 @@ function sources(): Map<string, string> {
 
 /** The compiled module's bytes. Throws with the compiler's messages if a source is wrong. */
 export async function buildSystem(): Promise<Uint8Array<ArrayBuffer>> {
-  // The published package has no sources but their module (scripts/build.ts).
-  const published = join(here, 'system.wasm')
-  if (existsSync(published)) return new Uint8Array(readFileSync(published))
-
   const files = sources()
   const hash = createHash('sha256')
   for (const [name, text] of files) hash.update(name).update('\0').update(text).update('\0')

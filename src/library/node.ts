@@ -1,17 +1,11 @@
-/** What a machine boots, from options; and files. Where only Node can, Node's parts are loaded. */
+/** What a machine boots, from options, and files: `#host` in Node. Parts are loaded when they are needed. */
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import type { GuestDevices } from '../initramfs/devices.ts'
 import type { OpenDevices } from '../backends/open.ts'
-import type { BootPlan } from '../machine/types.ts'
 import type { PlatformName } from '../platforms/index.ts'
+import { type Boot, filesOf } from './host.ts'
 import type { CheckedBoot, CheckedDevices } from './options.ts'
-
-export interface Boot {
-  readonly plan: BootPlan
-  /** The initramfs has an agent. */
-  readonly agent: boolean
-}
 
 /** What the options name; undefined if they name nothing. */
 export async function openLibraryDevices(
@@ -34,18 +28,14 @@ export async function bootPlan(options: CheckedBoot, devices: OpenDevices | unde
   ])
   const kernel = await kernelOf(options.kernel ?? DEFAULT_KERNEL)
   const initrd = options.initrd === undefined ? undefined : await initrdOf(options.initrd, options.memory)
-  const content = new Map(
-    Object.entries(files).map(([path, bytes]) => [
-      path,
-      { mode: 0o100755, bytes: typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes },
-    ]),
-  )
+  const busybox = options.busybox === undefined ? undefined : await contentOf(options.busybox)
   const plan = await guestPlan({
     kernel,
     platform,
     initrd,
     append,
-    files: content,
+    busybox,
+    files: filesOf(files),
     devices: devices && (await guestDevicesOf(options.kernel ?? DEFAULT_KERNEL, kernel, devices)),
   })
   return { plan, agent: initrd === undefined && plan.initrd !== undefined }
@@ -78,10 +68,16 @@ async function initrdOf(source: string | Uint8Array, memory: number): Promise<Ui
 }
 
 /** A snapshot's bytes. */
-export async function readSnapshotFile(path: string): Promise<AsyncIterable<Uint8Array> | Iterable<Uint8Array>> {
+export async function readSnapshot(path: string): Promise<Iterable<Uint8Array>> {
+  return [await contentOf(path)]
+}
+
+async function contentOf(source: string | Uint8Array): Promise<Uint8Array> {
+  if (typeof source !== 'string') return source
   const { readFile } = await import('node:fs/promises')
+  const path = source
   try {
-    return [await readFile(path)]
+    return await readFile(path)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     throw new InputError(`${path}: ${code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder' : message}`)
