@@ -24,8 +24,7 @@ export async function kernelIn(
   if (!isBzImage(bytes)) throw new BootError(`${name}: ${whatElse(bytes)}`)
   const image = parseBzImage(bytes, name)
   const compression = image.payload && compressionOf(image.payload)
-  const elf =
-    compression && isUnpackable(compression) ? await unpacked(compression, image.payload!, name) : undefined
+  const elf = compression && isUnpackable(compression) ? await unpacked(compression, image.payload!, name) : undefined
   return describe(name, () => image.version, compression, elf, image)
 }
 

@@ -86,6 +86,20 @@ test('its declarations are right by themselves and for who uses them', async () 
   expect(stdout).toBe('')
 }, 200_000)
 
+test('the command runs, and so does its worker', async () => {
+  const home = join(project, 'node_modules/paravirt')
+  const paravirt = (...args: string[]) =>
+    run(process.execPath, [join(home, 'bin/paravirt.cjs'), ...args], { cwd: project, timeout: 100_000 })
+  expect((await paravirt('--version')).stdout).toBe(
+    `${(JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as { version: string }).version}\n`,
+  )
+  expect((await paravirt('demo')).stdout).toContain('xen-pv')
+  const { stdout } = await paravirt('matrix', join(home, 'dist/pvops64.elf'), '--platforms', 'kvm', '--json').catch(
+    (error: { stdout: string }) => error,
+  )
+  expect(stdout).toContain('"power-off"')
+}, 200_000)
+
 test('it works there', async () => {
   const { stdout } = await run(process.execPath, ['out/main.js'], { cwd: project, timeout: 100_000 })
   expect(stdout).toBe('true\ntrue true\nMachine.boot: memory: is not a whole number of MiB\n')
