@@ -87,8 +87,10 @@ export async function bundleForBrowsers(folder: string): Promise<void> {
     logLevel: 'warn',
     publicDir: false,
     plugins: [browserResources(await compiledProcessor())],
+    worker: { format: 'es' },
     build: {
       outDir: folder,
+      emptyOutDir: false,
       target: 'esnext',
       minify: false,
       lib: { entry: 'src/index.ts', formats: ['es'], fileName: 'index' },
@@ -119,7 +121,12 @@ export async function bundleForNode(folder: string): Promise<void> {
       emptyOutDir: false,
       ssr: true,
       rolldownOptions: {
-        input: { index: 'src/index.ts', main: 'src/cli/main.ts', worker: 'src/matrix/worker.ts' },
+        input: {
+          index: 'src/index.ts',
+          main: 'src/cli/main.ts',
+          worker: 'src/matrix/worker.ts',
+          'serve-node': 'src/cpu/translator/serve-node.ts',
+        },
         output: { entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' },
       },
     },

@@ -2,6 +2,7 @@
  * Has modules made and compiled in another thread, which all machines of this one share. It is started when it is first
  * needed, and lives as long as the process or page.
  */
+import { startThread } from '#thread'
 import type { Interpreter } from '../interpreter/build.ts'
 import type { FromMaker, Thread } from './serve.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -19,7 +20,7 @@ interface Job {
 }
 
 class Maker {
-  #thread: Promise<Thread> | undefined
+  #thread: Thread | undefined
   readonly #interpreters = new Map<Interpreter, number>()
   readonly #jobs = new Map<number, Job>()
   #next = 0
@@ -27,7 +28,7 @@ class Maker {
 
   /** Undefined where there can be no such thread. */
   async make(interpreter: Interpreter, snapshots: Snapshot[]): Promise<Compiled | undefined> {
-    const thread = await (this.#thread ??= this.#start())
+    const thread = (this.#thread ??= this.#start())
     if (this.#failed) return undefined
     let number = this.#interpreters.get(interpreter)
     if (number === undefined) {
@@ -42,14 +43,11 @@ class Maker {
     })
   }
 
-  async #start(): Promise<Thread> {
-    const take = (message: FromMaker) => this.#take(message)
-    const failed = () => this.#fail()
-    if (typeof Worker === 'undefined') return (await import('./thread-node.ts')).startThread(take, failed)
-    const worker = new Worker(new URL('./serve-web.ts', import.meta.url), { type: 'module' })
-    worker.addEventListener('message', ({ data }) => take(data as FromMaker))
-    worker.addEventListener('error', failed)
-    return { post: (message) => worker.postMessage(message, []) }
+  #start(): Thread {
+    return startThread(
+      (message) => this.#take(message),
+      () => this.#fail(),
+    )
   }
 
   #take(message: FromMaker): void {

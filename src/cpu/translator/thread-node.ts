@@ -1,4 +1,4 @@
-/** Starts the thread that makes regions, in Node; it does not keep the process. */
+/** Starts the thread that makes regions, in Node: `#thread`; it does not keep the process. */
 import { Worker } from 'node:worker_threads'
 import type { FromMaker, Thread } from './serve.ts'
 
