@@ -13,7 +13,7 @@ const commands = {
   interrupts: 'cat /proc/interrupts',
   hypervisor: 'cd /sys/hypervisor; for f in type guest_type version/major version/minor version/extra; do cat $f; done',
   features: 'cat /sys/hypervisor/properties/features',
-  pci: 'cd /sys/bus/pci/devices/0000:00:03.0; cat vendor device class; ls driver/module/..  > /dev/null; readlink driver',
+  pci: 'cd /sys/bus/pci/devices/0000:00:03.0; cat vendor device class; readlink driver',
   memory: 'grep -A1 0000:00:03.0 /proc/iomem',
 } as const
 

@@ -67,14 +67,17 @@ describe('the end', () => {
   })
 })
 
-test('GRUB’s image for PV domains comes to its shell', async () => {
+test.each([
+  ['x86_64-xen', 'xen-pv'],
+  ['i386-xen', 'xen-pv32'],
+])('GRUB’s %s image comes to its shell on %s', async (format, on) => {
   const folder = mkdtempSync(join(tmpdir(), 'paravirt-grub-'))
   try {
     const image = join(folder, 'grub.xen')
     const modules = ['normal', 'echo', 'minicmd', 'halt']
-    execFileSync('grub-mkimage', ['-O', 'x86_64-xen', '-o', image, '-p', '/', ...modules])
+    execFileSync('grub-mkimage', ['-O', format, '-o', image, '-p', '/', ...modules])
     const { code, stdout } = await command(
-      ['run', image, '--on', 'xen-pv', '--timeout', '300'],
+      ['run', image, '--on', on, '--timeout', '300'],
       'echo of GRUB\nlsmod\nhalt\n',
     )
     expect(stdout).toContain('GNU GRUB  version 2.06')

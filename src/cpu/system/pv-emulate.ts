@@ -9,7 +9,7 @@ import { hostPvRoot } from './host'
 import { isCanonical } from './access'
 import { updateTraps } from './control'
 import { physRead } from './physical'
-import { inKernel, ioplPermits, isPv32, isXenAddress, setGuestCr2, togglePageTable } from './pv'
+import { inKernel, ioplPermits, isPv32, isXenAddress, setGuestCr2, togglePageTable, XEN_END, XEN_START } from './pv'
 import { fault } from './segments'
 import { currentBank } from './tlb'
 import { translateRead } from './translate'
@@ -97,7 +97,7 @@ export function pvGetDebug(p: u32, number: u32): u64 {
 /** 0, or an errno: breakpoints in the hypervisor's addresses, reserved bits, I/O breakpoints without CR4.DE. */
 export function pvSetDebug(p: u32, number: u32, value: u64): i32 {
   if (number < 4) {
-    if (!isCanonical(value) || isXenAddress(p, value)) return EPERM
+    if (!isCanonical(value) || value - XEN_START < XEN_END - XEN_START) return EPERM
     store<u64>(p + (number << 3), value, DR0)
     return 0
   }

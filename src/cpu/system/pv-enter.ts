@@ -94,8 +94,11 @@ export function pvEnter(p: u32, kind: u32): void {
   const fs = load<u64>(p, SEG_BASE + SEG_FS * 8)
   const gs = load<u64>(p, SEG_BASE + SEG_GS * 8)
   const failed = loadOrNull(p, SEG_FS) | loadOrNull(p, SEG_GS) | loadOrNull(p, SEG_DS) | loadOrNull(p, SEG_ES)
-  store<u64>(p, fs, SEG_BASE + SEG_FS * 8)
-  store<u64>(p, gs, SEG_BASE + SEG_GS * 8)
+  // Of a 32-bit domain the descriptors say.
+  if (!narrow) {
+    store<u64>(p, fs, SEG_BASE + SEG_FS * 8)
+    store<u64>(p, gs, SEG_BASE + SEG_GS * 8)
+  }
   const rip = load<u64>(p, RIP)
   const rsp = load<u64>(p, RSP)
   const flags = readEflags(p)

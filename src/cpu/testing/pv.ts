@@ -84,3 +84,44 @@ export function setTrap(m: Machine, vector: number, flags: number, address: bigi
 
 /** Words from RSP on. */
 export const frame = (m: Machine, count: number): bigint[] => m.stack(8, count)
+
+/** Table of level 3 of `Machine`, as which a 32-bit domain has it. */
+export const NARROW_ROOT = 0x2000
+export const KERNEL_CS32 = 0xe019
+export const KERNEL_DS32 = 0xe021
+
+/** The same of a 32-bit domain: ring 1 and, with `kernel` false, ring 3 with the selectors of `Machine`'s user code. */
+export function enterPv32(m: Machine, kernel = true): PvProcedures {
+  const run = m.core.procedures as unknown as PvProcedures
+  m.enter('compat')
+  m.core.bytes.fill(0, p + 0x1000, p + 0x3000)
+  m.set32('PV_GDT_FRAMES', GDT >> 12)
+  m.set('PV_KERNEL_ROOT', NARROW_ROOT)
+  m.set32('PV_INFO', INFO)
+  m.set('PV_KERNEL_SP', KERNEL_STACK)
+  m.set32('PV_KERNEL_SS', KERNEL_DS32)
+  m.core.bytes[M.RAM + MASK] = 1
+  for (let segment = 0; segment < 6; segment++)
+    m.set32('SEG_SELECTOR', segment === 1 ? KERNEL_CS32 : KERNEL_DS32, segment)
+  m.set('RSP', KERNEL_STACK - 0x100n)
+  m.set('RIP', 0x5000)
+  run.pvEnter(p, 2)
+  if (!kernel) {
+    m.writeWords(0x68000, 4, 0, 0x7000, SEL.user32, 0x202, USER_STACK, SEL.userData)
+    m.set('RSP', 0x68000)
+    run.hypercallIret(p)
+    m.core.bytes[M.RAM + MASK] = 1
+  }
+  m.set32('LEAVE', 0)
+  m.core.calls.length = 0
+  return run
+}
+
+/** As `setTrap`, with the handler's CS. */
+export function setTrap32(m: Machine, vector: number, flags: number, address: bigint, cs = KERNEL_CS32): void {
+  setTrap(m, vector, flags, address)
+  m.core.view.setUint16(p + PvState.PV_TRAPS + vector * 16 + 2, cs, true)
+}
+
+/** Words of 32 bits from ESP on. */
+export const frame32 = (m: Machine, count: number): bigint[] => m.stack(4, count)

@@ -95,10 +95,11 @@ export class Domain implements Context, Stateful {
     this.kind = kind(this)
   }
 
-  /** Before the guest runs: backends, with the rings that the builder has made. */
-  serve(rings: Pick<BackendPlan, 'console' | 'store'>, furtherConsoles = true): void {
+  /** Before the guest runs: backends, with the rings that the builder has made. Returns the first console's. */
+  serve(rings: Pick<BackendPlan, 'console' | 'store'>, furtherConsoles = true): ConsoleBackend | undefined {
     grantRings(this, rings)
     this.#serve(backendPlan(this, rings, furtherConsoles))
+    return this.#console
   }
 
   #serve(plan: BackendPlan): void {

@@ -53,6 +53,11 @@ export class ConsoleBackend implements Stateful {
     this.#page.release()
   }
 
+  /** What is typed is for this console from now on, whoever had it before. */
+  takeInput(): void {
+    this.#used = true
+  }
+
   #notified(): void {
     this.#used = true
     this.#service()

@@ -23,6 +23,8 @@ const PAGE = 4096
 const LOW_END = 0x9fc00
 const BIOS_AREA = 0xe0000
 const HIGH = 0x100000
+/** The last console of a command line is Linux's /dev/console. */
+const LAST_CONSOLE = /.*\bconsole=([a-z]+)/i
 /** Special pages above all that the guest can have; it uses two of them. */
 const SPECIAL = { count: 8, xenstore: 4, console: 7 } as const
 
@@ -58,7 +60,8 @@ export function buildHvm(domain: Domain, kind: PvhKind, window: number, model: C
   domain.time.start()
   cpu.enter(0, boot.entry)
   // Further lines are serial ports.
-  domain.serve({ store, console }, false)
+  const backend = domain.serve({ store, console }, false)
+  if (LAST_CONSOLE.exec(options.cmdline)?.[1] === 'hvc') backend?.takeInput()
 }
 
 /** The kernel and the way in; a guest that began at its PVH entry would take itself for another kind. */

@@ -5,13 +5,13 @@ import type { Domain } from '../domain.ts'
 import { GuestMemory } from '../guest-memory.ts'
 import { Call } from '../hypercalls/call.ts'
 import type { Answer } from '../hypercalls/declare.ts'
-import { ENTRIES, isGuestAddress, PAGE, PRESENT, RW, TABLE_SHIFT, TABLE_WORDS } from './entries.ts'
+import { ENTRIES, isGuestAddress, NARROW_END, PAGE, PRESENT, RW, TABLE_SHIFT, TABLE_WORDS } from './entries.ts'
 import { ALLOCATED, FrameTable, HEAP, Owner, PINNED, TYPE, Type, VALIDATED } from './frame-table.ts'
 import { Mm } from './mm.ts'
 import { mmuUpdate } from './mmu-update.ts'
 import { mmuextOp } from './mmuext-op.ts'
 import { Tlbs } from './tlbs.ts'
-import { isXenSlot } from './types.ts'
+import { isXens } from './types.ts'
 
 /** Frames of the host: DOMID_IO's, Xen's (the machine-to-physical table and its own tables), then the domain's. */
 export const IO_FRAMES = 2
@@ -25,8 +25,8 @@ export class TestFrames {
   /** `flush 0`, `page 1 0xffff888000001000`, in order. */
   readonly log: string[] = []
 
-  constructor(options: { frames?: number; own?: number; vcpus?: number } = {}) {
-    const { frames = 64, own = frames - FIRST_OWN, vcpus = 1 } = options
+  constructor(options: { frames?: number; own?: number; vcpus?: number; narrow?: boolean } = {}) {
+    const { frames = 64, own = frames - FIRST_OWN, vcpus = 1, narrow = false } = options
     const words = new Int32Array(frames * TABLE_WORDS)
     this.words = words
     const hex = (low: number, high: number) => `0x${((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)).toString(16)}`
@@ -46,6 +46,7 @@ export class TestFrames {
       frames,
       m2p: M2P,
       xen: XEN,
+      narrow,
     })
     for (let frame = 0; frame < IO_FRAMES; frame++) {
       this.table.owner[frame] = Owner.IO
@@ -113,7 +114,7 @@ export function audit(f: FrameTable, holders: readonly Holder[] = []): string[] 
     if (!isTable(frame)) continue
     for (let slot = 0; slot < (f.partial[frame] || ENTRIES); slot++) {
       const low = f.words[(frame << TABLE_SHIFT) + 2 * slot]
-      if ((low & PRESENT) === 0 || (level(frame) === 4 && isXenSlot(slot))) continue
+      if ((low & PRESENT) === 0 || isXens(f, frame, level(frame), slot)) continue
       const to = low >>> 12
       if (level(frame) === 1) {
         refs[to]++
@@ -160,7 +161,10 @@ export class TestCalls {
       translate: (_: number, low: number, high: number) => (high === 0 && low < bytes.length ? low : -1),
       place: (address: number, content: Uint8Array) => bytes.set(content, address),
     } as unknown as MemoryEffects
-    const kind = { mayAccess: (_low: number, high: number) => isGuestAddress(high) }
+    const { narrow } = table
+    const kind = {
+      mayAccess: (low: number, high: number) => (narrow ? low >>> 0 < NARROW_END : isGuestAddress(high)),
+    }
     const guest = new GuestMemory({ memory } as Effects, () => kind)
     this.mm = new Mm({
       frames: table,
@@ -174,6 +178,7 @@ export class TestCalls {
     })
     const vcpus = Array.from({ length: table.tlbs.vcpus }, (_, id) => ({ id }))
     this.call = new Call({ kind: { ...kind, mm: this.mm }, guest, vcpus, effects: { memory } } as unknown as Domain)
+    this.call.wide = !narrow
   }
 
   /** 64-bit words at an address in memory. */
@@ -203,7 +208,9 @@ export class TestCalls {
   }
 
   mmuext(cmd: number, first: number | bigint = 0, second: number | bigint = 0): Answer {
-    this.write(this.buffer, BigInt(cmd), BigInt(first), BigInt(second))
+    const words = [BigInt(cmd), BigInt(first), BigInt(second)]
+    if (this.call.wide) this.write(this.buffer, ...words)
+    else this.frames.words.set(words.map(Number), this.buffer / 4)
     return mmuextOp(this.args(this.buffer, 1, 0, DOMID.SELF), this.mm)
   }
 }

@@ -258,7 +258,7 @@ function validateDescriptors(f: FrameTable, frame: number): number {
   return 0
 }
 
-export function isXenSlot(slot: number): boolean {
+function isXenSlot(slot: number): boolean {
   return slot >= FIRST_XEN_SLOT && slot <= LAST_XEN_SLOT
 }
 
