@@ -157,6 +157,12 @@ for (const [name, wasm, opcode, immediate, digit] of shifts) {
 /** Bytes moved by a count from the record: out of range comes zero. */
 const byteShift = (left: boolean) => (s: Semantics) => {
   simd(s)
+  const known = s.knownImmediate()
+  if (known !== undefined) {
+    const first = left ? 16 - Math.min(known, 16) : Math.min(known, 16)
+    const [low, high] = left ? [zero(s), s.read(0)] : [s.read(0), zero(s)]
+    return s.write(0, shuffle(s, low, high, units(1, ...Array.from({ length: 16 }, (_, i) => first + i))))
+  }
   const count = s.op('i8x16.splat', [s.read(1)])
   const a = s.read(0)
   const by = s.op('i8x16.min_u', [count, bytes(s, 16)])

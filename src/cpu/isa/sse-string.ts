@@ -9,10 +9,41 @@ const WORDS = 1
 const MOST_SIGNIFICANT = 0x40
 const EXPANDED = 0x40
 
+/** Mode, polarity and size of elements in the immediate. */
+const MODE = 0xd
+const EQUAL_EACH_BYTES = 8
+const POLARITY = 0x30
+const NEGATIVE = 0x10
+const MASKED_NEGATIVE = 0x30
+
+/** Bits of the bytes before the first that is 0. */
+function valid(s: Semantics, v: Value): Value {
+  const ends = s.op('i8x16.bitmask', [s.op('i8x16.eq', [v, zero(s)])])
+  return s.and(s.and(s.sub(ends, 1), s.not(ends)), 0xffff)
+}
+
+/** Bytes of two strings compared one by one, as the library's strcmp does; IntRes2 and flags. */
+function comparedEach(s: Semantics, a: Value, b: Value, immediate: number): Value {
+  const validA = valid(s, a)
+  const validB = valid(s, b)
+  const equal = s.op('i8x16.bitmask', [s.op('i8x16.eq', [a, b])])
+  const neither = s.xor(s.or(validA, validB), 0xffff)
+  const result1 = s.or(s.and(equal, s.and(validA, validB)), neither)
+  const polarity = immediate & POLARITY
+  const result2 =
+    polarity === NEGATIVE ? s.xor(result1, 0xffff) : polarity === MASKED_NEGATIVE ? s.xor(result1, validB) : result1
+  const flag = (bit: number, set: Value) => s.shl(set, bit)
+  const carryAndZero = s.or(flag(16, s.ne(result2, 0)), flag(22, s.ne(validB, 0xffff)))
+  const signAndOverflow = s.or(flag(23, s.ne(validA, 0xffff)), flag(27, s.and(result2, 1)))
+  return s.or(result2, s.or(carryAndZero, signAndOverflow))
+}
+
 /** IntRes2 and flags. */
 function compared(s: Semantics, explicit: boolean): Value {
   simd(s)
   const b = s.read(1, 'v128')
+  const known = explicit ? undefined : s.knownImmediate()
+  if (known !== undefined && (known & MODE) === EQUAL_EACH_BYTES) return comparedEach(s, s.read(0, 'v128'), b, known)
   const immediate = s.read(2)
   s.setState(S.SCRATCH, 'v128', s.read(0, 'v128'))
   s.setState(S.SCRATCH + 16, 'v128', b)

@@ -143,11 +143,23 @@ export class RegionEmitter extends RegionExits {
     const table = this.records.table(pageOf(place)) as number
     const producer = this.producer
     const linear = this.pool.take('i64')
+    const tag = this.pool.take('i64')
+    const there = this.pool.take('i32')
     this.linearOf(pageOf(place) * 4096)
     c.set(linear)
-    const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
-    c.get(entry).mem('i32.load', 8).i32(table).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
-    this.open('if')
+    this.open('block')
+    const valid = this.height
+    this.open('block')
+    const missed = this.height
+    const entry = this.tlbMatch(linear, 1, S.TLB_EXEC, tag)
+    c.op('i32.eqz').hint(false)
+    this.brIf(missed)
+    c.get(entry).mem('i32.load', 8).tee(there).i32(table).op('i32.eq').hint(true)
+    this.brIf(valid)
+    this.close()
+    // For V8: see #hostByTlb.
+    c.get(P).get(tag).mem('i64.store', S.MISSED_TAG)
+    c.get(P).get(there).mem('i32.store', S.MISSED_HOST)
     this.counters?.exit(c, 'other page', place)
     this.jumpTo(() => this.linearOf(place))
     this.close()
