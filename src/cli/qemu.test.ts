@@ -9,6 +9,10 @@ test.each([
   ['run -m size=512 -smp cpus=2,cores=2 k', 'run --memory 512 --cpus 2 k'],
   ['run -serial mon:stdio -display none -accel tcg k', 'run k'],
   ['run --memory 1G k --append quiet', 'run --memory 1G k --append quiet'],
+  ['-kernel bzImage -s -S', 'run bzImage --gdb :1234 --wait'],
+  ['run -gdb tcp::9000 -S k', 'run --gdb :9000 --wait k'],
+  ['run -h', 'run -h'],
+  ['-V', '-V'],
   ['matrix -m k', 'matrix -m k'],
   ['--version', '--version'],
 ])('%s', (qemu, ours) => {

@@ -18,6 +18,7 @@ const valued: Readonly<Record<string, Translation>> = {
   display: (text) => only('display', text, /^none$/, 'there is no display'),
   accel: (text) => only('accel', text, /^tcg/, 'paravirt brings its own processor; leave it out'),
   monitor: (text) => only('monitor', text, /^none$/, 'there is no monitor'),
+  gdb: (address) => ['--gdb', address.replace(/^tcp:/, '')],
   cpu: () => refuse('cpu', 'say --cpu with a model of paravirt run --help'),
   machine: () => refuse('machine', 'say --on with a platform of paravirt platforms'),
   M: () => refuse('M', 'say --on with a platform of paravirt platforms'),
@@ -26,6 +27,8 @@ const valued: Readonly<Record<string, Translation>> = {
 const plain: Readonly<Record<string, readonly string[]>> = {
   'no-reboot': ['--no-reboot'],
   nographic: [],
+  s: ['--gdb', ':1234'],
+  S: ['--wait'],
 }
 
 const refused: Readonly<Record<string, string>> = {
@@ -55,7 +58,7 @@ function cpus(text: string): string {
 
 /** Arguments of `paravirt run`, or without a command those that begin with a spelling of QEMU's. */
 export function fromQemu(args: readonly string[]): string[] {
-  const isQemu = (arg: string) => /^-[a-zA-Z][\w-]+$/.test(arg) || arg === '-m' || arg === '-M'
+  const isQemu = (arg: string) => /^-[a-zA-Z][\w-]*$/.test(arg)
   const first = args[0]
   if (first === undefined || (first !== 'run' && !(isQemu(first) && nameIn(first)))) return [...args]
   const result = ['run']

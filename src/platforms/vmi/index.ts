@@ -12,6 +12,7 @@ import type { Call } from './call.ts'
 import { calls } from './calls.ts'
 import { features } from './features.ts'
 import type { CallFrame, CallResult } from './frame.ts'
+import { readWord } from './guest-memory.ts'
 import { IRET, IretSelectors } from './iret.ts'
 import { buildRom, INIT, ROM_ADDRESS } from './rom.ts'
 import { Vmi } from './vmi.ts'
@@ -61,16 +62,16 @@ export class VmiPlatform implements Platform {
 
   /** VMCALL belongs to the ROM: the stack says what it is, and it must be the kernel's. */
   hypercall(vcpu: number, instruction: HypercallInstruction): boolean | 'again' {
-    const { cpu } = this.#vmi.effects
+    const { cpu, memory } = this.#vmi.effects
     if (instruction !== 'vmcall' || cpu.privilege(vcpu) !== 0 || cpu.wide(vcpu)) return false
     const esp = cpu.low(vcpu, 'rsp')
-    const number = this.#word(vcpu, esp)
+    const number = readWord(memory, vcpu, esp)
     if (number === INIT) return true
     const call = number === undefined ? undefined : this.#told.get(number)
     if (!call) return false
     if (call.number === IRET) {
       this.#observer.note(vcpu, call, 'call', () => [], 0n)
-      this.#iret.perform(vcpu, ((this.#word(vcpu, esp + RETURN) ?? 0) - CALL_LENGTH) >>> 0, esp + ARGUMENTS)
+      this.#iret.perform(vcpu, ((readWord(memory, vcpu, esp + RETURN) ?? 0) - CALL_LENGTH) >>> 0, esp + ARGUMENTS)
       return 'again'
     }
     const frame = this.#frame(vcpu, esp)
@@ -81,13 +82,13 @@ export class VmiPlatform implements Platform {
   }
 
   #frame(vcpu: number, esp: number): CallFrame {
-    const { cpu } = this.#vmi.effects
+    const { cpu, memory } = this.#vmi.effects
     const [eax, edx, ecx] = (['rax', 'rdx', 'rcx'] as const).map((name) => cpu.low(vcpu, name)) as [
       number,
       number,
       number,
     ]
-    const at = (offset: number) => this.#word(vcpu, esp + ARGUMENTS + offset) ?? 0
+    const at = (offset: number) => readWord(memory, vcpu, esp + ARGUMENTS + offset) ?? 0
     return {
       eax,
       edx,
@@ -96,18 +97,6 @@ export class VmiPlatform implements Platform {
         return [at(0), at(4)] as const
       },
     }
-  }
-
-  /** A word of the stack, which is flat; undefined: the code could not read it. */
-  #word(vcpu: number, linear: number): number | undefined {
-    const { memory } = this.#vmi.effects
-    let word = 0
-    for (let i = 3; i >= 0; i--) {
-      const address = memory.translate(vcpu, (linear + i) >>> 0, 0, false)
-      if (address < 0) return undefined
-      word = (word << 8) | memory.view.getUint8(address)
-    }
-    return word >>> 0
   }
 
   #answer(vcpu: number, result: CallResult): void {

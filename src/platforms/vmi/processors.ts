@@ -5,6 +5,7 @@
 import type { EntryState, SegmentRegister } from '../../boot/layout.ts'
 import type { Effects } from '../../paravirt/effects.ts'
 import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
+import { readLinear } from './guest-memory.ts'
 
 const BYTES = 92
 const CR0_PE = 1
@@ -27,8 +28,7 @@ export class Processors implements Stateful {
   /** Copies the state, which is on the caller's stack. One that cannot be read is none. */
   remember(vcpu: number, linear: number, apicId: number): void {
     if (apicId >= this.#states.length) return
-    const bytes = this.#read(vcpu, linear, BYTES)
-    this.#states[apicId] = bytes
+    this.#states[apicId] = readLinear(this.#effects.memory, vcpu, linear, BYTES)
   }
 
   /** A start-up message has come: true if the vCPU begins in a state of the guest's. */
@@ -37,17 +37,6 @@ export class Processors implements Stateful {
     const entry = state && this.#entry(new DataView(state.buffer, state.byteOffset))
     if (entry) this.#effects.cpu.enter(vcpu, entry)
     return entry !== undefined
-  }
-
-  /** Bytes behind a linear address of the running vCPU's. */
-  #read(vcpu: number, linear: number, length: number): Uint8Array | undefined {
-    const bytes = new Uint8Array(length)
-    for (let i = 0; i < length; i++) {
-      const address = this.#effects.memory.translate(vcpu, (linear + i) >>> 0, 0, false)
-      if (address < 0) return undefined
-      bytes[i] = this.#effects.memory.view.getUint8(address)
-    }
-    return bytes
   }
 
   /** Undefined for a state with which no processor can begin. */
@@ -86,7 +75,7 @@ export class Processors implements Stateful {
   #segment(selector: number, gdtr: { base: number; limit: number }): SegmentRegister | undefined {
     if ((selector & ~3) === 0) return { ...NULL, selector }
     if (selector & TABLE_INDICATOR || (selector | 7) > gdtr.limit) return undefined
-    const bytes = this.#read(0, (gdtr.base + (selector & ~7)) >>> 0, 8)
+    const bytes = readLinear(this.#effects.memory, 0, (gdtr.base + (selector & ~7)) >>> 0, 8)
     if (!bytes) return undefined
     const view = new DataView(bytes.buffer)
     const [low, high] = [view.getUint32(0, true), view.getUint32(4, true)]
