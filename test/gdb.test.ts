@@ -1,7 +1,5 @@
 /** The real GDB against a stock kernel, whose addresses come from its own symbols. */
-import { execFile } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
-import { promisify } from 'node:util'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import type { Kernel } from '../src/boot/entries.ts'
 import { loadKernel } from '../src/boot/kernel.ts'
@@ -11,6 +9,7 @@ import type { ExitReason } from '../src/machine/types.ts'
 import { DEFAULT_KERNEL, kernelFile } from '../src/packages/debian.ts'
 import { decodeKallsyms } from '../src/symbols/kallsyms.ts'
 import type { SymbolTable } from '../src/symbols/symbols.ts'
+import { gdb } from './gdb/client.ts'
 
 let kernel: Kernel
 let symbols: SymbolTable
@@ -49,19 +48,9 @@ afterEach(() => server[Symbol.dispose]())
 
 const at = (name: string) => `0x${symbols.address(name)!.toString(16)}`
 
-/** GDB's output for commands; each one's after a line with it. */
-async function gdb(...commands: string[]): Promise<string[]> {
-  const script = ['set pagination off', 'set confirm off', `target remote 127.0.0.1:${server.port}`]
-  const args = [...script, ...commands.flatMap((command) => [`echo \\n=====\\n`, command])].flatMap((c) => ['-ex', c])
-  // What monitor prints goes to its standard error.
-  const shell = ['-c', 'exec gdb "$@" 2>&1', 'gdb', '-nx', '-batch', ...args]
-  const { stdout } = await promisify(execFile)('sh', shell, { timeout: 100_000 })
-  return stdout.split('\n=====\n').slice(1)
-}
-
 test('breakpoints, registers, steps, watchpoints, memory, monitor, detach', async () => {
   await start(2)
-  const printed = await gdb(
+  const commands = [
     `hbreak *${at('start_kernel')}`,
     'continue',
     'print $rip == ' + at('start_kernel'),
@@ -86,8 +75,9 @@ test('breakpoints, registers, steps, watchpoints, memory, monitor, detach', asyn
     `monitor translate ${at('start_kernel')}`,
     'delete',
     'detach',
-  )
-  const say = (part: number) => printed[part]!.trim()
+  ]
+  const printed = await gdb({ port: server.port, commands })
+  const say = (part: number) => printed[part]!
   expect(say(0)).toBe(`Hardware assisted breakpoint 1 at ${at('start_kernel')}`)
   expect(say(1)).toContain('Breakpoint 1, ')
   expect([say(2), say(3), say(4)]).toEqual(['$1 = 1', '$2 = 0x500', '$3 = 0x80000001'])
