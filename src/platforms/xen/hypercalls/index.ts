@@ -10,7 +10,7 @@ import type { Command, Hypercall } from './declare.ts'
 import { memoryOp } from './memory.ts'
 import { multicall } from './multicall.ts'
 import { refused } from './refused.ts'
-import { schedOp, setTimerOp } from './sched.ts'
+import { schedOp, schedOpCompat, setTimerOp } from './sched.ts'
 import { vcpuOp } from './vcpu.ts'
 import { xenVersion } from './version.ts'
 import { vmAssist } from './vm-assist.ts'
@@ -24,6 +24,7 @@ export const hypercalls: readonly Hypercall[] = [
   vmAssist,
   vcpuOp,
   schedOp,
+  schedOpCompat,
   eventChannelOp,
   grantTableOp,
   hvmOp,

@@ -33,6 +33,37 @@ function poll(call: Call, low: number, high: number, count: number, timeout: num
   return 0
 }
 
+/** What older guests have instead, with an argument by value. */
+export const schedOpCompat = hypercall({
+  number: 6,
+  name: 'sched_op_compat',
+  summary: 'give the processor away, wait, end: as older guests ask for it',
+  guest: 'pv',
+  args: [
+    { name: 'cmd', type: { kind: 'choice', values: { SCHEDOP_yield: 0, SCHEDOP_block: 1, SCHEDOP_shutdown: 2 } } },
+    { name: 'arg', type: { kind: 'u32' } },
+  ],
+  errors: { ENOSYS: 'any other command' },
+  ops: ['lock.yield', 'irq.safe_halt', 'machine.restart'],
+  source,
+  run: (call) => {
+    const { domain, vcpu } = call
+    const { lock, cpu } = domain.effects
+    switch (call.arg(0)) {
+      case 0:
+        lock.yieldTo((vcpu + 1) % cpu.count)
+        return 0
+      case 1:
+        domain.kind.block(vcpu)
+        return 0
+      case 2:
+        return domain.shutdown(call.arg(1) & 0xff)
+      default:
+        return Errno.ENOSYS
+    }
+  },
+})
+
 export const schedOp = commands({
   number: 29,
   name: 'sched_op',

@@ -133,6 +133,13 @@ describe('callbacks', () => {
   })
 })
 
+test('sched_op_compat: yield, block, end, by value', () => {
+  expect([hypercall(6, 0), hypercall(6, 1), hypercall(6, 3)]).toEqual([0, 0, -38])
+  mock.log.length = 0
+  expect(hypercall(6, 2, 1)).toBe(0)
+  expect(mock.log).toEqual(['reset'])
+})
+
 describe('descriptors', () => {
   const type = (frame: number) => (kind.mm.frames.types[frame] as number) & TYPE
 
