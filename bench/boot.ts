@@ -37,7 +37,7 @@ const rounds = Number(process.argv[2] ?? 3)
 
 for (const extra of ['', 'cryptomgr.notests']) {
   const guest = await prepareGuest({ extra })
-  const peers = [paravirt(guest), tcg(guest)]
+  const peers = [await paravirt(guest), tcg(guest)]
   const samples = new Map<Peer, Sample[]>(peers.map((peer) => [peer, []]))
   for (let round = 0; round < rounds; round++)
     for (const [peer, taken] of samples) taken.push(await measureUntil(FIRST_LINE, peer.command, peer.args))

@@ -65,7 +65,7 @@ async function inChromium(guest: Guest): Promise<Sample> {
 }
 
 const guest = await prepareGuest({ extra: 'quiet rdinit=/bench', work: task })
-const node = paravirt(guest)
+const node = await paravirt(guest)
 const samples: Record<'node' | 'chromium', Sample[]> = { node: [], chromium: [] }
 for (let round = 0; round < rounds; round++) {
   samples.node.push(await measureUntil('bench: done', node.command, node.args))

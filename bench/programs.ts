@@ -34,7 +34,7 @@ interface Outcome {
 /** All peers in turn, `rounds` times. */
 async function run(bits: Bits): Promise<Outcome[]> {
   const guest = await prepareGuest({ bits, extra: 'quiet rdinit=/bench', work: task })
-  const peers = [paravirt(guest)]
+  const peers = [await paravirt(guest)]
   if (bits === 64 && wanted.has('tcg')) peers.push(tcg(guest))
   if (bits === 32 && wanted.has('v86')) peers.push(v86(guest))
   if (bits === 64 && wanted.has('native')) peers.push(native(programs(bits), await busybox(bits), task))
@@ -116,7 +116,7 @@ function bannerToInit(lines: readonly Line[]): number {
 /** v86 has no way to leave the kernel's decompressor out, so the time begins with the kernel's own first line. */
 async function boots(): Promise<void> {
   const guest = await prepareGuest({ bits: 32, extra: 'rdinit=/bench' })
-  const peers = [paravirt(guest), v86(guest)]
+  const peers = [await paravirt(guest), v86(guest)]
   const times = peers.map((): number[] => [])
   for (let round = 0; round < Math.max(3, rounds); round++)
     for (const [i, { command, args }] of peers.entries())

@@ -105,8 +105,11 @@ export async function bundleForBrowsers(folder: string): Promise<void> {
 /** Loaded whenever something starts, and of many files: they are in the bundle, as far as they are used. */
 const INSIDE = ['zod', 'cborg']
 
-/** Command, library and the matrix's worker for Node, in one folder: few files, so that they start soon. */
-export async function bundleForNode(folder: string): Promise<void> {
+/**
+ * Command, library and the matrix's worker for Node, in one folder: few files, so that they start soon. `more`: other
+ * files that become programs, by name.
+ */
+export async function bundleForNode(folder: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
   await build({
     configFile: false,
     root,
@@ -126,6 +129,7 @@ export async function bundleForNode(folder: string): Promise<void> {
           main: 'src/cli/main.ts',
           worker: 'src/matrix/worker.ts',
           'serve-node': 'src/cpu/translator/serve-node.ts',
+          ...more,
         },
         output: { entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' },
       },

@@ -29,6 +29,8 @@ export interface Interpreter {
   ends: Uint8Array
   /** Bits of Trait. */
   traits: Uint8Array
+  /** For each handler a variant (an index in `handlers`) that it serves, a pair's: its first instruction's; NO_ORIGIN: none. */
+  origins: Uint32Array
   /** The handler of a pair, by first << 16 | second. */
   pairs: Map<number, number>
   /** Handler keys, for listings. */
@@ -40,6 +42,8 @@ export const Trait = {
   TRANSLATED: 1, // made from its effects; otherwise the interpreter's function does it
   CALLS: 2, // asks for the address of the next instruction: pushes it and branches
 } as const
+
+export const NO_ORIGIN = 0xffffffff
 
 /** A region: (p, linear address to which its caller expects it to return, depth) → next record, or 0 with RIP set. */
 export const REGION = { params: ['i32', 'i64', 'i32'], results: ['i32'] } as const
@@ -126,6 +130,12 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
     for (const mode of v.modes)
       handlers[v.row.index * VARIANTS_PER_ROW + variantIndex(v.size, forms.indexOf(v.form), modes.indexOf(mode))] =
         number(v)
+  const origins = new Uint32Array(firstOther + others.length).fill(NO_ORIGIN)
+  for (let variant = handlers.length - 1; variant >= 0; variant--) {
+    const handler = handlers[variant] as number
+    if (handler !== 0xffff) origins[handler] = variant
+  }
+  pairs.forEach(({ first }, i) => (origins[PSEUDO.length + hot.length + i] = origins[number(first)] as number))
   const ends = new Uint8Array(firstOther + others.length)
   const traits = new Uint8Array(ends.length)
   for (const v of order) {
@@ -138,6 +148,7 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
     handlers,
     ends,
     traits,
+    origins,
     pairs: new Map(
       pairs.map(({ first, second }, i) => [(number(first) << 16) | number(second), PSEUDO.length + hot.length + i]),
     ),

@@ -5,15 +5,17 @@ interface Text {
   readonly handlers: string
   readonly ends: string
   readonly traits: string
+  readonly origins: string
   readonly pairs: [number, number][]
   readonly names: string[]
 }
 
-export function tablesToText({ handlers, ends, traits, pairs, names }: Interpreter): string {
+export function tablesToText({ handlers, ends, traits, origins, pairs, names }: Interpreter): string {
   const text: Text = {
     handlers: toBase64(new Uint8Array(handlers.buffer)),
     ends: toBase64(ends),
     traits: toBase64(traits),
+    origins: toBase64(new Uint8Array(origins.buffer)),
     pairs: [...pairs],
     names,
   }
@@ -21,12 +23,13 @@ export function tablesToText({ handlers, ends, traits, pairs, names }: Interpret
 }
 
 export function interpreterFrom(bytes: Uint8Array<ArrayBuffer>, tables: string): Interpreter {
-  const { handlers, ends, traits, pairs, names } = JSON.parse(tables) as Text
+  const { handlers, ends, traits, origins, pairs, names } = JSON.parse(tables) as Text
   return {
     bytes,
     handlers: new Uint16Array(fromBase64(handlers).buffer),
     ends: fromBase64(ends),
     traits: fromBase64(traits),
+    origins: new Uint32Array(fromBase64(origins).buffer),
     pairs: new Map(pairs),
     names,
   }

@@ -1,6 +1,6 @@
 /** What is known of decoded instructions from their rows; recordings are made when they are needed, and once. */
 import { withBails } from '../interpreter/bails.ts'
-import { Trait, type Interpreter } from '../interpreter/build.ts'
+import { NO_ORIGIN, Trait, type Interpreter } from '../interpreter/build.ts'
 import { canTranslate } from '../interpreter/inline.ts'
 import type { Row } from '../isa/row.ts'
 import { allRows } from '../isa/table.ts'
@@ -8,11 +8,10 @@ import { forms, modes, recordVariant, VARIANTS_PER_ROW } from '../isa/variants.t
 import type { Decoded, Outline } from './blocks.ts'
 
 /** Of the interpreter, its tables. */
-export type Tables = Pick<Interpreter, 'handlers' | 'ends' | 'traits' | 'pairs' | 'names'>
+export type Tables = Pick<Interpreter, 'handlers' | 'ends' | 'traits' | 'origins' | 'names'>
 
 export class Facts {
   readonly #tables: Tables
-  readonly #origins: (number | undefined)[]
   readonly #outlines: (Outline | undefined)[] = []
   readonly #decoded: (Decoded | undefined)[] = []
   /** Those whose recordings depend on the immediate: handler * 256 + immediate. */
@@ -20,7 +19,6 @@ export class Facts {
 
   constructor(tables: Tables) {
     this.#tables = tables
-    this.#origins = handlerOrigins(tables)
   }
 
   /** Of a handler's instruction with the low byte of its immediate. */
@@ -61,9 +59,9 @@ export class Facts {
   }
 
   #variant(handler: number) {
-    const { handlers, names } = this.#tables
-    const origin = this.#origins[handler]
-    if (origin === undefined) throw new Error(`handler ${names[handler]} comes from no row`)
+    const { handlers, names, origins } = this.#tables
+    const origin = origins[handler] ?? NO_ORIGIN
+    if (origin === NO_ORIGIN) throw new Error(`handler ${names[handler]} comes from no row`)
     const row = allRows()[Math.floor(origin / VARIANTS_PER_ROW)] as Row
     const variant = origin % VARIANTS_PER_ROW
     const size = [0, 16, 32, 64][Math.floor(variant / modes.length / forms.length)] as number
@@ -75,15 +73,4 @@ export class Facts {
       own: handlers[origin] as number,
     }
   }
-}
-
-/** For each handler a variant that it (a pair: its first instruction) serves, as row * VARIANTS_PER_ROW + variant. */
-function handlerOrigins({ handlers, pairs }: Tables): (number | undefined)[] {
-  const origins: (number | undefined)[] = []
-  for (let i = 0; i < handlers.length; i++) {
-    const handler = handlers[i] as number
-    if (handler !== 0xffff) origins[handler] ??= i
-  }
-  for (const [key, pair] of pairs) origins[pair] = origins[key >>> 16]
-  return origins
 }

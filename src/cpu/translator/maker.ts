@@ -33,8 +33,8 @@ class Maker {
     let number = this.#interpreters.get(interpreter)
     if (number === undefined) {
       this.#interpreters.set(interpreter, (number = this.#interpreters.size))
-      const { handlers, ends, traits, pairs, names } = interpreter
-      thread.post({ kind: 'tables', interpreter: number, tables: { handlers, ends, traits, pairs, names } })
+      const { handlers, ends, traits, origins, names } = interpreter
+      thread.post({ kind: 'tables', interpreter: number, tables: { handlers, ends, traits, origins, names } })
     }
     const job = this.#next++
     return new Promise((resolve, reject) => {
