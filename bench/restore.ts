@@ -1,57 +1,139 @@
 /**
- * `npm run bench:restore`: how much sooner a restored shell answers than one that boots, on each platform. Each time a
- * process of its own, in turn; the time is that of its processors (and on the wall) from its start until the answer.
+ * `npm run bench:restore [ROUNDS] [PLATFORM...]`: how much sooner a restored shell answers than one that boots, on each
+ * platform. In a program that has booted a machine, by the library; and as a command of the published package, from the
+ * start of its process. Times are the processors' and, in brackets, those on the wall.
  */
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { spawn, execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { bundleForNode, root } from '../scripts/bundle.ts'
 import { Machine, platforms, type PlatformName } from '../src/index.ts'
 import { median } from './measure.ts'
 
-const ROUNDS = 3
 const GOAL = 20
+/** Clock ticks in a second: what /proc counts in. */
+const TICKS = 100
+const COMMAND = 'echo $((6 * 7))\n'
+const ANSWER = /^42\r$/m
+const PROMPT = '~ # '
 
-interface Times {
+/** Seconds. */
+interface Time {
   readonly cpu: number
   readonly wall: number
 }
 
-/** In a process of its own: until the shell on the console has answered. */
-async function answer(how: string, what: string): Promise<void> {
-  const machine = how === 'boot' ? await Machine.boot({ on: what as PlatformName }) : await Machine.restore(what)
-  if (how === 'boot') await machine.console.waitFor('~ # ')
-  machine.console.write('echo $((6 * 7))\n')
-  await machine.console.waitFor(/^42\r$/m)
-  const { user, system } = process.cpuUsage()
-  process.stdout.write(JSON.stringify({ cpu: (user + system) / 1e6, wall: performance.now() / 1000 } satisfies Times))
-  process.exit()
+interface Library {
+  readonly boot: Time
+  readonly shell: Time[]
+  readonly exec: Time[]
 }
 
-async function compare(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'paravirt-restore-'))
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const child = (how: string, what: string) =>
-    JSON.parse(execFileSync(process.execPath, [import.meta.filename, how, what], { encoding: 'utf8' })) as Times
-  console.log('platform   MiB   boot s (CPU)   restore s (CPU)   times sooner (CPU)')
-  for (const on of platforms) {
-    const file = join(folder, `${on}.snap`)
-    const machine = await Machine.boot({ on })
-    await machine.console.waitFor('~ # ')
-    const bytes = new Uint8Array(await new Response(machine.snapshot()).arrayBuffer())
+async function timed(work: () => Promise<unknown>): Promise<Time> {
+  const [cpu, wall] = [process.cpuUsage(), performance.now()]
+  await work()
+  const { user, system } = process.cpuUsage(cpu)
+  return { cpu: (user + system) / 1e6, wall: (performance.now() - wall) / 1000 }
+}
+
+/** In a process of its own: boots, saves into `file`, restores some times. */
+async function library(on: PlatformName, file: string, rounds: number): Promise<Library> {
+  let machine!: Machine
+  const ask = async () => {
+    machine.console.write(COMMAND)
+    await machine.console.waitFor(ANSWER)
+  }
+  const boot = await timed(async () => {
+    machine = await Machine.boot({ on })
+    await machine.console.waitFor(PROMPT)
+    await ask()
+  })
+  writeFileSync(file, new Uint8Array(await new Response(machine.snapshot()).arrayBuffer()))
+  await machine.stop()
+  const again = async (answered: () => Promise<unknown>) => {
+    const time = await timed(async () => {
+      machine = await Machine.restore(file)
+      await answered()
+    })
     await machine.stop()
-    writeFileSync(file, bytes)
-    const rounds = Array.from({ length: ROUNDS }, () => ({ boot: child('boot', on), restore: child('restore', file) }))
-    const of = (how: 'boot' | 'restore', clock: keyof Times) => median(rounds.map((round) => round[how][clock]))
-    const times = (clock: keyof Times) => of('boot', clock) / of('restore', clock)
-    const both = (how: 'boot' | 'restore') => `${of(how, 'wall').toFixed(2)} (${of(how, 'cpu').toFixed(2)})`
-    console.log(
-      `${on.padEnd(9)} ${(bytes.length / 2 ** 20).toFixed(1).padStart(5)}   ${both('boot').padEnd(13)}  ${both('restore').padEnd(16)}  ` +
-        `${times('wall').toFixed(1)} (${times('cpu').toFixed(1)})${times('wall') < GOAL ? `, less than ${GOAL}` : ''}`,
-    )
+    return time
+  }
+  const [shell, exec]: Time[][] = [[], []]
+  for (let round = 0; round < rounds; round++) {
+    shell.push(await again(ask))
+    exec.push(await again(() => machine.exec(COMMAND)))
+  }
+  return { boot, shell, exec }
+}
+
+/** `paravirt ARGUMENTS`, from its start until the shell on its terminal has answered. */
+async function command(bin: string, ...args: string[]): Promise<Time> {
+  const start = performance.now()
+  const child = spawn(process.execPath, [bin, ...args], { stdio: ['pipe', 'pipe', 'ignore'] })
+  let output = ''
+  let asked = args[0] === 'restore'
+  if (asked) child.stdin.write(COMMAND)
+  for await (const bytes of child.stdout as AsyncIterable<Buffer>) {
+    output += bytes.toString('latin1')
+    if (!asked && output.includes(PROMPT)) asked = child.stdin.write(COMMAND) || true
+    if (ANSWER.test(output)) break
+  }
+  const wall = (performance.now() - start) / 1000
+  // proc(5): utime and stime are the fields 14 and 15 of stat, the third comes after the name.
+  const stat = readFileSync(`/proc/${child.pid}/stat`, 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  child.kill('SIGKILL')
+  return { cpu: (Number(fields[11]) + Number(fields[12])) / TICKS, wall }
+}
+
+const middle = (times: readonly Time[]): Time => ({
+  cpu: median(times.map(({ cpu }) => cpu)),
+  wall: median(times.map(({ wall }) => wall)),
+})
+const text = ({ cpu, wall }: Time) => `${cpu.toFixed(2)} (${wall.toFixed(2)})`
+const sooner = (boot: Time, restored: Time) => {
+  const times = boot.cpu / restored.cpu
+  return `${times.toFixed(1)}${times < GOAL ? ` < ${GOAL}` : ''}`
+}
+
+async function compare(rounds: number, which: readonly PlatformName[]): Promise<void> {
+  // Its dependencies are found from there.
+  const folder = mkdtempSync(join(root, 'node_modules/.bench-restore-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
+  await bundleForNode(join(folder, 'dist'))
+  const bin = join(folder, 'bin/paravirt.cjs')
+  const row = (cells: readonly string[]) => console.log(cells.map((cell) => cell.padEnd(16)).join('').trimEnd())
+  row(['platform', 'how', 'boot s', 'restored s', 'times sooner'])
+  for (const on of which) {
+    const file = join(folder, `${on}.snap`)
+    const self = [import.meta.filename, '--library', on, file, String(rounds)]
+    const measured = JSON.parse(execFileSync(process.execPath, self, { encoding: 'utf8' })) as Library
+    for (const how of ['shell', 'exec'] as const) {
+      const restored = middle(measured[how])
+      row([on, `library, ${how}`, text(measured.boot), text(restored), sooner(measured.boot, restored)])
+    }
+    // The first of each fills caches.
+    await command(bin, 'restore', file)
+    const pairs: { boot: Time; restored: Time }[] = []
+    for (let round = 0; round < rounds; round++)
+      pairs.push({
+        boot: await command(bin, 'run', '--on', on),
+        restored: await command(bin, 'restore', file),
+      })
+    const boot = middle(pairs.map((pair) => pair.boot))
+    const restored = middle(pairs.map((pair) => pair.restored))
+    row([on, 'command', text(boot), text(restored), sooner(boot, restored)])
   }
 }
 
-const [how, what] = process.argv.slice(2)
-if (how === undefined || what === undefined) await compare()
-else await answer(how, what)
+const args = process.argv.slice(2)
+if (args[0] === '--library') {
+  const [, on, file, rounds] = args as [string, PlatformName, string, string]
+  process.stdout.write(JSON.stringify(await library(on, file, Number(rounds))), () => process.exit())
+} else {
+  const named = args.filter((word) => (platforms as readonly string[]).includes(word)) as PlatformName[]
+  // No kernel of today has a way into VMI's.
+  const which = named.length > 0 ? named : platforms.filter((platform) => platform !== 'vmi')
+  await compare(Number(args.find((word) => /^\d+$/.test(word)) ?? 3), which)
+}
