@@ -103,7 +103,13 @@ async function compare(rounds: number, which: readonly PlatformName[]): Promise<
   cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
   await bundleForNode(join(folder, 'dist'))
   const bin = join(folder, 'bin/paravirt.cjs')
-  const row = (cells: readonly string[]) => console.log(cells.map((cell) => cell.padEnd(16)).join('').trimEnd())
+  const row = (cells: readonly string[]) =>
+    console.log(
+      cells
+        .map((cell) => cell.padEnd(16))
+        .join('')
+        .trimEnd(),
+    )
   row(['platform', 'how', 'boot s', 'restored s', 'times sooner'])
   for (const on of which) {
     const file = join(folder, `${on}.snap`)

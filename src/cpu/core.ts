@@ -3,7 +3,7 @@
  * `runSlice` tells the story of a vCPU: deliver what is pending, run until something needs attention, say why it
  * stopped.
  */
-import { interpreter as builtInterpreter, systemModule } from '#processor'
+import { compiledInterpreter, compiledSystem, ownInterpreter } from './compiled.ts'
 import { Exit, Leave, M, S } from './layout.ts'
 import { AbsentPages } from './absent.ts'
 import { Streams } from './decode/streams.ts'
@@ -180,11 +180,8 @@ export class Core {
     i32[M.RAM_PAGES >> 2] = ramBytes >>> 12
     i32[M.VCPUS >> 2] = vcpus.length
 
-    const [built, procedures] = await Promise.all([options.interpreter ?? builtInterpreter(), systemModule()])
-    const [compiledSystem, compiledInterpreter] = await Promise.all([
-      WebAssembly.compile(procedures),
-      WebAssembly.compile(built.bytes),
-    ])
+    const built = options.interpreter ?? (await ownInterpreter())
+    const [systemModule, interpreterModule] = await Promise.all([compiledSystem(), compiledInterpreter(built)])
     const absent = new AbsentPages(memory)
     let streams: Streams
     const { translate = false, deterministic = false } = options
@@ -259,7 +256,7 @@ export class Core {
       regions: translator.regions,
     }
     const system = (
-      await WebAssembly.instantiate(compiledSystem, {
+      await WebAssembly.instantiate(systemModule, {
         env: {
           memory,
           abort: () => {
@@ -270,7 +267,7 @@ export class Core {
       })
     ).exports as unknown as SystemExports
     const interpreter = (
-      await WebAssembly.instantiate(compiledInterpreter, {
+      await WebAssembly.instantiate(interpreterModule, {
         env: { memory },
         system: system as unknown as WebAssembly.ModuleImports,
         host: imports,

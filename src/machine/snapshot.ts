@@ -68,18 +68,18 @@ export async function loadMachine(machine: Assembly, snapshot: OpenSnapshot): Pr
   clearState(core, machine.hardware.memory)
   load(machine, snapshot.state)
   const regions = stateRegions(core)
-  const check = (pages: readonly number[], from: number) => {
+  const check = (pages: readonly number[], places: readonly Region[]) => {
     for (const page of pages)
-      if (page < from || !regions.some(({ first, end }) => page * PAGE >= first && page * PAGE < end))
+      if (!places.some(({ first, end }) => page * PAGE >= first && page * PAGE < end))
         throw new SnapshotError('the snapshot is damaged: it has a page that is not the machine’s')
   }
   await snapshot.pages(
     (pages, bytes) => {
-      check(pages, 0)
+      check(pages, regions)
       for (const [i, page] of pages.entries()) core.u8.set(bytes.subarray(i * PAGE, (i + 1) * PAGE), page * PAGE)
     },
     (pages, unpack) => {
-      check(pages, FIRST_OF_RAM)
+      check(pages, regions.slice(-1))
       core.absent.add({ pages: pages.map((page) => page - FIRST_OF_RAM), unpack })
     },
   )
