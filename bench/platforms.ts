@@ -1,10 +1,11 @@
 /**
- * `node bench/platforms.ts [ROUNDS] [PLATFORM...]`: the same kernel, initramfs and vCPUs on each platform in turn, from
+ * `node bench/platforms.ts [--kernel FILE] [ROUNDS] [PLATFORM...]`: the same kernel, initramfs and vCPUs on each platform in turn, from
  * the start of the process to init's first line, by processor time; then what the guest did that a hypervisor without
  * paravirtualization would have had to trap, against what it asked for instead (`--count all`, interpreted).
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { DEFAULT_KERNEL, kernelFile } from '../src/packages/debian.ts'
 import { measureUntil, median, type Sample, table, verdict } from './measure.ts'
 
@@ -13,10 +14,11 @@ const APPEND = 'cryptomgr.notests'
 /** Issue 5: times native. */
 const GOAL = 1.5
 
-const [rounds = '7', ...chosen] = process.argv.slice(2)
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { kernel: { type: 'string' } } })
+const [rounds = '7', ...chosen] = positionals
 const platforms = chosen.length > 0 ? chosen : ['native', 'kvm', 'xen-pvh', 'xen-pv']
 const main = join(import.meta.dirname, '../src/cli/main.ts')
-const kernel = await kernelFile(DEFAULT_KERNEL)
+const kernel = values.kernel ?? (await kernelFile(DEFAULT_KERNEL))
 const command = (platform: string, ...more: string[]) => [
   main,
   'run',
@@ -41,7 +43,7 @@ const columns = [...samples].map(([platform, taken]) => ({
   instructions: median(taken.map(instructionsOf)),
 }))
 const first = columns[0] as (typeof columns)[number]
-console.log(`boot to init's first line, ${DEFAULT_KERNEL}, 1 vCPU, ${APPEND}; medians of ${rounds}`)
+console.log(`boot to init's first line, ${values.kernel ?? DEFAULT_KERNEL}, 1 vCPU, ${APPEND}; medians of ${rounds}`)
 console.log(
   table([
     ['', ...columns.map(({ platform }) => platform)],

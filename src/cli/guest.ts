@@ -36,11 +36,11 @@ export async function guestPlan({
   files,
   ...options
 }: GuestOptions): Promise<BootPlan> {
-  const { console }: PlatformDefinition = definitions[platform]
+  const { console, diskName = 'xvd' }: PlatformDefinition = definitions[platform]
   const linux = kernel.entries.multiboot === undefined
   return {
     kernel,
-    initrd: initrd ?? (linux ? await defaultInitramfs({ kernel, exec, devices, busybox, files }) : undefined),
+    initrd: initrd ?? (linux ? await defaultInitramfs({ kernel, exec, devices, busybox, files, diskName }) : undefined),
     cmdline: linux
       ? kernelCommandLine({ ...options, console })
       : [kernel.name, options.append].filter(Boolean).join(' '),
@@ -53,11 +53,14 @@ async function defaultInitramfs({
   devices,
   busybox,
   files = new Map(),
-}: Pick<GuestOptions, 'kernel' | 'exec' | 'devices' | 'busybox' | 'files'>): Promise<Uint8Array> {
+  diskName,
+}: Pick<GuestOptions, 'kernel' | 'exec' | 'devices' | 'busybox' | 'files'> & {
+  readonly diskName: string
+}): Promise<Uint8Array> {
   return buildInitramfs({
     busybox: busybox ?? readFileSync(await busyboxFile(bits === 64 ? 'amd64' : 'i386')),
     exec,
-    files: new Map([...(devices ? deviceFiles(devices) : []), ...files]),
+    files: new Map([...(devices ? deviceFiles(devices, diskName) : []), ...files]),
   })
 }
 

@@ -18,11 +18,12 @@ const lines = (values: readonly string[]): CpioEntry => ({
   bytes: new TextEncoder().encode(values.map((value) => `${value}\n`).join('')),
 })
 
-export function deviceFiles({ modules, disks, networks }: GuestDevices): Map<string, CpioEntry> {
+/** `diskName` is what the kernel calls its disks, without the letter. */
+export function deviceFiles({ modules, disks, networks }: GuestDevices, diskName: string): Map<string, CpioEntry> {
   const files = new Map<string, CpioEntry>()
   for (const { path, bytes } of modules) files.set(path, { mode: 0o100644, bytes })
   files.set('/paravirt/modules', lines(modules.map(({ path }) => path)))
-  files.set('/paravirt/disks', lines(Array.from({ length: disks }, (_, i) => `xvd${String.fromCharCode(97 + i)}`)))
+  files.set('/paravirt/disks', lines(Array.from({ length: disks }, (_, i) => diskName + String.fromCharCode(97 + i))))
   files.set('/paravirt/networks', lines(Array.from({ length: networks }, (_, i) => `eth${i}`)))
   files.set('/usr/share/udhcpc/default.script', {
     mode: 0o100755,

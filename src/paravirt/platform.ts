@@ -44,6 +44,8 @@ export interface PlatformDefinition {
   readonly console?: string
   /** Devices that it can offer; default none. */
   readonly devices?: readonly DeviceKind[]
+  /** What Linux calls its disks, without the letter; default xvd. */
+  readonly diskName?: string
   /** Why a kernel cannot make anything of the platform, if it cannot; default: it only needs an entry of a PC's. */
   readonly refuses?: (kernel: BuildOptions['kernel']) => string | undefined
   /** How many frames there are for the platform's own use above `memory` bytes of RAM; default none. */

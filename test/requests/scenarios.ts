@@ -1,6 +1,7 @@
 /** The interfaces that are played against a model. */
 import * as hyperv from './hyperv.ts'
 import * as kvm from './kvm.ts'
+import * as lguest from './lguest.ts'
 import { playRequests, type Report, type Scenario, unreached } from './runner.ts'
 import * as vmi from './vmi.ts'
 import * as vmware from './vmware.ts'
@@ -22,6 +23,7 @@ export const scenarios: Readonly<Record<string, Play>> = {
   vmware: play(vmware.scenario),
   hyperv: play(hyperv.scenario),
   vmi: play(vmi.scenario),
+  lguest: play(lguest.scenario),
   'xen-hvm': play(xenHvm.scenario),
   'xen-pvh': play(xenPvh.scenario),
 }

@@ -60,14 +60,15 @@ export class Host implements Parts, Stateful {
       if (lg.hcall) this.#hypercalls()
       if (lg.pendingNotify !== 0) this.#notify()
       const { irq, more } = lg.interruptPending()
-      if (irq < IRQS) this.traps.tryDeliver(irq, more)
+      const possible = irq < IRQS && this.traps.tryDeliver(irq, more)
       if (lg.dead !== undefined) break
       if (lg.hcall) continue
       if (!lg.halted) {
         this.#beforeGuest()
         return 'go'
       }
-      if (waiting(lg)) continue
+      // Who halts where none may come sleeps for ever; the real host would go round and round.
+      if (possible && waiting(lg)) continue
       this.#sleeping = true
       return 'sleep'
     }

@@ -125,6 +125,7 @@ export const hypercalls: readonly Hypercall[] = [
       'bad stack segment': 'killed: it is not of ring 1',
       'bad stack pages': 'killed: more than two pages',
       'bad stack page': 'killed: it is not mapped for writing',
+      'attempt to access switcher pages': 'killed: it lies in the last 2 MiB',
     },
     ops: ['cpu.load_sp0'],
     run: ({ traps }, [, ss, esp, pages]) => traps.setStack(ss, esp, pages),
@@ -203,12 +204,9 @@ export const hypercalls: readonly Hypercall[] = [
     ...common,
     number: LHCALL.NOTIFY,
     name: 'LHCALL_NOTIFY',
-    summary: 'to the Launcher: a device’s status or queue, by its address, or text for the console',
+    summary:
+      'to the Launcher, who serves it afterwards: a device’s status or queue, by its address, or text for the console',
     args: [gpa('address', 1, 1)],
-    errors: {
-      'Bad NOTIFY': 'the Launcher ends: an address outside the guest’s memory',
-      'a broken ring': 'the Launcher ends, with its words',
-    },
     ops: ['machine.message'],
     run: ({ lg }, [, address]) => void (lg.pendingNotify = address),
   },

@@ -117,6 +117,7 @@ export const lguest: PlatformDefinition = {
   cpus: 1,
   console: 'hvc0',
   devices: ['disks', 'networks'],
+  diskName: 'vd',
   frames: ownFrames,
   refuses: ({ bits, version, elf, image }) => {
     if (bits === 64) return 'it is a 64-bit kernel; lguest is for 32-bit ones'

@@ -84,17 +84,21 @@ export class Traps {
     return low !== undefined && high !== undefined && (high & GATE_PRESENT) !== 0 ? [low, high] : undefined
   }
 
-  /** try_deliver_interrupt; it stays pending if this is no moment for it. */
-  tryDeliver(irq: number, more: boolean): void {
+  /** try_deliver_interrupt. False: this is no moment for it, so it stays pending. */
+  tryDeliver(irq: number, more: boolean): boolean {
     const lg = this.#lg
     const eip = lg.reg(Reg.EIP)
-    if (eip >= lg.noirq[0] && eip < lg.noirq[1]) return lg.lookLater()
+    if (eip >= lg.noirq[0] && eip < lg.noirq[1]) {
+      lg.lookLater()
+      return false
+    }
     if (lg.halted) {
       lg.setField(Data.IRQ_ENABLED, EFLAGS_IF)
       lg.halted = false
     } else if (lg.field(Data.IRQ_ENABLED) === 0) {
       lg.setField(Data.IRQ_PENDING, EFLAGS_IF)
-      return lg.lookLater()
+      lg.lookLater()
+      return false
     }
     const gate = this.#gate(FIRST_VECTOR + irq)
     if (gate) {
@@ -105,6 +109,7 @@ export class Traps {
     if (!more) lg.setField(Data.IRQ_PENDING, 0)
     // Without a gate it goes on waiting, as it does there: the host comes by with its next tick.
     if (!gate) lg.lookLater()
+    return true
   }
 
   /** set_guest_interrupt: as the processor would do it. The stack is walked in physical memory. */

@@ -3,7 +3,6 @@
  * has changed), a queue, or text for the console before there is a driver for one.
  */
 import type { PlatformOptions } from '../../../paravirt/platform.ts'
-import { SnapshotError } from '../../../snapshot/error.ts'
 import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { DEVICE_PAGES, PAGE } from '../frames.ts'
 import type { Launcher } from '../host.ts'
@@ -33,9 +32,6 @@ export class Devices implements Launcher, Stateful {
   }
 
   transfer(state: Transfer): void {
-    const { devices } = this.#options
-    if (devices && devices.disks.length + devices.networks.length > 0)
-      throw new SnapshotError('a machine with disks or networks cannot be saved')
     state.parts('devices', this.#devices)
   }
 

@@ -57,6 +57,7 @@ export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () =
       waiting = queues[INPUT]
       net.start(deliver)
     },
+    transfer: (state) => state.part('net', net),
     stop: () => {
       waiting = undefined
       net.stop()
