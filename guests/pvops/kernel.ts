@@ -101,21 +101,22 @@ function word(type: number, value: number, bits: 32 | 64): XenNote {
 const text = (type: number, value: string): XenNote => ({ type, desc: new TextEncoder().encode(`${value}\0`) })
 
 /** What Xen's builder of paravirtual domains wants to know: addresses are physical ones. */
-const pvNotes = (labels: ReadonlyMap<string, number>): XenNote[] => [
+const pvNotes = (labels: ReadonlyMap<string, number>, bits: 32 | 64): XenNote[] => [
   text(NoteType.XEN_VERSION, 'xen-3.0'),
   text(NoteType.GUEST_OS, 'pvops'),
   text(NoteType.LOADER, 'generic'),
-  word(NoteType.VIRT_BASE, 0, 64),
-  word(NoteType.PADDR_OFFSET, 0, 64),
-  word(NoteType.ENTRY, labels.get('xenpv.start') as number, 64),
-  word(NoteType.HYPERCALL_PAGE, labels.get('xen.page') as number, 64),
+  ...(bits === 32 ? [text(NoteType.PAE_MODE, 'yes')] : []),
+  word(NoteType.VIRT_BASE, 0, bits),
+  word(NoteType.PADDR_OFFSET, 0, bits),
+  word(NoteType.ENTRY, labels.get('xenpv.start') as number, bits),
+  word(NoteType.HYPERCALL_PAGE, labels.get('xen.page') as number, bits),
 ]
 
 /** The kernel as an ELF file. */
 export function pvopsKernel(bits: 32 | 64): Uint8Array {
   const { bytes, labels } = assemble(source(bits), { origin: ORIGIN, bits })
   const start = labels.get('start') as number
-  const notes = [word(NoteType.PHYS32_ENTRY, start, bits), ...(bits === 64 ? pvNotes(labels) : [])]
+  const notes = [word(NoteType.PHYS32_ENTRY, start, bits), ...pvNotes(labels, bits)]
   return writeElf({
     bits,
     segments: [{ address: ORIGIN, bytes, size: bytes.length }],

@@ -16,13 +16,14 @@ const taught = [
   'xen-hvm',
   'xen-pvh',
   'xen-pv',
+  'xen-pv32',
   'vmi',
   'lguest',
 ] as const satisfies readonly PlatformName[]
 export type DemoPlatform = (typeof taught)[number]
 
 /** Xen's paravirtual guests have 64 bits here, lguest's 32. */
-const only: Readonly<Partial<Record<DemoPlatform, Bits>>> = { 'xen-pv': 64, lguest: 32 }
+const only: Readonly<Partial<Record<DemoPlatform, Bits>>> = { 'xen-pv': 64, 'xen-pv32': 32, lguest: 32 }
 export const demoPlatforms = (bits: Bits): readonly DemoPlatform[] =>
   taught.filter((platform) => (only[platform] ?? bits) === bits)
 

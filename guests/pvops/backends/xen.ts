@@ -24,8 +24,8 @@ const OUT_BYTES = 2048
 
 /** A hypercall; an argument may be XAX or XBX. It changes nothing but its result. */
 export function call(k: Builder, number: number, ...args: readonly (string | number)[]): string {
-  const registers = k.long ? ['rdi', 'rsi', 'rdx', 'r10'] : ['ebx', 'ecx', 'edx']
-  const kept = k.long ? ['rdi', 'rsi', 'r10'] : ['ebx']
+  const registers = k.long ? ['rdi', 'rsi', 'rdx', 'r10'] : ['ebx', 'ecx', 'edx', 'esi']
+  const kept = k.long ? ['rdi', 'rsi', 'r10'] : args.length > 3 ? ['ebx', 'esi'] : ['ebx']
   return [
     ...kept.map((name) => `push ${name}`),
     ...args.map((arg, i) => `mov ${registers[i]}, ${arg}`).toReversed(),

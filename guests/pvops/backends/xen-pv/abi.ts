@@ -14,6 +14,7 @@ export const Hypercall = {
   VCPU_OP: 24,
   MMUEXT_OP: 26,
   SCHED_OP: 29,
+  CALLBACK_OP: 30,
   EVENT_CHANNEL_OP: 32,
 } as const
 
@@ -21,6 +22,9 @@ export const SELF = 0x7ff0
 /** Selectors of Xen's own table: flat code and data of ring 3. */
 export const KERNEL_CS = 0xe033
 export const KERNEL_SS = 0xe02b
+/** The same of ring 1. */
+export const KERNEL_CS32 = 0xe019
+export const KERNEL_SS32 = 0xe021
 /** Descriptors of ours that Xen takes over: all but the task state. */
 export const DESCRIPTORS = 9
 

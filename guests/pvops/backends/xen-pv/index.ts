@@ -1,5 +1,5 @@
 /**
- * Xen, as a paravirtual guest (64 bits): the kernel runs in ring 3, and everything privileged is asked for. Page tables
+ * Xen, as a paravirtual guest: the kernel runs in ring 3 (32 bits: in ring 1), and everything privileged is asked for. Page tables
  * hold machine frames and are changed by hypercall; the interrupt flag is a byte in memory; exceptions, system calls and
  * events come to addresses that Xen was told. What is not the processor's is as in `xen.ts`.
  */
@@ -9,11 +9,12 @@ import { xen } from '../xen.ts'
 import { KERNEL_CS } from './abi.ts'
 import { interrupts } from './interrupts.ts'
 import { mmu } from './mmu.ts'
+import { narrowData, narrowMmu, narrowProcessor, narrowSetup, narrowStartup } from './narrow.ts'
 import { processor } from './processor.ts'
 import { setup } from './setup.ts'
 import { CONTEXT_BYTES, startup } from './startup.ts'
 
-const ops: Readonly<Record<string, string | undefined>> = {
+const both: Readonly<Record<string, string | undefined>> = {
   'init.arch_setup': 'xenpv.arch_setup',
   'time.time_init': 'xenpv.time_init',
   'cpu.load_gdt': 'xenpv.load_gdt',
@@ -24,8 +25,6 @@ const ops: Readonly<Record<string, string | undefined>> = {
   'cpu.load_sp0': 'xenpv.load_sp0',
   'cpu.write_msr': 'xenpv.write_msr',
   'cpu.iret': 'xenpv.iret',
-  'cpu.swapgs': undefined,
-  'cpu.usergs_sysret64': 'xenpv.sysret',
   'irq.save_fl': 'xenpv.save_fl',
   'irq.restore_fl': 'xenpv.restore_fl',
   'irq.irq_disable': 'xenpv.irq_disable',
@@ -48,6 +47,12 @@ const ops: Readonly<Record<string, string | undefined>> = {
   'mmu.flush_tlb_kernel': 'xenpv.flush_tlb',
   'mmu.flush_tlb_single': 'xenpv.flush_tlb_single',
   'mmu.flush_tlb_others': 'xenpv.flush_tlb_others',
+}
+
+/** Operations that only one width has. */
+const own: Readonly<Record<32 | 64, Readonly<Record<string, string | undefined>>>> = {
+  32: { 'cpu.irq_enable_sysexit': 'xenpv.sysexit' },
+  64: { 'cpu.swapgs': undefined, 'cpu.usergs_sysret64': 'xenpv.sysret' },
 }
 
 const data = `
@@ -79,10 +84,17 @@ spare_table: zero 4096
 export const xenPv: Backend = {
   name: 'xenpv',
   title: 'Xen',
-  bits: 64,
-  overrides: (k) => [
-    ...xen.overrides(k).filter(({ op }) => !(op in ops)),
-    ...Object.entries(ops).map(([op, to]) => ({ op, to })),
-  ],
-  code: (k) => [setup, processor, interrupts, startup, mmu].map((piece) => piece(k)).join('') + data,
+  overrides: (k) => {
+    const ops = { ...both, ...own[k.bits] }
+    return [
+      ...xen.overrides(k).filter(({ op }) => !(op in ops)),
+      ...Object.entries(ops).map(([op, to]) => ({ op, to })),
+    ]
+  },
+  code: (k) => {
+    const pieces = k.long
+      ? [setup, processor, interrupts, startup, mmu]
+      : [narrowSetup, narrowProcessor, interrupts, narrowStartup, narrowMmu]
+    return pieces.map((piece) => piece(k)).join('') + (k.long ? data : narrowData)
+  },
 }

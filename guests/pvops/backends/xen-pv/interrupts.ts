@@ -10,7 +10,7 @@ export function interrupts(k: Builder): string {
 xenpv.save_fl:
   call cpu_number
   shl eax, 6
-  cmp byte ptr [rax+xen.shared+1], 0
+  cmp byte ptr [xax+xen.shared+1], 0
   sete al
   movzx eax, al
   shl eax, 9
@@ -21,25 +21,25 @@ xenpv.restore_fl:
   jne xenpv.irq_enable
 
 xenpv.irq_disable:
-  push rax
+  push xax
   call cpu_number
   shl eax, 6
-  mov byte ptr [rax+xen.shared+1], 1
-  pop rax
+  mov byte ptr [xax+xen.shared+1], 1
+  pop xax
   ret
 
 xenpv.irq_enable:                       ; what waits comes with the next hypercall
-  push rax
+  push xax
   call cpu_number
   shl eax, 6
-  mov byte ptr [rax+xen.shared+1], 0
-  cmp byte ptr [rax+xen.shared], 0
+  mov byte ptr [xax+xen.shared+1], 0
+  cmp byte ptr [xax+xen.shared], 0
   je .xenpv_enabled
-  push rdx
+  push xdx
   ${call(k, Hypercall.XEN_VERSION, 0, 0)}
-  pop rdx
+  pop xdx
 .xenpv_enabled:
-  pop rax
+  pop xax
   ret
 
 xenpv.safe_halt:                        ; SCHEDOP_block, which lets events in
@@ -52,9 +52,9 @@ xenpv.apic_read:
 
 xenpv.setup_clock:                      ; and channels for interrupts of other CPUs
   call xen.setup_channels
-  mov rax, xenpv.upcall
-  mov [handlers+${UPCALL * 8}], rax
-  push rbx
+  mov xax, xenpv.upcall
+  mov [handlers+${UPCALL * k.word}], xax
+  push xbx
   call cpu_number
   mov ebx, eax
   test ebx, ebx
@@ -64,20 +64,20 @@ xenpv.setup_clock:                      ; and channels for interrupts of other C
   mov [xen.bind], ebx
   ${call(k, Hypercall.EVENT_CHANNEL_OP, 7, 'xen.bind')}
   mov eax, [xen.bind+4]
-  mov [xenpv.call_ports+rbx*4], eax
+  mov [xenpv.call_ports+xbx*4], eax
   mov [xen.bind], ebx
   ${call(k, Hypercall.EVENT_CHANNEL_OP, 7, 'xen.bind')}
   mov eax, [xen.bind+4]
-  mov [xenpv.wake_ports+rbx*4], eax
-  pop rbx
+  mov [xenpv.wake_ports+xbx*4], eax
+  pop xbx
   ret
 
 xenpv.upcall:
   call xen.upcall
   call cpu_number
-  mov ecx, [xenpv.wake_ports+rax*4]
+  mov ecx, [xenpv.wake_ports+xax*4]
   lock btr dword ptr [xen.shared+${at.pending}], ecx
-  mov ecx, [xenpv.call_ports+rax*4]
+  mov ecx, [xenpv.call_ports+xax*4]
   lock btr dword ptr [xen.shared+${at.pending}], ecx
   jnc .xenpv_no_call
   lock inc dword ptr [calls_heard]
@@ -86,13 +86,13 @@ xenpv.upcall:
 
 xenpv.send_ipi:
   cmp edx, ${Vector.CALL}
-  lea rax, [rax*4]
-  mov rdx, xenpv.call_ports
+  lea xax, [xax*4]
+  mov xdx, xenpv.call_ports
   je .xenpv_send
-  mov rdx, xenpv.wake_ports
+  mov xdx, xenpv.wake_ports
 .xenpv_send:
-  add rax, rdx
-  ${call(k, Hypercall.EVENT_CHANNEL_OP, 4, 'rax')}
+  add xax, xdx
+  ${call(k, Hypercall.EVENT_CHANNEL_OP, 4, 'xax')}
   ret
 `
 }
