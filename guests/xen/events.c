@@ -8,7 +8,37 @@ struct channel { u32 status, other; };
 static s64 op(u32 cmd, void *arg) { return H2(EVENT_CHANNEL_OP, cmd, arg); }
 extern u8 shared_page[];
 
-void event_init(void) {
+#define LIMIT 24
+#define PENDING 0x80000000u
+#define MASKED 0x40000000u
+#define LINKED 0x20000000u
+#define LINK 0x1ffffu
+
+struct vcpu_info { u8 pending, mask; u64 selector; };
+#define info ((volatile struct vcpu_info *)shared_page)
+static volatile u64 *const bits = (u64 *)(shared_page + 0x800), *const masks = (u64 *)(shared_page + 0xa00);
+/* The FIFO ABI: a control block (ready, reserved, 16 heads) and the first page of words. */
+static volatile u32 control[PAGE / 4] __attribute__((aligned(4096))), words[PAGE / 4] __attribute__((aligned(4096)));
+static int fifo;
+
+static void fifo_init(void) {
+  struct { u64 gfn; u32 offset, vcpu; u8 link_bits, pad[7]; } a = {mfn_of((void *)control), 4, 0};
+  struct { u64 gfn; } b = {mfn_of((void *)words)}, bad = {1ul << 40};
+  NOTE("no array", op(12, &b), op(11, &a));
+  a.offset = 4032;
+  NOTE("init_control", op(11, &a));
+  a.offset = 0, a.vcpu = 77;
+  NOTE("init_control", op(11, &a));
+  a.vcpu = 0, a.gfn = bad.gfn;
+  NOTE("init_control", op(11, &a));
+  a.gfn = mfn_of((void *)control);
+  NOTE("init_control", op(11, &a), a.link_bits, op(11, &a));
+  /* Nobody unmasks what the builder made. */
+  for (u32 i = 0; i < base; i++) words[i] = MASKED;
+  NOTE("expand_array", op(12, &bad), op(12, &b));
+}
+
+void event_init(u32 with_fifo) {
   struct { u16 dom, remote; u32 port; } unbound = {DOMID_SELF, DOMID_SELF, 0};
   if (op(6, &unbound)) print("alloc_unbound failed\n");
   base = unbound.port;
@@ -16,18 +46,69 @@ void event_init(void) {
   op(5, &status);
   own_domid = (u16)status.u;
   op(3, &base);
+  masks[0] |= (1ul << base) - 1;
+  if ((fifo = with_fifo)) fifo_init();
 }
 
-#define LIMIT 24
+/* Two of the ports are somebody else's: they stay. */
+#define KEPT 3
 
-static int pending(u32 port) {
-  u64 *bits = (u64 *)(shared_page + 0x800);
-  return bits[port / 64] >> port % 64 & 1;
+int is_pending(u32 port) { return fifo ? words[port] >> 31 : bits[port / 64] >> port % 64 & 1; }
+
+/* What the guest would do in its upcall: everything that is in a queue is taken. */
+void quiet(void) {
+  info->mask = 1;
+  info->pending = 0;
+  info->selector = 0;
+  for (u32 i = 0; i < 64; i++) bits[i] = 0;
+  if (!fifo) return;
+  control[0] = 0;
+  for (u32 queue = 0; queue < 16; queue++) {
+    for (u32 port = control[2 + queue], next; port; port = next) {
+      next = words[port] & LINK;
+      words[port] &= MASKED;
+    }
+    control[2 + queue] = 0;
+  }
 }
+
+void raise_port(u32 port) {
+  if (fifo) words[port] &= ~MASKED;
+  else masks[port / 64] &= ~(1ul << port % 64);
+  op(4, &port);
+}
+
+static s64 number(u32 port) { return port ? (s64)port - base : 0x100; }
+
+/* How an event is shown: bits, or queues. */
+static void note_event(u32 port) {
+  if (!fifo) {
+    NOTE("event", is_pending(port), masks[port / 64] >> port % 64 & 1, info->pending, info->selector);
+    return;
+  }
+  u32 word = words[port];
+  NOTE("event", word >> 28, number(word & LINK), info->pending, control[0]);
+  for (u32 queue = 0; queue < 16; queue++)
+    if (control[0] >> queue & 1) NOTE("head", queue, number(control[2 + queue]));
+}
+
+static void mask_step(u32 port) {
+  int on = below(2);
+  if (fifo) words[port] = on ? words[port] | MASKED : words[port] & ~MASKED;
+  else masks[port / 64] = on ? masks[port / 64] | 1ul << port % 64 : masks[port / 64] & ~(1ul << port % 64);
+  NOTE("mask", port - base, on);
+}
+
 
 void event_step(void) {
   u32 port = base + below(LIMIT);
-  switch (below(9)) {
+  switch (below(12)) {
+    case 9: return mask_step(port);
+    case 10: return below(4) ? note_event(port) : quiet();
+    case 11: {
+      raise_port(port);
+      return note_event(port);
+    }
     case 0: {
       struct { u16 dom, remote; u32 port; } a = {DOMID_SELF, PICK(DOMID_SELF, DOMID_SELF, 0x7ff4), 0};
       s64 answer = op(6, &a);
@@ -58,8 +139,8 @@ void event_step(void) {
     }
     case 4: case 5: {
       s64 answer = op(4, &port);
-      NOTE("send", port - base, answer, pending(port));
-      return;
+      NOTE("send", port - base, answer);
+      return note_event(port);
     }
     case 6: {
       struct { u16 dom; u32 port, status, vcpu; union { u64 word; struct channel channel; } u; } a = {DOMID_SELF, port};
@@ -70,14 +151,15 @@ void event_step(void) {
       return;
     }
     case 7: {
-      u32 cmd = PICK(3u, 9u);
+      u32 cmd = PICK(3u, 9u, 9u);
+      if (cmd == 3 && port - base < KEPT) return;
       NOTE(cmd == 3 ? "close" : "unmask", port - base, op(cmd, &port));
-      return;
+      return note_event(port);
     }
     default: {
       struct { u32 port, vcpu; } a = {port, PICK(0u, 0u, 1u, 99u)};
       if (below(4) == 0) {
-        struct { u32 port, priority; } b = {port, 3};
+        struct { u32 port, priority; } b = {port, PICK(0u, 3u, 7u, 15u, 16u)};
         NOTE("priority", op(13, &b));
       } else if (a.vcpu != 1) NOTE("bind_vcpu", port - base, a.vcpu, op(8, &a));
     }
@@ -85,6 +167,9 @@ void event_step(void) {
 }
 
 void event_end(void) {
-  for (u32 port = base; port < base + LIMIT; port++) op(3, &port);
-  for (int i = 0; i < 64; i++) ((u64 *)(shared_page + 0x800))[i] = 0;
+  for (u32 port = base + KEPT; port < base + LIMIT; port++) op(3, &port);
+  quiet();
+  for (u32 port = base; port < base + LIMIT; port++)
+    if (fifo) words[port] = 0;
+    else masks[port / 64] &= ~(1ul << port % 64);
 }

@@ -115,7 +115,9 @@ void main(void) {
   mmu_init();
   console_init();
   traps_init();
-  event_init();
+  event_init(option("fifo=", 0));
+  user_init();
+  vcpu_init();
   grant_init();
   u32 first = option("first=", 1), seeds = option("seeds=", 200), calls = option("calls=", 500);
   show = option("show=", 0);
@@ -125,10 +127,12 @@ void main(void) {
     mmu_begin();
     grant_begin();
     for (u32 i = 0; i < calls; i++)
-      switch (below(10)) {
+      switch (below(16)) {
         case 0: cpu_step(); break;
-        case 1: event_step(); break;
-        case 2: case 3: case 4: grant_step(); break;
+        case 1: case 2: event_step(); break;
+        case 3: case 4: case 5: grant_step(); break;
+        case 6: case 7: case 8: user_step(); break;
+        case 9: vcpu_step(); break;
         default: mmu_step();
       }
     mmu_end();

@@ -44,6 +44,8 @@ static s64 ext(u32 cmd, u64 arg1, u64 arg2) {
   return H4(MMUEXT_OP, &op, 1, 0, DOMID_SELF);
 }
 
+void set_user_root(u64 root) { ext(15, root, 0); }
+
 /* The entry of the guest's own tables for an address, to be read. */
 u64 *table_entry(const void *address) {
   u64 *table = (u64 *)start_info->pt_base;

@@ -67,6 +67,24 @@ stubs:
   .set vector, vector + 1
   .endr
 
+/* Callbacks: event, failsafe, syscall; told as vectors from 0x100. */
+  .p2align 4
+  .globl callbacks
+callbacks:
+  stub 0x100
+  stub 0x101
+  stub 0x102
+
+/* enter_frame(frame): the hypercall iret, with arguments for what it leads to. */
+  .globl enter_frame
+enter_frame:
+  mov %rdi, %rsp
+  mov entry_arguments(%rip), %rdi
+  mov entry_arguments+8(%rip), %rsi
+  mov $23, %eax
+  syscall
+  ud2
+
 /* The vector, then Xen's frame: rcx, r11, perhaps an error code, ... */
 caught:
   mov %rsp, %rdi
@@ -81,3 +99,6 @@ caught:
 stack_top:
 resume:
   .skip 8
+  .globl entry_arguments
+entry_arguments:
+  .skip 16

@@ -12,7 +12,8 @@ void on_trap(u64 *frame) {
   trap.vector = frame[0];
   trap.rcx = frame[1];
   trap.r11 = frame[2];
-  frame += 3;
+  trap.at = (u64)frame;
+  frame += trap.vector == 0x101 ? 7 : 3;
   trap.error = trap.vector < 32 && with_error >> trap.vector & 1 ? *frame++ : 0;
   trap.rip = frame[0];
   trap.cs = frame[1];

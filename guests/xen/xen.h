@@ -15,8 +15,8 @@ typedef long s64;
 #define M2P ((const u64 *)0xffff800000000000ul)
 
 enum { SET_TRAP_TABLE, MMU_UPDATE, SET_GDT, STACK_SWITCH, SET_CALLBACKS, FPU_TASKSWITCH, SET_DEBUGREG = 8, GET_DEBUGREG,
-       UPDATE_DESCRIPTOR, MEMORY_OP = 12, MULTICALL, UPDATE_VA_MAPPING, XEN_VERSION = 17, CONSOLE_IO,
-       GRANT_TABLE_OP = 20, VM_ASSIST, IRET = 23, SET_SEGMENT_BASE = 25, MMUEXT_OP, SCHED_OP = 29, CALLBACK_OP,
+       UPDATE_DESCRIPTOR, MEMORY_OP = 12, MULTICALL, UPDATE_VA_MAPPING, SET_TIMER_OP, XEN_VERSION = 17, CONSOLE_IO,
+       GRANT_TABLE_OP = 20, VM_ASSIST, IRET = 23, VCPU_OP, SET_SEGMENT_BASE = 25, MMUEXT_OP, SCHED_OP = 29, CALLBACK_OP,
        EVENT_CHANNEL_OP = 32, PHYSDEV_OP };
 #define DOMID_SELF 0x7ff0
 
@@ -79,7 +79,7 @@ u64 random_entry(void);
 
 /* Exceptions: code that may raise one is run by `attempt`; what came is in `trap`. */
 struct trap {
-  u64 vector, rcx, r11, error, rip, cs, rflags, rsp, ss, cr2, mask;
+  u64 vector, rcx, r11, error, rip, cs, rflags, rsp, ss, cr2, mask, at;
 };
 extern struct trap trap;
 /* 0, or 1 after an exception. The function must not depend on callee-saved registers afterwards. */
@@ -94,7 +94,11 @@ void mmu_step(void);
 void mmu_end(void);
 void cpu_step(void);
 void cpu_end(void);
-void event_init(void);
+/* Events: whether one is pending, letting one come, letting none come. */
+int is_pending(u32 port);
+void raise_port(u32 port);
+void quiet(void);
+void event_init(u32 fifo);
 void event_step(void);
 void event_end(void);
 extern u32 own_domid;
@@ -104,3 +108,8 @@ void grant_init(void);
 void grant_begin(void);
 void grant_step(void);
 void grant_end(void);
+void set_user_root(u64 root);
+void user_init(void);
+void user_step(void);
+void vcpu_init(void);
+void vcpu_step(void);

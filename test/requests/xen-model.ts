@@ -213,6 +213,7 @@ export class XenModel {
       const at = this.#at(port)
       if (!at) return ['EINVAL']
       if (!this.fifo) return ['ENOSYS']
+      if (at.kind === 'free') return ['EACCES']
       if (priority > 15n) return ['EINVAL']
       at.priority = Number(priority)
       return [0]
@@ -320,7 +321,7 @@ export class XenModel {
   }
 
   unmask(port: number): void {
-    if (this.fifo && !this.word(port)) return
+    if (this.ports[port]?.kind === 'free' || (this.fifo && !this.word(port))) return
     this.masked.delete(port)
     if (this.fifo && this.pending.has(port)) this.raise(port)
   }

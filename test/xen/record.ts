@@ -38,7 +38,7 @@ if (what !== undefined && what !== '--record') {
   // A seed goes on with the frames that those before it left.
   const seed = Number(what)
   const first = seed - ((seed - 1) % BATCH)
-  await compare(`first=${first} seeds=${seed - first + 1} show=${seed}`)
+  await compare(`${batchLine(first).replace(/seeds=\d+/, `seeds=${seed - first + 1}`)} show=${seed}`)
 } else {
   const lines: string[] = []
   for (const first of batches) lines.push(...(await compare(batchLine(first))).slice(0, -1))

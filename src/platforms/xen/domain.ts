@@ -176,10 +176,12 @@ export class Domain implements Context, Stateful {
     this.pollers.entered(vcpu)
     this.time.enter(vcpu)
     this.vcpus[vcpu]?.runstate.enter()
+    this.vcpus[vcpu]?.timers.enter()
   }
 
   leave(vcpu: number, halted: boolean): void {
     if (this.effects.cpu.running(vcpu)) this.vcpus[vcpu]?.runstate.leave(halted)
+    if (halted) this.vcpus[vcpu]?.timers.halt()
   }
 
   /** shared_info follows the width of the code that sets up events (hvm_latch_shinfo_size). */

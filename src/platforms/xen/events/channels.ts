@@ -125,7 +125,7 @@ export class EventChannels implements Stateful {
 
   isPending(port: number): boolean {
     const channel = this.#at(port)
-    return channel !== undefined && this.#abi.isPending(channel)
+    return channel !== undefined && isUsable(channel) && this.#abi.isPending(channel)
   }
 
   /** A port that could exist. */
@@ -259,7 +259,7 @@ export class EventChannels implements Stateful {
   unmask(port: number): number {
     const channel = this.#at(port)
     if (!channel) return Errno.EINVAL
-    this.#abi.unmask(channel)
+    if (isUsable(channel)) this.#abi.unmask(channel)
     return 0
   }
 
@@ -267,6 +267,7 @@ export class EventChannels implements Stateful {
     const channel = this.#at(port)
     if (!channel) return Errno.EINVAL
     if (!this.#fifo) return Errno.ENOSYS
+    if (!isUsable(channel)) return Errno.EACCES
     if (priority > FifoEvents.LOWEST) return Errno.EINVAL
     channel.priority = priority
     return 0
@@ -357,6 +358,9 @@ export class EventChannels implements Stateful {
       })
   }
 }
+
+/** It is bound: ports that are not are never pending, and nothing happens to them. */
+const isUsable = ({ status }: Channel): boolean => status !== Status.CLOSED
 
 class End implements BackendPort {
   readonly port: number

@@ -243,6 +243,7 @@ export const eventChannelOp = commands({
       struct: struct({ port: 'u32', priority: 'u32' }),
       errors: {
         ENOSYS: 'the 2-level ABI has none',
+        EACCES: 'the port is closed',
         EINVAL: 'no such port or priority',
         EFAULT: 'the structure cannot be read',
       },

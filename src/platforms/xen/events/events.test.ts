@@ -206,6 +206,7 @@ describe('the FIFO ABI', () => {
   test('priorities have queues of their own', () => {
     const { op, head, ready } = start()
     expect(op('EVTCHNOP_set_priority', { port: 2, priority: 16 }).answer).toBe('EINVAL')
+    expect(op('EVTCHNOP_set_priority', { port: 50, priority: 16 }).answer).toBe('EACCES')
     expect(op('EVTCHNOP_set_priority', { port: 2, priority: 0 }).answer).toBe(0)
     op('EVTCHNOP_send', { port: 2 })
     op('EVTCHNOP_send', { port: 3 })

@@ -95,10 +95,10 @@ export class Hypercalls {
   #command(call: Call, of: Hypercall, commands: ReadonlyMap<number, Command>): Answer {
     const number = call.arg(0) & (of.commandMask ?? -1)
     const request = commands.get(number >>> 0)
-    if (!request) return this.#unknown(call, of.number, of.unknown)
+    let answer: Answer = of.check?.(call) ?? 0
+    if (!request) return this.#unknown(call, of.number, answer === 0 ? of.unknown : answer)
     const { struct } = request
     const { block } = call
-    let answer: Answer = of.check?.(call) ?? 0
     if (answer !== 0) {
       // Refused before its command is looked at.
     } else if (struct === undefined) answer = request.run(call, block)

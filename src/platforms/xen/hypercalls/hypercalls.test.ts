@@ -313,6 +313,7 @@ describe('vcpu_op', () => {
   test('vCPUs are counted by asking', () => {
     const { raw } = setUp()
     expect([0, 1, 3, 4, 8191].map((id) => raw(24, [3, id]))).toEqual([1, 0, 0, 'ENOENT', 'ENOENT'])
+    expect([0, 8191].map((id) => raw(24, [99, id]))).toEqual(['ENOSYS', 'ENOENT'])
   })
 
   test('a place for vcpu_info, once', () => {

@@ -10,7 +10,8 @@ import { command, commands } from './declare.ts'
 
 const source = 'xen/vcpu.h'
 const MILLISECOND = 1_000_000
-const LONGEST_PERIOD = 2 ** 62
+/** STIME_DELTA_MAX and one. */
+const LONGEST_PERIOD = 1n << 62n
 
 /** Where the argument of vcpu_op is: after command and vCPU. */
 const POINTER = 2
@@ -57,6 +58,7 @@ export const vcpuOp = commands({
   name: 'vcpu_op',
   summary: 'commands to vCPUs',
   source,
+  check: (call) => (call.domain.vcpu(call.arg(1)) ? 0 : Errno.ENOENT),
   commands: [
     onVcpu({
       command: 0,
@@ -127,9 +129,9 @@ export const vcpuOp = commands({
       errors: { EINVAL: 'under a millisecond or over a century' },
       ops: ['time.set_next_event'],
       run: (_, vcpu, block, f) => {
-        const period = block.whole(f.period_ns)
-        if (period < MILLISECOND || period > LONGEST_PERIOD) return Errno.EINVAL
-        vcpu.timers.setPeriod(period)
+        const period = block.big(f.period_ns)
+        if (period < MILLISECOND || period >= LONGEST_PERIOD) return Errno.EINVAL
+        vcpu.timers.setPeriod(Number(period))
         return 0
       },
     }),

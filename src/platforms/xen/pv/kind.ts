@@ -21,6 +21,8 @@ import { CONTEXT_BYTES, pvContext, type PvVcpuContext } from './context.ts'
 import { NARROW_CONTEXT_BYTES, pvContext32 } from './context32.ts'
 
 const PAGE = 4096
+/** The period of VIRQ_TIMER until the guest asks for another one. */
+const TICK = 10_000_000
 /** shared_info.arch.max_pfn. */
 const MAX_PFN = { wide: 0xc10, narrow: 0x90c } as const
 /** Selectors with which the first vCPU begins. */
@@ -56,7 +58,10 @@ export class PvKind implements Kind {
     this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest, narrow })
     this.grants = new PvGrants(this.mm)
     domain.frames.onShare((frame) => this.mm.frames.share(frame, true))
-    for (const { id, info } of domain.vcpus) this.movedInfo(id, info)
+    for (const { id, info, timers } of domain.vcpus) {
+      this.movedInfo(id, info)
+      timers.begin(TICK)
+    }
   }
 
   transfer(state: Transfer): void {

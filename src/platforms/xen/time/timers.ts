@@ -53,6 +53,20 @@ export class Timers implements Stateful {
     else this.#tick()
   }
 
+  /** The period with which the vCPU begins, once it runs. */
+  begin(nanoseconds: number): void {
+    this.#period = nanoseconds
+  }
+
+  /** The vCPU goes on, or halts: the periodic timer runs with it. */
+  enter(): void {
+    if (this.#period !== 0) this.#tick()
+  }
+
+  halt(): void {
+    if (this.#period !== 0) this.#periodic.set(Infinity)
+  }
+
   #tick(): void {
     const now = this.#time.now()
     let next = this.#last + this.#period
