@@ -6,7 +6,7 @@ import { InputError } from '../errors.ts'
 import { explainPlatform, explainRequest } from '../paravirt/explain.ts'
 import type { PlatformDefinition } from '../paravirt/platform.ts'
 import { definitions } from '../platforms/index.ts'
-import { unknownName } from './nearest.ts'
+import { nearest } from './nearest.ts'
 
 export function explain(wanted: string): string[] {
   const all: readonly PlatformDefinition[] = Object.values(definitions)
@@ -26,5 +26,7 @@ export function explain(wanted: string): string[] {
   if (found.length > 0) return found.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]))
   if (number !== undefined) throw new InputError(`no platform has a request of number ${wanted}`)
   const names = all.flatMap(({ name, requests }) => [name, ...requests.map((request) => request.name)])
-  throw new InputError(unknownName('request or platform', wanted, names))
+  const near = nearest(wanted, names)
+  const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : 'paravirt explain PLATFORM lists what it has'
+  throw new InputError(`unknown request or platform '${wanted}'; ${hint}`)
 }

@@ -57,8 +57,22 @@ describe('bad input: one line, exit code 2, nothing left behind', () => {
   test.each<[string, string[], string]>([
     ['unknown command', ['rnu'], "paravirt: unknown command 'rnu' (Did you mean run?)"],
     ['unknown option', ['run', '--memroy', '1G'], "paravirt: unknown option '--memroy' (Did you mean --memory?)"],
-    ['missing value', ['run', '--memory'], "paravirt: option '--memory <SIZE>' argument missing"],
-    ['two kernels', ['run', 'a', 'b'], "paravirt: too many arguments for 'run'. Expected 1 argument but got 2."],
+    [
+      'missing value',
+      ['run', '--memory'],
+      "paravirt: option '--memory <SIZE>' argument missing; see paravirt run --help",
+    ],
+    [
+      'two kernels',
+      ['run', 'a', 'b'],
+      "paravirt: too many arguments for 'run'. Expected 1 argument but got 2; see paravirt run --help",
+    ],
+    ['nothing like a command', ['frobnicate'], "paravirt: unknown command 'frobnicate'; see paravirt --help"],
+    [
+      'a comma too much',
+      ['run', '--on', 'kvm', '--features', 'pv-eoi,,'],
+      "paravirt: --features 'pv-eoi,,': write names with one comma between, as a,no-b",
+    ],
     ['unknown platform', ['run', '--on', 'natve'], "paravirt: unknown platform 'natve'; did you mean native?"],
     [
       'unknown processor',
@@ -146,7 +160,12 @@ describe('matrix: wrong usage ends a bisection, a kernel that cannot be had is s
     ['nothing to merge', ['--merge'], 128, '--merge needs the files that --json wrote'],
     ['a missing part', ['--merge', './none'], 128, '--merge ./none: no such file'],
     ['no expectations', ['--expect', './text'], 128, expect.stringMatching(/^--expect \.\/text: .*JSON/)],
-    ['nowhere to write', ['--html', './none/page.html'], 128, expect.stringMatching(/^\.\/none\/page\.html: ENOENT/)],
+    [
+      'nowhere to write',
+      ['--html', './none/page.html'],
+      128,
+      expect.stringMatching(/^--html \.\/none\/page\.html: no such folder$/),
+    ],
     ['missing kernel', ['./none'], 125, './none: no such file'],
     ['one kernel of two is none', ['./text', './none'], 125, expect.stringMatching(/^\.\/text: not a Linux kernel/)],
     ['no package', ['linux-image-amd64'], 125, expect.stringMatching(/^linux-image-amd64: .* no apt/)],

@@ -11,6 +11,14 @@ function complain(message: string): void {
   process.stderr.write(`paravirt: ${message.trim().replace(/\s*\n\s*/g, ' ')}\n`)
 }
 
+/** Commander's words, and where the right ones stand. */
+function usageProblem({ message }: CommanderError, command: string | undefined): string {
+  const problem = message.replace(/^error: /, '').replace(/\.$/, '')
+  if (problem.includes('Did you mean')) return problem
+  const known = commandLine(() => {}).commands.some((each) => each.name() === command)
+  return `${problem}; see paravirt ${known ? `${command} ` : ''}--help`
+}
+
 async function main(args: readonly string[]): Promise<number> {
   let code: number = ExitCode.OK
   try {
@@ -20,7 +28,7 @@ async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.OK
       // Without any word commander has printed the help instead.
-      if (error.code !== 'commander.help') complain(error.message.replace(/^error: /, ''))
+      if (error.code !== 'commander.help') complain(usageProblem(error, args[0]))
       return args[0] === 'matrix' ? MatrixExit.USAGE : ExitCode.USAGE
     }
     if (error instanceof InputError) {

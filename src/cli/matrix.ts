@@ -1,6 +1,7 @@
 /** `paravirt matrix`: the same kernel on every platform, told as a table or for machines. */
 import { writeFileSync } from 'node:fs'
 import { InputError } from '../errors.ts'
+import { fileProblem } from '../file-problem.ts'
 import { readExpectations } from '../matrix/expectations.ts'
 import { htmlPage } from '../matrix/html.ts'
 import { junitXml } from '../matrix/junit.ts'
@@ -51,7 +52,8 @@ function merged(files: readonly string[]): Report {
 async function booted(names: readonly string[], options: MatrixOptions): Promise<Report> {
   const { append, exec } = options
   const shard = options.shard === undefined ? undefined : parseShard(options.shard)
-  for (const file of [options.junit, options.html]) if (file !== undefined) checkWritable(file)
+  if (options.junit !== undefined) checkWritable('--junit', options.junit)
+  if (options.html !== undefined) checkWritable('--html', options.html)
   const { plans, jobs, kernels, chosen, memory, cpus, timeout } = await planCells(names, options)
   const cells = await bootCells(cellsOf(plans, shard), jobs, kernels.length > 1)
   return {
@@ -71,11 +73,11 @@ async function booted(names: readonly string[], options: MatrixOptions): Promise
 }
 
 /** Before minutes of work, not after. */
-function checkWritable(path: string): void {
+function checkWritable(option: string, path: string): void {
   try {
     writeFileSync(path, '', { flag: 'a' })
   } catch (error) {
-    throw new InputError(`${path}: ${(error as Error).message}`)
+    throw new InputError(`${option} ${path}: ${fileProblem(error, 'write')}`)
   }
 }
 

@@ -57,6 +57,7 @@ export function parseJobs(text: string): number {
 export function parseFeatures(text: string, platform: string, features: readonly string[]): string[] {
   const changes = text.split(',').map((change) => change.trim())
   if (features.length === 0) throw new InputError(`--features: ${platform} has none to choose`)
+  if (changes.includes('')) throw new InputError(`--features '${text}': write names with one comma between, as a,no-b`)
   for (const change of changes) parseName(`feature of ${platform}`, change.replace(/^no-/, ''), features)
   return changes
 }

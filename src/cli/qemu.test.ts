@@ -30,6 +30,7 @@ test('a command line with spaces stays one word', () => {
 
 test.each([
   ['run -enable-kvm', '-enable-kvm: paravirt brings its own processor; for a guest of KVM say --on kvm'],
+  ['run -hda disk.img', '-hda: say --disk FILE'],
   ['run -machine q35', '-machine: say --on with a platform of paravirt platforms'],
   ['run -serial tcp:1', '-serial tcp:1: the terminal is the serial port'],
   ['run -smp lots', '-smp lots: write -smp 4 or --cpus 4'],

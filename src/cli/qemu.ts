@@ -32,6 +32,12 @@ const plain: Readonly<Record<string, readonly string[]>> = {
 }
 
 const refused: Readonly<Record<string, string>> = {
+  hda: 'say --disk FILE',
+  drive: 'say --disk FILE',
+  netdev: 'say --net user',
+  nic: 'say --net user',
+  device: 'paravirt has its own devices; say --disk FILE or --net user',
+  bios: 'there is no firmware; the kernel is entered directly',
   'enable-kvm': 'paravirt brings its own processor; for a guest of KVM say --on kvm',
 }
 

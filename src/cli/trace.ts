@@ -2,6 +2,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Census } from '../machine/census.ts'
 import { InputError } from '../errors.ts'
+import { fileProblem } from '../file-problem.ts'
 import type { Event, Observer } from '../paravirt/observe.ts'
 import type { RequestKind } from '../paravirt/requests.ts'
 import { traceJson, traceLine } from '../paravirt/trace.ts'
@@ -44,7 +45,7 @@ export function openTrace(wanted: ReadonlySet<RequestKind>, file: string | undef
   try {
     descriptor = file === undefined ? process.stderr.fd : openSync(file, 'w')
   } catch (error) {
-    throw new InputError(`--trace-file ${file}: ${(error as Error).message}`)
+    throw new InputError(`--trace-file ${file}: ${fileProblem(error, 'write')}`)
   }
   const line = file === undefined ? traceLine : traceJson
   let gathered = ''

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { InputError } from '../errors.ts'
+import { fileProblem } from '../file-problem.ts'
 import { unknownName } from '../cli/nearest.ts'
 import { firstDivergence } from './divergence.ts'
 import { outcomes, verdictOf, type Cell } from './report.ts'
@@ -41,8 +42,7 @@ export function readExpectations(path: string, requests: Readonly<Record<string,
   try {
     json = JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new InputError(`--expect ${path}: ${code === 'ENOENT' ? 'no such file' : message}`)
+    throw new InputError(`--expect ${path}: ${fileProblem(error)}`)
   }
   const { data, error } = expectationsSchema.safeParse(json)
   if (!data) throw new InputError(`--expect ${path}: ${issueText(error)}`)

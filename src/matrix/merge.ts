@@ -1,6 +1,7 @@
 /** Reports of several machines, each of a part of the matrix, as one. */
 import { readFileSync } from 'node:fs'
 import { InputError } from '../errors.ts'
+import { fileProblem } from '../file-problem.ts'
 import { issueText } from './expectations.ts'
 import { reportSchema, type Report } from './report.ts'
 
@@ -9,8 +10,7 @@ export function readReport(path: string): Report {
   try {
     json = JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new InputError(`--merge ${path}: ${code === 'ENOENT' ? 'no such file' : message}`)
+    throw new InputError(`--merge ${path}: ${fileProblem(error)}`)
   }
   const { data, error } = reportSchema.safeParse(json)
   if (!data) throw new InputError(`--merge ${path}: not a report of paravirt matrix --json: ${issueText(error)}`)

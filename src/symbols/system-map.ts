@@ -1,6 +1,7 @@
 /** System.map, which nm(1) writes when a kernel is built; /proc/kallsyms looks the same. */
 import { readFileSync } from 'node:fs'
 import { InputError } from '../errors.ts'
+import { fileProblem } from '../file-problem.ts'
 import { SymbolTable, type SymbolEntry } from './symbols.ts'
 
 /** Throws InputError for a file that is none. */
@@ -9,8 +10,7 @@ export function readSystemMap(path: string): SymbolTable {
   try {
     text = readFileSync(path, 'latin1')
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new InputError(`--system-map ${path}: ${code === 'ENOENT' ? 'no such file' : message}`)
+    throw new InputError(`--system-map ${path}: ${fileProblem(error)}`)
   }
   return parseSystemMap(text, `--system-map ${path}`)
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { InputError } from '../errors.ts'
+import { fileProblem } from '../file-problem.ts'
 import type { Event } from '../paravirt/observe.ts'
 import type { PlatformDefinition } from '../paravirt/platform.ts'
 import type { Declaration } from '../paravirt/requests.ts'
@@ -26,8 +27,7 @@ export function readTrace(path: string): TraceRecord[] {
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new InputError(`${path}: ${code === 'ENOENT' ? 'no such file' : message}`)
+    throw new InputError(`${path}: ${fileProblem(error)}`)
   }
   return text.split('\n').flatMap((line, i) => {
     if (line.trim() === '') return []
