@@ -13,6 +13,8 @@ import { median } from './measure.ts'
 const GOAL = 20
 /** Clock ticks in a second: what /proc counts in. */
 const TICKS = 100
+/** The default kernel has no way into these. */
+const OTHER_KERNELS: readonly PlatformName[] = ['vmi', 'lguest', 'xen-pv32']
 const COMMAND = 'echo $((6 * 7))\n'
 const ANSWER = /^42\r$/m
 const PROMPT = '~ # '
@@ -139,7 +141,6 @@ if (args[0] === '--library') {
   process.stdout.write(JSON.stringify(await library(on, file, Number(rounds))), () => process.exit())
 } else {
   const named = args.filter((word) => (platforms as readonly string[]).includes(word)) as PlatformName[]
-  // No kernel of today has a way into VMI's.
-  const which = named.length > 0 ? named : platforms.filter((platform) => platform !== 'vmi')
+  const which = named.length > 0 ? named : platforms.filter((platform) => !OTHER_KERNELS.includes(platform))
   await compare(Number(args.find((word) => /^\d+$/.test(word)) ?? 3), which)
 }

@@ -22,4 +22,6 @@ test('a sub-command by both its numbers', () => {
 test('what is not there', () => {
   expect(() => explain('0x12345678')).toThrow('no platform has a request of number 0x12345678')
   expect(() => explain('MSR_KVM_STEEL_TIME')).toThrow(/did you mean MSR_KVM_STEAL_TIME\b/)
+  expect(() => explain('xennet')).toThrow('paravirt explain PLATFORM lists what it has')
+  expect(() => explain('EVTCHNOP_bind_virk')).toThrow('did you mean EVTCHNOP_bind_virq or EVTCHNOP_bind_pirq')
 })

@@ -25,7 +25,7 @@ export function explain(wanted: string): string[] {
   )
   if (found.length > 0) return found.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]))
   if (number !== undefined) throw new InputError(`no platform has a request of number ${wanted}`)
-  const names = all.flatMap(({ name, requests }) => [name, ...requests.map((request) => request.name)])
+  const names = new Set(all.flatMap(({ name, requests }) => [name, ...requests.map((request) => request.name)]))
   const near = nearest(wanted, names)
   const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : 'paravirt explain PLATFORM lists what it has'
   throw new InputError(`unknown request or platform '${wanted}'; ${hint}`)
