@@ -71,8 +71,11 @@ export interface PvHooks {
   store(vcpu: number, address: number, size: number, low: number, high: number): boolean
 }
 
-/** How a guest can be asked to stop; `suspend` comes back by itself. */
-export const shutdownRequests = ['poweroff', 'reboot', 'halt', 'suspend'] as const
+/**
+ * How a guest can be asked to stop. `suspend` and `checkpoint` come back by themselves: from `suspend` as on another host,
+ * where all that it has from its hypervisor is new; from `checkpoint` it learns that nothing has changed.
+ */
+export const shutdownRequests = ['poweroff', 'reboot', 'halt', 'suspend', 'checkpoint'] as const
 export type ShutdownRequest = (typeof shutdownRequests)[number]
 
 /** What a host asks of a guest that listens to its hypervisor. */

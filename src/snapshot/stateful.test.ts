@@ -78,7 +78,7 @@ const notState: Readonly<Record<string, readonly string[]>> = {
     'FifoEvents.maxPorts',
   ],
   'saved by its holder': ['End.closed', 'MemoryBlocks.#blocks'],
-  'the clock’s': ['Watchdogs.#deadlines', 'Pollers.#timeouts'],
+  'the clock’s': ['Watchdogs.#deadlines', 'Pollers.#timeouts', 'Domain.#deadlines', 'Domain.#used'],
   'follows from other fields': ['Interrupts.#lapicPages', 'RealClock.#origin'],
   'said again by the platform when it is loaded': [
     'Lapic.#assist',

@@ -4,7 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { MemoryDisk } from '../../src/backends/disk.ts'
+import { UserNetwork } from '../../src/backends/network/user.ts'
 import { loadKernel } from '../../src/boot/kernel.ts'
+import { guestDevices } from '../../src/cli/devices.ts'
 import { guestPlan } from '../../src/cli/guest.ts'
 import { Machine } from '../../src/machine/machine.ts'
 import { kernelFile } from '../../src/packages/debian.ts'
@@ -86,15 +89,23 @@ describe.each<[PlatformName, number]>([
 
 describe.each<PlatformName>(['xen-pvh', 'xen-pv'])('%s', (on) => {
   /** A shell on the console. */
-  async function boot() {
+  async function boot(cpus = 1) {
     const kernel = await loadKernel(await kernelFile(CLOUD))
+    const devices = { disks: [new MemoryDisk(content(MIB, 1))], networks: [new UserNetwork().plug()] }
     let text = ''
     let changed = () => {}
     const machine = await Machine.create({
       memory: 256 * MIB,
       platform: on,
       cpu: 'inorder',
-      boot: await guestPlan({ kernel, platform: on, append: 'quiet loglevel=3' }),
+      cpus,
+      devices,
+      boot: await guestPlan({
+        kernel,
+        platform: on,
+        append: 'quiet loglevel=3',
+        devices: await guestDevices(CLOUD, kernel, devices),
+      }),
       serial: {
         com1: (bytes) => {
           text += new TextDecoder('latin1').decode(bytes)
@@ -122,7 +133,7 @@ describe.each<PlatformName>(['xen-pvh', 'xen-pv'])('%s', (on) => {
   }
 
   test('the balloon moves MemTotal; suspending comes back; then it powers itself off when asked', async () => {
-    const { machine, exited, until, type } = await boot()
+    const { machine, exited, until, type } = await boot(2)
     const total = async () => {
       type('grep MemTotal /proc/meminfo; echo end')
       return Number((await until(/MemTotal: +(\d+) kB\r\nend/))[1])
@@ -136,16 +147,22 @@ describe.each<PlatformName>(['xen-pvh', 'xen-pv'])('%s', (on) => {
     while (after < before - 1024) after = await total()
     expect(after).toBeLessThanOrEqual(before)
 
-    expect(machine.control?.shutdown('suspend')).toBe(true)
-    type(
-      'while ! dmesg | grep -q "PM: suspend\\|Freezing\\|suspending xenstore"; do sleep 1; done; echo awake $((40 + 2))',
-    )
-    await until(/awake 42/)
+    // A checkpoint, and twice as on another host: ports, grants, store and backends are new then.
+    for (const [times, how] of (['checkpoint', 'suspend', 'suspend'] as const).entries()) {
+      expect(machine.control?.shutdown(how)).toBe(true)
+      type(`while [ $(dmesg | grep -c "OOM killer enabled") -le ${times} ]; do sleep 1; done; echo awake $((40 + 2))`)
+      await until(/awake 42/)
+      type('echo 3 > /proc/sys/vm/drop_caches; sha256sum < /dev/xvda; ping -c 2 10.0.2.2; echo checked $((1 + 1))')
+      const [seen] = await until(/[^]*checked 2/)
+      expect(seen).toContain(checksum(content(MIB, 1)))
+      expect(seen).toContain('2 packets received')
+    }
     machine.control?.sysrq('h')
     await until(/SysRq|sysrq/)
     type('echo still $((1 + 1))')
     await until(/still 2/)
-    expect(machine.control?.shutdown('poweroff')).toBe(true)
+    // Linux does the same for both.
+    expect(machine.control?.shutdown(on === 'xen-pv' ? 'halt' : 'poweroff')).toBe(true)
     expect((await exited).kind).toBe('power-off')
   })
 

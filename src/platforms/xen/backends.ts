@@ -1,22 +1,15 @@
 /** Dom0's part of a domain: its grants of the rings that the builder has made, consoles, store and devices. */
 import type { Devices } from '../../paravirt/devices.ts'
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Deadline, Effects } from '../../paravirt/effects.ts'
 import { ConsoleBackend } from './devices/console.ts'
 import { Dom0 } from './dom0/dom0.ts'
 import type { EventChannels } from './events/channels.ts'
 import type { GrantTable } from './grants/table.ts'
 import { guestPage } from './guest-page.ts'
-
-/** A ring's frame of memory, as the guest numbers it too, and the guest's port for it. */
-type Ring = {
-  readonly frame: number
-  readonly port: number
-}
+import type { Rings } from './kind.ts'
 
 /** With what a domain's backends are made. */
-export type BackendPlan = {
-  readonly console: Ring
-  readonly store: Ring
+export type BackendPlan = Rings & {
   /** Numbers of the consoles besides the first: hvc1 and so on. */
   readonly consoles: readonly number[]
   /** Bytes of each disk, and how many network cards. */
@@ -31,6 +24,8 @@ interface Served {
   readonly grants: GrantTable
   readonly uuid: Uint8Array
   readonly devices: Devices
+  /** An event at a time; see `TimeEffects`. */
+  readonly deadline: (callback: () => void) => Deadline
 }
 
 const PAGE_KIB = 4
@@ -38,11 +33,7 @@ const PAGE_KIB = 4
 const Reserved = { CONSOLE: 0, XENSTORE: 1 } as const
 
 /** The plan for what the user gives the domain; `further`: consoles besides the first. */
-export function backendPlan(
-  { effects, devices }: Served,
-  rings: Pick<BackendPlan, 'console' | 'store'>,
-  further: boolean,
-): BackendPlan {
+export function backendPlan({ effects, devices }: Served, rings: Rings, further: boolean): BackendPlan {
   return {
     ...rings,
     consoles: !further ? [] : effects.consoles.flatMap(({ connected }, id) => (id > 0 && connected ? [id] : [])),
@@ -52,7 +43,7 @@ export function backendPlan(
 }
 
 /** Before the guest runs: what the toolstack puts into its grant table. */
-export function grantRings({ grants }: Served, rings: Pick<BackendPlan, 'console' | 'store'>): void {
+export function grantRings({ grants }: Served, rings: Rings): void {
   grants.reserve(Reserved.CONSOLE, rings.console.frame)
   grants.reserve(Reserved.XENSTORE, rings.store.frame)
 }
@@ -68,7 +59,7 @@ export function makeBackends(domain: Served, plan: BackendPlan): { console: Cons
     grants,
     page,
     signals: events,
-    time,
+    time: { now: () => time.now(), deadline: (callback) => domain.deadline(callback) },
     wake: () => machine.wake(),
     report: (line) => machine.report([line]),
     uuid: domain.uuid,

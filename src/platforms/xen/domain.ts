@@ -6,7 +6,7 @@
  * play the part of dom0.
  */
 import type { Devices } from '../../paravirt/devices.ts'
-import type { Effects } from '../../paravirt/effects.ts'
+import type { Deadline, Effects } from '../../paravirt/effects.ts'
 import type { PlatformOptions } from '../../paravirt/platform.ts'
 import { SnapshotError } from '../../snapshot/error.ts'
 import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
@@ -20,7 +20,7 @@ import { Pollers } from './events/pollers.ts'
 import { Frames, type SharedPage } from './frames.ts'
 import { GrantTable } from './grants/table.ts'
 import { GuestMemory } from './guest-memory.ts'
-import type { Kind } from './kind.ts'
+import type { Kind, Rings } from './kind.ts'
 import { Watchdogs } from './time/watchdogs.ts'
 import { SystemTime } from './time/clock.ts'
 import { XenVcpu } from './vcpu.ts'
@@ -74,6 +74,9 @@ export class Domain implements Context, Stateful {
   dom0: Dom0 | undefined
   #console: ConsoleBackend | undefined
   #plan: BackendPlan | undefined
+  /** Backends' deadlines: those that are made anew, in the same order, take over those of before. */
+  readonly #deadlines: { readonly deadline: Deadline; callback: () => void }[] = []
+  #used = 0
   readonly #debugText: number[] = []
 
   constructor({ effects, features, model, devices }: PlatformOptions, kind: (domain: Domain) => Kind) {
@@ -96,7 +99,7 @@ export class Domain implements Context, Stateful {
   }
 
   /** Before the guest runs: backends, with the rings that the builder has made. Returns the first console's. */
-  serve(rings: Pick<BackendPlan, 'console' | 'store'>, furtherConsoles = true): ConsoleBackend | undefined {
+  serve(rings: Rings, furtherConsoles = true): ConsoleBackend | undefined {
     grantRings(this, rings)
     this.#serve(backendPlan(this, rings, furtherConsoles))
     return this.#console
@@ -104,9 +107,45 @@ export class Domain implements Context, Stateful {
 
   #serve(plan: BackendPlan): void {
     this.#plan = plan
+    this.#used = 0
     const { console, dom0 } = makeBackends(this, plan)
     this.#console = console
     this.dom0 = dom0
+  }
+
+  deadline(callback: () => void): Deadline {
+    const known = this.#deadlines[this.#used++]
+    if (known) {
+      known.callback = callback
+      known.deadline.set(Infinity)
+      return known.deadline
+    }
+    const made = { callback, deadline: this.effects.time.deadline(() => made.callback()) }
+    this.#deadlines.push(made)
+    return made.deadline
+  }
+
+  /**
+   * As `xl save` and `xl restore` would leave it: its memory and its vCPUs are what they were, everything that it had from
+   * Xen and from dom0 is a new domain's. False: it cannot be restored.
+   */
+  #restore(argument: number): boolean {
+    const plan = this.#plan as BackendPlan
+    this.#console?.close()
+    this.dom0?.close()
+    this.events.restart()
+    this.watchdogs.restart()
+    for (const vcpu of this.vcpus) vcpu.restart()
+    const ports = { store: this.events.offer(), console: this.events.offer() }
+    const rings = this.kind.restore(argument, ports, plan)
+    if (!rings) return false
+    this.grants.restart()
+    this.time.restart()
+    grantRings(this, rings)
+    const before = this.dom0?.control
+    this.#serve({ ...plan, ...rings })
+    if (before) this.dom0?.control.follow(before)
+    return true
   }
 
   /** Backends are made first, for their timers; they come to what they hold of the guest's last. */
@@ -191,8 +230,8 @@ export class Domain implements Context, Stateful {
     this.time.start()
   }
 
-  /** The end of the domain, and why; or what SCHEDOP_shutdown answers if it goes on. */
-  shutdown(given: number): number {
+  /** The end of the domain, and why; or what SCHEDOP_shutdown answers if it goes on. `argument`: its third one. */
+  shutdown(given: number, argument = 0): number {
     const { machine } = this.effects
     const reason = this.shutdownCode ?? given
     switch (reason) {
@@ -206,9 +245,9 @@ export class Domain implements Context, Stateful {
         return this.crash('it reported its own crash')
       case Shutdown.WATCHDOG:
         return this.crash('its watchdog timer ran out')
-      // Nobody keeps its state: the toolstack lets it go on at once, as when it only wanted a checkpoint.
       case Shutdown.SUSPEND:
-        return SUSPEND_CANCELLED
+        if (this.dom0?.control.suspended() !== 'restored') return SUSPEND_CANCELLED
+        return this.#restore(argument) ? 0 : this.crash('it suspended itself without a start_info of its own')
       default:
         return this.crash(`it shut down for reason ${reason}`)
     }

@@ -5,6 +5,18 @@ import type { SharedPage } from './frames.ts'
 import type { BuildOptions } from '../../paravirt/platform.ts'
 import type { Stateful } from '../../snapshot/stateful.ts'
 
+/** A ring's frame of memory, as the guest numbers it too, and the guest's port for it. */
+type Ring = {
+  readonly frame: number
+  readonly port: number
+}
+
+/** The two rings that the toolstack makes. */
+export type Rings = {
+  readonly console: Ring
+  readonly store: Ring
+}
+
 /** Numbers of frames in the guest's memory, as commands of memory_op name them. */
 export interface Extents {
   /** log2 of the frames of each extent. */
@@ -91,6 +103,15 @@ export interface Kind extends Stateful {
   movedInfo(vcpu: number, address: number): void
   /** vm_assist has changed what is on: numbers of VMASST_TYPE_*. */
   assisted(assists: ReadonlySet<number>): void
+  /**
+   * The domain was saved and restored: what the guest had from Xen by its kind is gone, and it is told the new ports of
+   * its rings. `argument` is what it gave with SCHEDOP_shutdown. Where the rings are now; undefined: it cannot be restored.
+   */
+  restore(
+    argument: number,
+    ports: { readonly store: number; readonly console: number },
+    rings: Rings,
+  ): Rings | undefined
   /** Domain builder: everything in memory, and vCPU 0 as it begins. */
   build(options: BuildOptions): void
 }

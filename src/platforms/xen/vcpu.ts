@@ -46,6 +46,17 @@ export class XenVcpu implements VcpuEnd, Stateful {
     if (state.loading) this.#share()
   }
 
+  /** As a new domain's: vcpu_info is in shared_info, nothing else is registered, no timer is set. */
+  restart(): void {
+    if (this.#registered) this.#domain.kind.release(this.#registered.frame)
+    this.#registered = undefined
+    this.#share()
+    this.#domain.kind.movedInfo(this.id, this.info)
+    this.runstate.restart()
+    this.timers.stop()
+    this.timers.setPeriod(0)
+  }
+
   #share(): void {
     const { memory } = this.#domain.effects
     memory.share(MASKS, this.id, BigInt(this.info + UPCALL_MASK))

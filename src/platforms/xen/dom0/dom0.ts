@@ -108,6 +108,7 @@ export class Dom0 implements Stateful {
     state.part('server', this.#server)
     state.part('store', this.#store)
     state.part('ring', this.#ring)
+    state.part('control', this.control)
     state.parts('devices', this.#devices)
   }
 

@@ -39,6 +39,10 @@ export class EventChannels implements Stateful {
     this.#domain = domain
     this.#virqs = domain.vcpus.map(() => Array.from({ length: VIRQS }, () => 0))
     this.#abi = new TwoLevelEvents(domain)
+    this.#begin()
+  }
+
+  #begin(): void {
     this.#grow(0)
     ;(this.#channels[0] as Channel).reserved = true
   }
@@ -67,6 +71,18 @@ export class EventChannels implements Stateful {
     this.#nextBackend = state.field('nextBackend', this.#nextBackend)
     this.#active = state.field('active', this.#active)
     this.#resetting = state.field('resetting', this.#resetting)
+  }
+
+  /** As a new domain's: no ports, the 2-level ABI. Backends have let go of theirs, or will find them closed. */
+  restart(): void {
+    for (const { port } of this.#channels) this.close(port)
+    this.#fifo?.destroy()
+    this.#fifo = undefined
+    this.#abi = new TwoLevelEvents(this.#domain)
+    this.#channels.length = 0
+    this.#active = 0
+    this.#resetting = 0
+    this.#begin()
   }
 
   // For backends and the toolstack

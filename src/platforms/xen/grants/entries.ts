@@ -69,6 +69,18 @@ export class GrantEntries implements Stateful {
     }
   }
 
+  /** As a new domain's: one page of entries, all empty, of version 1; mapped nowhere. */
+  restart(): void {
+    this.version = 1
+    const { frames, kind } = this.#domain
+    // What a PV guest has mapped stays where it is, but is of no use to it.
+    for (const page of [...this.#status.splice(0), ...this.#frames.splice(1)])
+      if (kind.withdraw([page])) frames.free(page)
+    const [first] = this.#frames as [SharedPage]
+    first.move(first.home)
+    this.#domain.effects.memory.place(first.address, new Uint8Array(PAGE))
+  }
+
   get frames(): readonly SharedPage[] {
     return this.#frames
   }

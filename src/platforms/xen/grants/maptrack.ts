@@ -34,6 +34,14 @@ export class Maptrack implements Stateful {
     state.list('mappings', this.#mappings)
   }
 
+  /** As a new domain's: no handles. */
+  restart(): void {
+    for (const queue of this.#free) queue.length = 0
+    this.#heads.fill(0)
+    this.#owners.length = 0
+    this.#mappings.length = 0
+  }
+
   /** A handle without a mapping; -1: there are no more. */
   take(vcpu: number): number {
     const own = this.#shift(vcpu)

@@ -73,6 +73,13 @@ export class GrantTable implements Stateful {
     state.map('active', this.#active)
   }
 
+  /** As a new domain's; nobody holds anything any more. */
+  restart(): void {
+    this.maptrack.restart()
+    this.#active.clear()
+    this.entries.restart()
+  }
+
   /** That are in use. */
   *frames(): Generator<number> {
     for (const { frame } of this.#active.values()) yield frame

@@ -101,9 +101,7 @@ export const schedOp = commands({
       errors: { EFAULT },
       ops: ['machine.restart', 'machine.crash'],
       source,
-      run: ({ domain }, block, f) => {
-        return domain.shutdown(block.get(f.reason) & 0xff)
-      },
+      run: (call, block, f) => call.domain.shutdown(block.get(f.reason) & 0xff, call.whole(2)),
     }),
     command({
       command: 3,

@@ -190,6 +190,12 @@ export class FrameTable implements Stateful {
     return this.words[at + 1] === 0 ? this.words[at] >>> 0 : -1
   }
 
+  /** The domain's frame with this number; -1 if none has it. */
+  frameOf(pfn: number): number {
+    for (let frame = 0; frame < this.count; frame++) if (this.isOwn(frame) && this.pfnOf(frame) === pfn) return frame
+    return -1
+  }
+
   /** Give a frame of Xen's to the heap. */
   addToHeap(frame: number): void {
     this.#release(frame)

@@ -6,11 +6,12 @@ import type { BuildOptions } from '../../../paravirt/platform.ts'
 import type { Transfer } from '../../../snapshot/stateful.ts'
 import { buildPv } from '../builder/build.ts'
 import { pvImage } from '../builder/image.ts'
+import { clearEvents, restoreStartInfo } from '../builder/restore.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import { Assist } from '../hypercalls/vm-assist.ts'
 import type { SharedPage } from '../frames.ts'
-import type { Kind } from '../kind.ts'
+import type { Kind, Rings } from '../kind.ts'
 import { createMm } from '../mm/create.ts'
 import { Type } from '../mm/frame-table.ts'
 import { PvGrants } from '../mm/grants.ts'
@@ -231,6 +232,21 @@ export class PvKind implements Kind {
     this.mm.frames.strictM2p = assists.has(Assist.m2p_strict)
     const mask = [...assists].reduce((sum, type) => (type < 32 ? sum | (1 << type) : sum), 0)
     for (const { id } of this.#domain.vcpus) this.#domain.effects.pv.setWord(id, 'assist', mask)
+  }
+
+  restore(startInfo: number, ports: { store: number; console: number }): Rings | undefined {
+    const { effects, sharedInfo } = this.#domain
+    if (this.#eoiPage !== undefined) this.release(this.#eoiPage)
+    this.#eoiPage = undefined
+    clearEvents(effects.memory, sharedInfo.address, this.narrow)
+    if (this.frame(startInfo) < 0) return undefined
+    return restoreStartInfo(effects.memory, startInfo * PAGE, {
+      pages: this.maximumGpfn + 1,
+      sharedInfo: sharedInfo.address,
+      ports,
+      narrow: this.narrow,
+      frameOf: (pfn) => this.mm.frames.frameOf(pfn),
+    })
   }
 
   build({ kernel, initrd, cmdline, memory }: BuildOptions): void {

@@ -8,13 +8,14 @@ import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import type { SharedPage } from '../frames.ts'
 import type { EventLine } from '../hvm/event-line.ts'
-import type { Extents, Kind } from '../kind.ts'
+import type { Extents, Kind, Rings } from '../kind.ts'
 import { contextBytes, entryOfContext } from './context.ts'
-import { Params } from './params.ts'
+import { Param, Params } from './params.ts'
 import { Physmap } from './physmap.ts'
 
 /** HVM_PARAM_CALLBACK_IRQ: how the guest wants to be called; the types below need I/O APIC and 8259. */
 const VIA_VECTOR = 2n
+const PAGE = 4096
 
 export class PvhKind implements Kind {
   readonly name = 'pvh'
@@ -154,6 +155,22 @@ export class PvhKind implements Kind {
 
   down(vcpu: number): void {
     this.#domain.effects.cpu.park(vcpu)
+  }
+
+  restore(_argument: number, ports: { store: number; console: number }, { store, console }: Rings): Rings {
+    const { irq, memory } = this.#domain.effects
+    this.physmap.restart()
+    memory.place(this.#domain.sharedInfo.address, new Uint8Array(PAGE))
+    for (const { id } of this.#domain.vcpus) {
+      irq.line(id, undefined)
+      irq.onEnabled(id, undefined)
+    }
+    this.#vectors.fill(0)
+    this.setCallback(0n)
+    this.#via = 0
+    this.params.set(Param.STORE_EVTCHN, ports.store)
+    this.params.set(Param.CONSOLE_EVTCHN, ports.console)
+    return { store: { ...store, port: ports.store }, console: { ...console, port: ports.console } }
   }
 
   /** INIT. */

@@ -32,6 +32,11 @@ export class Physmap implements Stateful {
     for (const page of this.#domain.frames.mapped) this.#shared.set(page.frame, page)
   }
 
+  /** As a new domain's: none of Xen's pages is mapped. */
+  restart(): void {
+    for (const [gfn, page] of this.#shared) this.#unhook(gfn, page)
+  }
+
   /** Frames that belong to the domain, mapped or not. */
   get pages(): number {
     return this.#pages

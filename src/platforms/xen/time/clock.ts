@@ -52,6 +52,12 @@ export class SystemTime implements Stateful {
     if (this.#domain.effects.time.tscOffset(vcpu) !== this.#offsets[vcpu]) this.update(vcpu)
   }
 
+  /** As a new domain's: no areas. */
+  restart(): void {
+    this.#areas.fill(undefined)
+    this.start()
+  }
+
   /** VCPUOP_register_vcpu_time_memory_area. */
   registerArea(vcpu: number, low: number, high: number): void {
     this.#areas[vcpu] = low === 0 && high === 0 ? undefined : { low, high }

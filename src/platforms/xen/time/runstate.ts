@@ -63,6 +63,11 @@ export class Runstate implements Stateful {
     this.#publish(caller)
   }
 
+  /** As a new domain's: nobody is told. */
+  restart(): void {
+    this.#area = undefined
+  }
+
   /** The structure as of now, in a caller's layout. */
   info(wide: boolean): Block {
     const now = this.#domain.effects.time.now()

@@ -23,6 +23,12 @@ export class Watchdogs implements Stateful {
     state.list('set', this.#set)
   }
 
+  /** As a new domain's: none is set. */
+  restart(): void {
+    this.#set.fill(false)
+    for (const deadline of this.#deadlines) deadline.set(Infinity)
+  }
+
   /** `id` 0: a new one, whose number is the answer. */
   set(id: number, seconds: number): number {
     if (id > COUNT) return Errno.EINVAL
