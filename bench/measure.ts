@@ -19,14 +19,19 @@ export interface Line {
   readonly text: string
   /** The second of its arrival. */
   readonly at: number
-  /** Seconds of processor time of all threads until then, of lines that begin with `begin` or `round`. */
+  /** Seconds of processor time of all threads until then, of lines that are timed. */
   readonly cpu: number
 }
 
 const ROUND_LIMIT = 3_600_000
 
-/** Starts `command`, ends it after the first console line that holds `until`. */
-export function measureUntil(until: string, command: string, args: readonly string[]): Promise<Sample> {
+/** Starts `command`, ends it after the first console line that holds `until`; lines like `timed` have their own times. */
+export function measureUntil(
+  until: string,
+  command: string,
+  args: readonly string[],
+  timed = /^(begin|round) /,
+): Promise<Sample> {
   return new Promise((resolve, reject) => {
     const start = performance.now()
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -41,7 +46,7 @@ export function measureUntil(until: string, command: string, args: readonly stri
       const whole = (partial + piece).split('\n')
       partial = whole.pop()!
       for (const text of whole) {
-        lines.push({ text: text.trimEnd(), at, cpu: /^(begin|round) /.test(text) ? threadTime(child.pid!) : 0 })
+        lines.push({ text: text.trimEnd(), at, cpu: timed.test(text) ? threadTime(child.pid!) : 0 })
         if (sample || !text.includes(until)) continue
         sample = { wall: at, ...usage(child.pid!), lines }
         child.kill('SIGTERM')

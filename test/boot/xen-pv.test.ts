@@ -16,6 +16,7 @@ const commands = {
   work: 'for i in 1 2 3 4; do (seq 400 | sha256sum; seq 10 | sort -r) > /dev/null & done; wait; echo done',
   interrupts: 'cat /proc/interrupts',
   hypervisor: 'cd /sys/hypervisor; for f in type guest_type version/major version/minor version/extra; do cat $f; done',
+  properties: 'cd /sys/hypervisor/properties; cat features capabilities virtual_start pagesize',
 } as const
 
 describe.each(combinations)('$kernel with $cpus vCPUs, $cpu', ({ kernel, cpus, cpu }) => {
@@ -42,10 +43,15 @@ describe.each(combinations)('$kernel with $cpus vCPUs, $cpu', ({ kernel, cpus, c
     expect(results.online.output).toBe(`${cpus}\n`)
     expect(Math.abs(Number(results.date.output) - Date.now() / 1000)).toBeLessThan(60)
     expect(results.work.output).toBe('done\n')
-    expect(results.hypervisor.output).toMatch(/^xen\nPV\n4\n17\n/)
+    expect(results.hypervisor.output).toBe('xen\nPV\n4\n17\n.7\n')
+    expect(results.properties.output).toBe(
+      '000220f0\nxen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 \nffff800000000000\n1000\n',
+    )
     for (let id = 0; id < cpus; id++)
       for (const name of [`virq +timer`, 'ipi +resched', 'ipi +callfunc', 'ipi +irqwork'])
         expect(results.interrupts.output).toMatch(new RegExp(`xen-percpu +-${name}${id}\\n`))
+    expect(results.interrupts.output).toMatch(/xen-dyn +-event +xenbus/)
+    expect(results.interrupts.output).toMatch(/xen-dyn-lateeoi +-event +hvc_console/)
   })
 })
 

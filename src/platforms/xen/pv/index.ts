@@ -17,6 +17,7 @@ import { hotHypercalls } from './hypercalls.ts'
 import { PvKind } from './kind.ts'
 import { lastWords } from './last-words.ts'
 import { PvMsrs } from './msrs.ts'
+import { PvPorts } from './ports.ts'
 
 const GP = 13
 const USER = 3
@@ -37,6 +38,7 @@ export class XenPvPlatform implements Platform {
   readonly pv: PvHooks
   readonly #kind: PvKind
   readonly #dispatch: Dispatch<Domain>
+  readonly #ports = new PvPorts()
   #crashed = false
 
   /** `narrow`: for a guest of 32 bits. */
@@ -116,6 +118,7 @@ export class XenPvPlatform implements Platform {
   transfer(state: Transfer): void {
     state.part('domain', this.domain)
     state.part('dispatch', this.#dispatch)
+    state.part('ports', this.#ports)
     this.#crashed = state.field('crashed', this.#crashed)
   }
 
@@ -137,6 +140,15 @@ export class XenPvPlatform implements Platform {
 
   hypercall(): boolean {
     return false
+  }
+
+  portIn(_vcpu: number, port: number, size: number): number {
+    return this.#ports.read(port, size)
+  }
+
+  portOut(_vcpu: number, port: number, size: number, value: number): boolean {
+    this.#ports.write(port, size, value)
+    return true
   }
 
   enter(vcpu: number): void {
