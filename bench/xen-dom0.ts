@@ -18,20 +18,20 @@ const GOAL = 4
 const APPEND = 'cryptomgr.notests panic=-1'
 
 const [rounds = '3'] = process.argv.slice(2)
-const { kernel, initrd } = await prepareGuest({})
+const { image, initrd } = await prepareGuest({})
 const folder = mkdtempSync(join(tmpdir(), 'paravirt-dom0-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 const xen = join(folder, 'xen')
 writeFileSync(xen, gunzipSync(readFileSync(HYPERVISOR)))
 
 const main = join(import.meta.dirname, '../src/cli/main.ts')
-const ours = [main, 'run', kernel, '--initrd', initrd, '--on', 'xen-pv', '--memory', '512M', '--append', APPEND]
+const ours = [main, 'run', image, '--initrd', initrd, '--on', 'xen-pv', '--memory', '512M', '--append', APPEND]
 const options = 'com1=115200,8n1 console=com1 dom0_mem=512M,max:512M dom0_max_vcpus=1 loglvl=error guest_loglvl=none'
 const dom0 = [
   // Without SMAP: this QEMU's IRET at CPL 3 reads the stack as the supervisor.
   ...['-M', 'pc', '-accel', 'tcg', '-cpu', 'max,-smap', '-m', '768M', '-nodefaults', '-display', 'none'],
   ...['-serial', 'stdio', '-no-reboot', '-kernel', xen, '-append', options],
-  ...['-initrd', `${kernel} console=hvc0 earlyprintk=xen ${APPEND},${initrd}`],
+  ...['-initrd', `${image} console=hvc0 earlyprintk=xen ${APPEND},${initrd}`],
 ]
 
 const here: Sample[] = []

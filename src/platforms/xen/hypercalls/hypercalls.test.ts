@@ -316,6 +316,21 @@ describe('vcpu_op', () => {
     expect([0, 8191].map((id) => raw(24, [99, id]))).toEqual(['ENOSYS', 'ENOENT'])
   })
 
+  test('one that was taken down can be brought up again, unless INIT has reset it', () => {
+    const { raw, vcpu, platform } = setUp()
+    vcpu(1).running = true
+    expect([raw(24, [1, 2]), raw(24, [2, 1]), raw(24, [3, 1]), raw(24, [1, 1]), raw(24, [3, 1])]).toEqual([
+      'EINVAL',
+      0,
+      0,
+      0,
+      1,
+    ])
+    raw(24, [2, 1])
+    platform.init(1)
+    expect(raw(24, [1, 1])).toBe('EINVAL')
+  })
+
   test('a place for vcpu_info, once', () => {
     const guest = setUp()
     const { view, domain, done } = guest
@@ -433,7 +448,8 @@ describe('vcpu_op', () => {
     expect(context(0x1000n, 0x80000011n, 0x20n, 0x100n)).toBe('EEXIST')
     expect([guest.raw(24, [1, 1]), done()]).toEqual([0, ['enter 1 0xffffffff81000000']])
     expect([guest.raw(24, [2, 1]), done()]).toEqual([0, ['park 1']])
-    expect([guest.raw(24, [1, 1]), done()]).toEqual(['EINVAL', []])
+    expect([guest.raw(24, [1, 1]), done()]).toEqual([0, ['unpark 1']])
+    expect([guest.raw(24, [2, 1]), done()]).toEqual([0, ['park 1']])
     expect([guest.raw(24, [2, 0]), done()]).toEqual([0, ['power-off']])
     expect(guest.raw(24, [0, 2, NOWHERE])).toBe('EFAULT')
   })

@@ -29,6 +29,8 @@ export class PvhKind implements Kind {
   readonly #vectors: number[]
   /** vcpu_hvm_context that VCPUOP_initialise left for VCPUOP_up. */
   readonly #contexts: (Uint8Array | undefined)[]
+  /** It was running when it was taken down, so it can be brought up. */
+  readonly #parked: boolean[]
   #via = 0
 
   constructor(domain: Domain, build: (kind: PvhKind, options: BuildOptions) => void, line?: EventLine) {
@@ -37,6 +39,7 @@ export class PvhKind implements Kind {
     this.#line = line
     this.#vectors = domain.vcpus.map(() => 0)
     this.#contexts = domain.vcpus.map(() => undefined)
+    this.#parked = domain.vcpus.map(() => false)
     this.physmap = new Physmap(domain)
   }
 
@@ -45,6 +48,7 @@ export class PvhKind implements Kind {
     state.part('physmap', this.physmap)
     state.list('vectors', this.#vectors)
     state.list('contexts', this.#contexts)
+    state.list('parked', this.#parked)
     this.#via = state.field('via', this.#via)
     if (this.#line) state.part('line', this.#line)
     if (!state.loading) return
@@ -142,7 +146,7 @@ export class PvhKind implements Kind {
   }
 
   initialised(vcpu: number): boolean {
-    return this.#contexts[vcpu] !== undefined || this.#domain.effects.cpu.running(vcpu)
+    return this.#contexts[vcpu] !== undefined || this.#parked[vcpu] === true || this.#domain.effects.cpu.running(vcpu)
   }
 
   up(vcpu: number): void {
@@ -151,9 +155,11 @@ export class PvhKind implements Kind {
     if (entry) this.#domain.effects.cpu.enter(vcpu, entry)
     else this.#domain.effects.cpu.unpark(vcpu)
     this.#contexts[vcpu] = undefined
+    this.#parked[vcpu] = false
   }
 
   down(vcpu: number): void {
+    this.#parked[vcpu] = this.#domain.effects.cpu.running(vcpu)
     this.#domain.effects.cpu.park(vcpu)
   }
 
@@ -176,6 +182,7 @@ export class PvhKind implements Kind {
   /** INIT. */
   reset(vcpu: number): void {
     this.#contexts[vcpu] = undefined
+    this.#parked[vcpu] = false
     this.#domain.vcpus[vcpu]?.runstate.offline()
   }
 
