@@ -27,12 +27,17 @@ writeFileSync(xen, gunzipSync(readFileSync(HYPERVISOR)))
 const main = join(import.meta.dirname, '../src/cli/main.ts')
 const ours = [main, 'run', image, '--initrd', initrd, '--on', 'xen-pv', '--memory', '512M', '--append', APPEND]
 const options = 'com1=115200,8n1 console=com1 dom0_mem=512M,max:512M dom0_max_vcpus=1 loglvl=error guest_loglvl=none'
-const dom0 = [
-  // Without SMAP: this QEMU's IRET at CPL 3 reads the stack as the supervisor.
-  ...['-M', 'pc', '-accel', 'tcg', '-cpu', 'max,-smap', '-m', '768M', '-nodefaults', '-display', 'none'],
-  ...['-serial', 'stdio', '-no-reboot', '-kernel', xen, '-append', options],
-  ...['-initrd', `${image} console=hvc0 earlyprintk=xen ${APPEND},${initrd}`],
+// Without SMAP: this QEMU's IRET at CPL 3 reads the stack as the supervisor.
+const pc = ['-M', 'pc', '-accel', 'tcg', '-cpu', 'max,-smap', '-m', '768M', '-nodefaults', '-display', 'none']
+const boot = [
+  '-kernel',
+  xen,
+  '-append',
+  options,
+  '-initrd',
+  `${image} console=hvc0 earlyprintk=xen ${APPEND},${initrd}`,
 ]
+const dom0 = [...pc, '-serial', 'stdio', '-no-reboot', ...boot]
 
 const here: Sample[] = []
 const there: Sample[] = []
