@@ -6,6 +6,7 @@ import { playRequests, type Report, type Scenario, unreached } from './runner.ts
 import * as vmi from './vmi.ts'
 import * as vmware from './vmware.ts'
 import * as xenHvm from './xen-hvm.ts'
+import * as xenPv from './xen-pv.ts'
 import * as xenPvh from './xen-pvh.ts'
 
 /** Play at least this many requests; returns what happened, and which declared requests and errors did not. */
@@ -26,4 +27,5 @@ export const scenarios: Readonly<Record<string, Play>> = {
   lguest: play(lguest.scenario),
   'xen-hvm': play(xenHvm.scenario),
   'xen-pvh': play(xenPvh.scenario),
+  'xen-pv': play(xenPv.scenario),
 }
