@@ -1,15 +1,53 @@
 /**
- * Arithmetic flags that nobody can see: those that another instruction of the block replaces before anything reads
- * them or could leave the region. Most cost nothing, because their locals are dead; but a rotation merges its flags
- * with the old ones, which is a call.
+ * Arithmetic flags that nobody can see: those that another instruction replaces before anything reads them or could
+ * leave the region. Within a block most cost nothing, because their locals are dead; but a rotation merges its flags
+ * with the old ones, which is a call, and where several blocks lead the flags are in the state block.
  */
 import type { Address, Effect, Value } from '../isa/ir.ts'
-import type { Instruction } from './blocks.ts'
+import { pageOf, type Block, type Instruction } from './blocks.ts'
+import { successors } from './dominators.ts'
+
+/** The blocks in which somebody may see the flags from before. `looks`: those before which control may leave. */
+export function flagsNeeded(blocks: readonly Block[], looks: ReadonlyMap<Block, unknown>): Set<Block> {
+  const needed = new Set<Block>()
+  const seesOld = new Map(blocks.map((b) => [b, sees(b)]))
+  for (let changed = true; changed; ) {
+    changed = false
+    for (const b of blocks.toReversed()) {
+      if (needed.has(b) || !(seesOld.get(b) ?? !deadAfter(b, needed, looks))) continue
+      needed.add(b)
+      changed = true
+    }
+  }
+  return needed
+}
+
+/** Whether nobody sees the flags at a block's end. */
+export function deadAfter(b: Block, needed: ReadonlySet<Block>, looks: ReadonlyMap<Block, unknown>): boolean {
+  if (b.call !== undefined || b.targets.length > 0) return false
+  const page = pageOf((b.instructions.at(-1) as Instruction).place)
+  const edges = [b.taken, b.next].filter((e) => e !== undefined)
+  return (
+    edges.length > 0 &&
+    edges.every((e) => 'block' in e && pageOf(e.block.place) === page) &&
+    successors(b).every((next) => !needed.has(next) && !looks.has(next))
+  )
+}
+
+/** Whether a block sees the flags from before, or undefined if it does nothing to flags. */
+function sees(b: Block): boolean | undefined {
+  for (const i of b.instructions) {
+    const { translatable, enablesInterrupts, effects } = i.decoded
+    if (!translatable || enablesInterrupts || i.crosses !== undefined || !isQuiet(effects)) return true
+    if (effects.some(({ kind }) => kind === 'flags')) return false
+  }
+  return undefined
+}
 
 /** The effects of each instruction without those that only make dead flags. */
-export function withoutDeadFlags(instructions: readonly Instruction[]): (readonly Effect[])[] {
+export function withoutDeadFlags(instructions: readonly Instruction[], deadAtEnd = false): (readonly Effect[])[] {
   const result: (readonly Effect[])[] = []
-  let dead = false
+  let dead = deadAtEnd
   for (let n = instructions.length - 1; n >= 0; n--) {
     const i = instructions[n] as Instruction
     const { translatable, enablesInterrupts, effects } = i.decoded

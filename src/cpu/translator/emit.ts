@@ -10,7 +10,7 @@ import { accessOf, loadOp } from '../isa/emitter.ts'
 import { emitFloats, type FloatsHost } from '../isa/floats.ts'
 import { R, S } from '../layout.ts'
 import { budgetChecks } from './budgets.ts'
-import { withoutDeadFlags } from './dead-flags.ts'
+import { deadAfter, flagsNeeded, withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
 import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
 import { Liveness } from './liveness.ts'
@@ -27,6 +27,7 @@ export class RegionEmitter extends RegionExits {
   /** The block, and the number of its instruction. */
   #at!: { block: Block; number: number }
   #budgets = new Map<Block, number>()
+  #flagsNeeded = new Set<Block>()
   #condition: Value | undefined
   #target: Value | undefined
   /** The target that was looked at already. */
@@ -44,6 +45,7 @@ export class RegionEmitter extends RegionExits {
     this.#changedAt = changedAt(this.records, blocks)
     this.#liveness = new Liveness(this.records, blocks, this.#changedAt)
     this.#budgets = budgetChecks(blocks)
+    this.#flagsNeeded = flagsNeeded(blocks, this.#budgets)
     this.counters?.entry(c)
     c.get(P).mem('i64.load', S.PAGE_LINEAR).set(this.local.base)
     c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
@@ -54,9 +56,11 @@ export class RegionEmitter extends RegionExits {
     this.loadState(this.together ? this.all.used : this.#liveness.at(blocks[0] as Block))
     this.open('block')
     this.open('block')
+    this.#lookAtBudget(blocks[0] as Block)
     this.#tree(blocks[0] as Block)
     c.unreachable()
     this.close()
+    this.producer = undefined
     this.jumpExit()
     this.close()
     this.recordExit()
@@ -125,16 +129,33 @@ export class RegionEmitter extends RegionExits {
     }
     const to = e.block
     if (pageOf(to.place) !== pageOf((from.instructions.at(-1) as Instruction).place)) this.#cross(to.place)
+    this.#lookAtBudget(to)
     if (to.order <= from.order || to.merge) {
-      this.canonical()
+      this.#settleFlags(to)
       for (let i = this.#labels.length - 1; i >= 0; i--) {
         const label = this.#labels[i] as { block: Block; height: number; loop: boolean }
         if (label.block === to && label.loop === to.order <= from.order) return this.br(label.height)
       }
       throw new Error('a branch has no label')
     }
-    if (to.loop) this.canonical()
+    if (to.loop) this.#settleFlags(to)
     this.#tree(to)
+  }
+
+  /** Where several blocks lead, the state block has the flags, if anybody can see them. */
+  #settleFlags(to: Block): void {
+    if (this.#flagsNeeded.has(to)) this.canonical()
+    else this.producer = undefined
+  }
+
+  /** Before a block that looks, where the flags' producer is known: leave if the budget is too short. */
+  #lookAtBudget(to: Block): void {
+    const covered = this.#budgets.get(to)
+    if (covered === undefined) return
+    this.instruction = to.instructions[0] as Instruction
+    this.unspent = 0
+    this.c.get(this.local.budget).i32(covered).op('i32.lt_s')
+    this.bail('budget')
   }
 
   /** Into another page: the execute TLB must still have it there. */
@@ -179,17 +200,10 @@ export class RegionEmitter extends RegionExits {
     c.get(budget).i32(count).op('i32.sub').set(budget)
     this.unspent = count
     this.instruction = b.instructions[0] as Instruction
-    const covered = this.#budgets.get(b)
-    if (covered !== undefined) {
-      c.get(budget)
-        .i32(covered - count)
-        .op('i32.lt_s')
-      this.bail('budget')
-    }
     this.counters?.block(c, b)
     this.#condition = undefined
     this.#target = undefined
-    const effects = withoutDeadFlags(b.instructions)
+    const effects = withoutDeadFlags(b.instructions, deadAfter(b, this.#flagsNeeded, this.#budgets))
     b.instructions.forEach((i, n) => {
       this.instruction = i
       this.unspent = count - n
@@ -252,6 +266,7 @@ export class RegionEmitter extends RegionExits {
       this.close()
       this.producer = producer
       this.changed = changed
+      this.instruction = last
     } else if (b.taken) return this.#edge(b, b.taken)
     if (b.next) this.#edge(b, b.next)
     else if (this.#target) this.#computedJump(b, last, this.#target)

@@ -49,7 +49,7 @@ export abstract class RegionExits extends RegionMemory {
 
   /** Before a branch to a shared exit. */
   #toExit(): void {
-    if (this.together) this.canonical()
+    if (this.together) this.storeFlags()
     else this.storeState(this.changed)
   }
 

@@ -1,21 +1,31 @@
 /**
- * Arithmetic flags in a region: the operands of their last producer in locals, and what is known of it here. Conditions
- * are made from them directly where that is short.
+ * Arithmetic flags in a region: what is known of their last producer, with its operands in locals, or nothing; then they
+ * are in the state block. So it is wherever several blocks lead, unless nobody can see them there (dead-flags.ts).
+ * Conditions are made from the operands directly where that is short.
  */
 import type { Effect, Value } from '../isa/ir.ts'
 import { directCondition } from '../isa/known-flags.ts'
 import { FlagsKind, S } from '../layout.ts'
-import { P, RegionState, UNCHANGED } from './state.ts'
+import type { Code } from '../wasm/module.ts'
+import { P, RegionState } from './state.ts'
 
 const CARRY_OVERFLOW = 0x801
 
-/** The flags' producer as far as it is known here; undefined: the local of the kind holds it, or says that they are unchanged. The others always do. */
+/** A value of 64 bits in a local, or one of 32 bits that is widened by an operation when somebody wants it. */
+interface Kept {
+  local: number
+  widen?: string
+}
+
+/** The flags' producer as far as it is known here. */
 interface Producer {
   kind: number
   bytes: number
+  res: Kept
+  b: Kept | undefined
   /** The locals with the operands of a comparison. */
   operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
-  /** The locals with floating-point numbers that were compared; the local of the result does not hold the flags yet. */
+  /** The locals with floating-point numbers that were compared; the result is not made yet. */
   compared?: { ty: 'f32' | 'f64'; a: number; b: number }
 }
 
@@ -26,12 +36,16 @@ export abstract class RegionFlags extends RegionState {
     const c = this.c
     const l = this.local
     if (this.nested) {
-      c.i32((e.flags << 2) | Math.log2(e.bytes)).set(l.flagsKind)
+      c.get(P)
+        .i32((e.flags << 2) | Math.log2(e.bytes))
+        .mem('i32.store', S.FLAGS_KIND)
+      c.get(P)
       this.use(e.res)
-      c.set(l.flagsRes)
+      c.mem('i64.store', S.FLAGS_RES)
       if (e.b) {
+        c.get(P)
         this.use(e.b)
-        c.set(l.flagsB)
+        c.mem('i64.store', S.FLAGS_B)
       }
       return
     }
@@ -45,13 +59,41 @@ export abstract class RegionFlags extends RegionState {
       this.use(operands[1])
       c.set(kept.b).set(kept.a)
     }
-    this.use(e.res)
-    if (e.b) {
-      this.use(e.b)
-      c.set(l.flagsB)
+    const res = this.#keep(e.res, l.flagsRes, l.res32)
+    const b = e.b && this.#keep(e.b, l.flagsB, l.resB32)
+    if (b) c.set(b.local)
+    c.set(res.local)
+    this.producer = { kind: e.flags, bytes: e.bytes, res, b, operands: kept as Producer['operands'] }
+  }
+
+  /** Put a value on the stack that is to be kept in one of two locals, as narrow as it is. */
+  #keep(value: Value, wide: number, narrow: number): Kept {
+    const { definition } = value
+    const extended =
+      definition.kind === 'pure' && /^i64.extend_i32_[su]$/.test(definition.op) && !this.locals.has(value)
+    if (!extended) {
+      this.use(value)
+      return { local: wide }
     }
-    c.set(l.flagsRes)
-    this.producer = { kind: e.flags, bytes: e.bytes, operands: kept as Producer['operands'] }
+    this.use(definition.args[0] as Value)
+    return { local: narrow, widen: definition.op }
+  }
+
+  #widened({ local, widen }: Kept): void {
+    this.c.get(local)
+    if (widen) this.c.op(widen)
+  }
+
+  /** Widen what the producer keeps into the locals of 64 bits; other ways through the code have another one. */
+  #widen(f: Producer): Producer {
+    const { flagsRes, flagsB } = this.local
+    const wide = (kept: Kept, local: number): Kept => {
+      if (!kept.widen) return kept
+      this.#widened(kept)
+      this.c.set(local)
+      return { local }
+    }
+    return (this.producer = { ...f, res: wide(f.res, flagsRes), b: f.b && wide(f.b, flagsB) })
   }
 
   /** Replace CF, or CF and OF, of known flags; false, and nothing done, if there is no short way. */
@@ -60,6 +102,7 @@ export abstract class RegionFlags extends RegionState {
     const f = this.producer
     const { flagsRes: res, flagsB: b } = this.local
     if (!f || f.compared) return false
+    this.#widen(f)
     const rest = (local: number, kept: number) => {
       c.get(local).i64(BigInt(kept)).op('i64.and')
       this.use(bits)
@@ -81,7 +124,7 @@ export abstract class RegionFlags extends RegionState {
       c.get(b).op('i64.xor').get(res).op('i64.xor').set(b)
       rest(b, 0x10)
     } else return false
-    this.producer = { kind: FlagsKind.RES, bytes: f.bytes, operands: undefined }
+    this.producer = { kind: FlagsKind.RES, bytes: f.bytes, res: { local: res }, b: { local: b }, operands: undefined }
     return true
   }
 
@@ -92,7 +135,8 @@ export abstract class RegionFlags extends RegionState {
     this.use(b)
     this.c.set(locals[1]).set(locals[0])
     const compared = { ty, a: locals[0], b: locals[1] }
-    this.producer = { kind: FlagsKind.EXPLICIT, bytes: 8, operands: undefined, compared }
+    const res = { local: this.local.flagsRes }
+    this.producer = { kind: FlagsKind.EXPLICIT, bytes: 8, res, b: undefined, operands: undefined, compared }
   }
   readonly #floats: { f32?: readonly [number, number]; f64?: readonly [number, number] } = {}
 
@@ -103,31 +147,26 @@ export abstract class RegionFlags extends RegionState {
     c.get(a).get(b).op(`${ty}.lt`).op('i32.or').op('i64.extend_i32_u').set(this.local.flagsRes)
   }
 
-  /** Make the local of the kind hold the flags' producer. */
+  /** Let the state block have the flags, for all that follows. */
   protected canonical(): void {
-    const c = this.c
-    const l = this.local
-    const f = this.producer
-    if (!f) return
-    if (f.compared) this.#comparedFlags(f.compared)
-    c.i32(kindOf(f)).set(l.flagsKind)
+    this.storeFlags()
     this.producer = undefined
   }
 
   /** Put the flags into the state block, for whoever reads them there. */
   protected storeFlags(): void {
     const c = this.c
-    const l = this.local
     const f = this.producer
-    if (!f) c.get(l.flagsKind).i32(UNCHANGED).op('i32.ne').if()
-    if (f?.compared) this.#comparedFlags(f.compared)
+    if (!f) return
+    if (f.compared) this.#comparedFlags(f.compared)
+    c.get(P).i32(kindOf(f)).mem('i32.store', S.FLAGS_KIND)
     c.get(P)
-    if (f) c.i32(kindOf(f))
-    else c.get(l.flagsKind)
-    c.mem('i32.store', S.FLAGS_KIND)
-    c.get(P).get(l.flagsRes).mem('i64.store', S.FLAGS_RES)
-    c.get(P).get(l.flagsB).mem('i64.store', S.FLAGS_B)
-    if (!f) c.end()
+    this.#widened(f.res)
+    c.mem('i64.store', S.FLAGS_RES)
+    if (!f.b) return
+    c.get(P)
+    this.#widened(f.b)
+    c.mem('i64.store', S.FLAGS_B)
   }
 
   protected conditionValue(code: number): void {
@@ -152,20 +191,38 @@ export abstract class RegionFlags extends RegionState {
       else return false
       return true
     }
-    const { flagsRes: res, flagsB: b } = this.local
-    return directCondition(c, { ...f, res, b }, code)
+    if (f.res.widen === 'i64.extend_i32_s' && f.bytes === 4 && narrowCondition(c, f.kind, f.res.local, code))
+      return true
+    const { res, b } = this.#widen(f)
+    return directCondition(c, { ...f, res: res.local, b: b?.local }, code)
   }
 
   protected nestedIf(e: Extract<Effect, { kind: 'if' }>): void {
-    if (touchesFlags(e.then) || touchesFlags(e.else)) this.canonical()
+    if (makesFlags(e.then) && makesFlags(e.else)) this.producer = undefined
+    else if (touchesFlags(e.then) || touchesFlags(e.else)) this.canonical()
     this.nested++
     this.if(e)
     this.nested--
   }
 }
 
+/** Conditions of a result of 32 bits that need no more than that. */
+function narrowCondition(c: Code, kind: number, res: number, code: number): boolean {
+  const compare = ({ 4: 'eq', 8: 'lt_s' } as Record<number, string>)[code]
+  const logic =
+    kind === FlagsKind.LOGIC ? ({ 6: 'eq', 12: 'lt_s', 14: 'le_s' } as Record<number, string>)[code] : undefined
+  if (kind === FlagsKind.EXPLICIT || !(compare ?? logic)) return false
+  c.get(res)
+    .i32(0)
+    .op(`i32.${compare ?? logic}`)
+  return true
+}
+
 /** As the state block has it. */
 const kindOf = ({ kind, bytes }: Producer): number => (kind << 2) | Math.log2(bytes)
+
+/** Makes flags, whatever happens. */
+const makesFlags = (effects: readonly Effect[]): boolean => effects.some(({ kind }) => kind === 'flags')
 
 function touchesFlags(effects: readonly Effect[]): boolean {
   return effects.some((e) => e.kind === 'flags' || (e.kind === 'if' && (touchesFlags(e.then) || touchesFlags(e.else))))

@@ -16,8 +16,6 @@ import { VectorRegisters } from './vectors.ts'
 export const P = 0
 export const EXPECTED = 1
 export const DEPTH = 2
-/** The local of the flags' kind while the state block has the flags as they are. */
-export const UNCHANGED = -1
 
 /** Functions that regions import. */
 export interface RegionImports {
@@ -42,7 +40,10 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly floats: RegionFloats
   /** Words of the state that are known to be zero here (see `steady` effects). */
   protected readonly steady = new Set<number>()
-  protected readonly local: Record<'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'flagsKind' | 'mxcsr', number> &
+  protected readonly local: Record<
+    'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'res32' | 'resB32' | 'mxcsr',
+    number
+  > &
     Record<'base' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** What of the state block the region keeps in locals besides registers. */
   protected needs = { reads: true, writes: true, mxcsr: true }
@@ -65,7 +66,8 @@ export abstract class RegionState extends EffectEmitter {
       exitRecord: code.local('i32'),
       tlbRead: code.local('i32'),
       tlbWrite: code.local('i32'),
-      flagsKind: code.local('i32'),
+      res32: code.local('i32'),
+      resB32: code.local('i32'),
       mxcsr: code.local('i32'),
       base: code.local('i64'),
       gen: code.local('i64'),
@@ -118,7 +120,6 @@ export abstract class RegionState extends EffectEmitter {
     if (reads) load('i32.load', S.TLB_READ, l.tlbRead)
     if (writes) load('i32.load', S.TLB_WRITE, l.tlbWrite)
     if (reads || writes) load('i64.load', S.GEN, l.gen)
-    c.i32(UNCHANGED).set(l.flagsKind)
   }
 
   /** The byte offset from p that a slot names here. */
