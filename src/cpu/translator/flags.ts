@@ -21,7 +21,8 @@ interface Kept {
 interface Producer {
   kind: number
   bytes: number
-  res: Kept
+  /** Of a comparison, the difference of the operands is made when somebody wants it. */
+  res: Kept | 'difference'
   b: Kept | undefined
   /** The locals with the operands of a comparison. */
   operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
@@ -59,6 +60,12 @@ export abstract class RegionFlags extends RegionState {
       this.use(operands[1])
       c.set(kept.b).set(kept.a)
     }
+    if (kept && this.instruction.decoded.name === 'cmp') {
+      const b = kept.ty === 'i32' ? { local: kept.b, widen: 'i64.extend_i32_s' } : { local: kept.b }
+      const operands = kept as Producer['operands']
+      this.producer = { kind: e.flags, bytes: e.bytes, res: 'difference', b, operands }
+      return
+    }
     const res = this.#keep(e.res, l.flagsRes, l.res32)
     const b = e.b && this.#keep(e.b, l.flagsB, l.resB32)
     if (b) c.set(b.local)
@@ -84,16 +91,22 @@ export abstract class RegionFlags extends RegionState {
     if (widen) this.c.op(widen)
   }
 
-  /** Widen what the producer keeps into the locals of 64 bits; other ways through the code have another one. */
-  #widen(f: Producer): Producer {
+  /** Put the producer's result on the stack, in 64 bits. */
+  #result({ res, operands }: Producer): void {
+    if (res !== 'difference') return this.#widened(res)
+    const { ty, a, b } = operands as NonNullable<Producer['operands']>
+    this.c.get(a).get(b).op(`${ty}.sub`)
+    if (ty === 'i32') this.c.op('i64.extend_i32_s')
+  }
+
+  /** Have the result and operand in the locals of 64 bits here; other ways through the code may not. */
+  #widen(f: Producer): void {
     const { flagsRes, flagsB } = this.local
-    const wide = (kept: Kept, local: number): Kept => {
-      if (!kept.widen) return kept
-      this.#widened(kept)
-      this.c.set(local)
-      return { local }
-    }
-    return (this.producer = { ...f, res: wide(f.res, flagsRes), b: f.b && wide(f.b, flagsB) })
+    this.#result(f)
+    this.c.set(flagsRes)
+    if (f.b) this.#widened(f.b)
+    if (f.b) this.c.set(flagsB)
+    this.producer = { ...f, res: { local: flagsRes }, b: f.b && { local: flagsB } }
   }
 
   /** Replace CF, or CF and OF, of known flags; false, and nothing done, if there is no short way. */
@@ -161,7 +174,7 @@ export abstract class RegionFlags extends RegionState {
     if (f.compared) this.#comparedFlags(f.compared)
     c.get(P).i32(kindOf(f)).mem('i32.store', S.FLAGS_KIND)
     c.get(P)
-    this.#widened(f.res)
+    this.#result(f)
     c.mem('i64.store', S.FLAGS_RES)
     if (!f.b) return
     c.get(P)
@@ -191,10 +204,12 @@ export abstract class RegionFlags extends RegionState {
       else return false
       return true
     }
-    if (f.res.widen === 'i64.extend_i32_s' && f.bytes === 4 && narrowCondition(c, f.kind, f.res.local, code))
-      return true
-    const { res, b } = this.#widen(f)
-    return directCondition(c, { ...f, res: res.local, b: b?.local }, code)
+    if (f.res === 'difference') {
+      if (differenceCondition(c, f.operands as NonNullable<Producer['operands']>, code)) return true
+    } else if (f.res.widen === 'i64.extend_i32_s' && narrowCondition(c, f.kind, f.res.local, code)) return true
+    this.#widen(f)
+    const { flagsRes: res, flagsB } = this.local
+    return directCondition(c, { ...f, res, b: f.b && flagsB }, code)
   }
 
   protected nestedIf(e: Extract<Effect, { kind: 'if' }>): void {
@@ -204,6 +219,14 @@ export abstract class RegionFlags extends RegionState {
     this.if(e)
     this.nested--
   }
+}
+
+/** Conditions of a comparison by its operands. */
+function differenceCondition(c: Code, { ty, a, b }: NonNullable<Producer['operands']>, code: number): boolean {
+  const compare = ({ 2: 'lt_u', 4: 'eq', 6: 'le_u', 12: 'lt_s', 14: 'le_s' } as Record<number, string>)[code]
+  if (!compare) return false
+  c.get(a).get(b).op(`${ty}.${compare}`)
+  return true
 }
 
 /** Conditions of a result of 32 bits that need no more than that. */
