@@ -62,8 +62,8 @@ export abstract class RegionFlags extends RegionState {
     }
     if (kept && this.instruction.decoded.name === 'cmp') {
       const b = kept.ty === 'i32' ? { local: kept.b, widen: 'i64.extend_i32_s' } : { local: kept.b }
-      const operands = kept as Producer['operands']
-      this.producer = { kind: e.flags, bytes: e.bytes, res: 'difference', b, operands }
+      const compared = kept as Producer['operands']
+      this.producer = { kind: e.flags, bytes: e.bytes, res: 'difference', b, operands: compared }
       return
     }
     const res = this.#keep(e.res, l.flagsRes, l.res32)
