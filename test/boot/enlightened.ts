@@ -19,17 +19,22 @@ export interface Enlightened {
   count(name: string): number
   /** Per-CPU counts of a row of /proc/interrupts. */
   interrupts(row: string): number[]
+  /** The guest's time of day is the host's: not before the boot began, not after it ended, but for a second. */
+  readonly dateIsRight: boolean
 }
 
 /** Boot with `args` of `paravirt run`. */
 export async function enlightened(args: readonly string[]): Promise<Enlightened> {
   const counts = new Map<string, number>()
+  const began = Date.now() / 1000
   const results = await inGuest([...args, '--count'], commands, (text) => {
     const requests = text.slice(text.indexOf('requests:'), text.indexOf('without asking:'))
     for (const [, count, name] of requests.matchAll(/^ *(\d+) {2}\w+ (\S+)$/gm)) counts.set(name!, Number(count))
   })
+  const date = Number(results.date.output)
   return {
     results,
+    dateIsRight: date > began - 2 && date < Date.now() / 1000 + 2,
     count: (name) => counts.get(name) ?? 0,
     interrupts: (row) => {
       const lines = results.interrupts.output.split('\n')

@@ -9,7 +9,13 @@ const expected = 'tsc: Marking TSC unstable due to running on Hyper-V'
 
 describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
   test('uses what Hyper-V offers', async () => {
-    const { results, count, interrupts } = await enlightened([kernel, '--on', 'hyperv', '--cpus', String(cpus)])
+    const { results, count, interrupts, dateIsRight } = await enlightened([
+      kernel,
+      '--on',
+      'hyperv',
+      '--cpus',
+      String(cpus),
+    ])
     const messages = results.messages.output
     expect(messages.replace(expected, '')).not.toMatch(trouble)
     for (const line of [
@@ -28,7 +34,7 @@ describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
       expect(messages).toContain(line)
     expect(results.clock.output).toBe('hyperv_clocksource_tsc_page\n')
     expect(results.online.output).toBe(`${cpus}\n`)
-    expect(Math.abs(Number(results.date.output) - Date.now() / 1000)).toBeLessThan(60)
+    expect(dateIsRight).toBe(true)
     expect(results.work.output).toBe('done\n')
     // Every vCPU's clock events come from its synthetic timer, none from the local APIC's.
     expect(interrupts('HVS')).toHaveLength(cpus)

@@ -6,7 +6,13 @@ import { command } from './guest.ts'
 
 describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
   test('uses what KVM offers', async () => {
-    const { results, count, interrupts } = await enlightened([kernel, '--on', 'kvm', '--cpus', String(cpus)])
+    const { results, count, interrupts, dateIsRight } = await enlightened([
+      kernel,
+      '--on',
+      'kvm',
+      '--cpus',
+      String(cpus),
+    ])
     const messages = results.messages.output
     expect(messages).not.toMatch(trouble)
     for (const line of [
@@ -23,7 +29,7 @@ describe.each(combinations)('$kernel with $cpus vCPUs', ({ kernel, cpus }) => {
     expect(messages).not.toMatch(/calibrat.*PIT|Refined TSC/)
     expect(results.clock.output).toBe('kvm-clock\n')
     expect(results.online.output).toBe(`${cpus}\n`)
-    expect(Math.abs(Number(results.date.output) - Date.now() / 1000)).toBeLessThan(60)
+    expect(dateIsRight).toBe(true)
     expect(results.work.output).toBe('done\n')
     // A page-ready interrupt that wakes all, as each vCPU enables them.
     expect(interrupts('HYP')).toEqual(Array.from({ length: cpus }, () => 1))
