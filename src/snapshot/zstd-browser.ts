@@ -4,4 +4,9 @@ import { decompress } from 'fzstd'
 export const zstd: ((bytes: Uint8Array) => Promise<Uint8Array>) | undefined = undefined
 
 /** Throws for what does not unpack to at most `length` bytes. */
-export const unzstd = (bytes: Uint8Array, length: number): Uint8Array => decompress(bytes, new Uint8Array(length))
+export function unzstd(bytes: Uint8Array, length: number): Uint8Array {
+  // Not into a buffer of ours: fzstd 0.1.1 fails so for some frames.
+  const unpacked = decompress(bytes)
+  if (unpacked.length > length) throw new RangeError(`${unpacked.length} bytes instead of ${length}`)
+  return unpacked
+}
