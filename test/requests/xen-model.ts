@@ -413,8 +413,8 @@ export class XenModel {
         if (!this.has(BigInt(entry.frame))) return -9
         use = { dom: DOM0, frame: entry.frame, part: false, readers: 0, writers: 0 }
       }
-      // A page that Xen is to write to must be there.
-      if (writable && !this.has(BigInt(entry.frame))) return -1
+      // A page that Xen is to write to must be there: the one that the first use has found.
+      if (writable && !this.has(BigInt(use.frame))) return -1
       this.uses.set(ref, use)
     }
     if (writable) use.writers++
