@@ -100,15 +100,17 @@ function encode(cases: readonly Case[]): Buffer {
 }
 
 /** Splits the runner's output; `raw`, if given, sees the bytes of each result. */
-function decode(bytes: Buffer, count: number, raw?: (bytes: Uint8Array) => void): Result[] {
+function decode(bytes: Buffer, cases: readonly Case[], raw?: (bytes: Uint8Array) => void): Result[] {
   const results: Result[] = []
   let at = 0
-  for (let i = 0; i < count; i++) {
+  for (const { mode } of cases) {
     const changedCount = bytes.readUInt16LE(at + 186)
     const end = at + OUTPUT + changedCount * 16
     raw?.(bytes.subarray(at, end))
     const gpr = new BigUint64Array(16)
     for (let r = 0; r < 16; r++) gpr[r] = bytes.readBigUInt64LE(at + r * 8)
+    // On AMD's the upper half is the kernel's after its IRET to a 16-bit stack; 32-bit code cannot see it.
+    if (mode !== 64) gpr[4] = BigInt.asUintN(32, gpr[4]!)
     const changed = new Map<number, bigint>()
     for (let w = at + OUTPUT; w < end; w += 16)
       changed.set(Number(bytes.readBigUInt64LE(w)), bytes.readBigUInt64LE(w + 8))
@@ -137,7 +139,7 @@ export function runNative(path: string, cases: readonly Case[], raw?: (bytes: Ui
   if (run.error) throw run.error
   if (run.status !== 0)
     throw new Error(`native runner: ${run.signal ?? `exit ${run.status}`} ${run.stderr.toString().trim()}`)
-  return decode(run.stdout, cases.length, raw)
+  return decode(run.stdout, cases, raw)
 }
 
 /**
