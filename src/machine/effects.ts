@@ -236,11 +236,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
       enabled: (vcpu) => parts().interrupts.lapics[vcpu].accepts(FIXED),
       level: (gsi, up) => parts().interrupts.setLevel(gsi, up),
       sample: () => parts().interrupts.sampleLevels(),
-      isa: (irq) => {
-        const { interrupts } = parts()
-        interrupts.setIsaIrq(irq, true)
-        interrupts.setIsaIrq(irq, false)
-      },
+      isa: (irq) => parts().interrupts.pulseIsaIrq(irq),
       apic: (vcpu, offset) => readXapic(parts().interrupts.lapics[vcpu], offset, 4),
       setApic: (vcpu, offset, value) => writeXapic(parts().interrupts.lapics[vcpu], offset, 4, value),
       nmi: (vcpu) => parts().interrupts.lapics[vcpu].deliver(NMI, 0, false),

@@ -126,6 +126,19 @@ function stall() {
   clock.runDue()
 }
 
+test("an ISA edge waits at the 8259 pair until it is taken, though the PIT's OUT is high", () => {
+  initialisePics()
+  out(0x43, 0x3a) // mode 5, as Linux stops the PIT on VMI
+  out(0x21, 0xfe)
+  for (let i = 0; i < 3; i++) {
+    pc.interrupts.pulseIsaIrq(0)
+    expect(pending[0]).toBe(true)
+    expect(pc.interrupts.acknowledge(0)).toBe(0x30)
+    out(0x20, 0x20)
+    expect(pending[0]).toBe(false)
+  }
+})
+
 test('ticks of a time in which nothing ran come one after the other, by either way', () => {
   initialisePics()
   startTick()

@@ -110,6 +110,12 @@ export class Interrupts implements ApicBus, Stateful {
     this.ioapic.setPin(irq === 0 ? 2 : irq, level)
   }
 
+  /** An edge. The line stays up until the next one: the 8259 forgets a request whose line falls before it is taken. */
+  pulseIsaIrq(irq: number): void {
+    this.setIsaIrq(irq, false)
+    this.setIsaIrq(irq, true)
+  }
+
   /** A line of the I/O APIC and, below 16, of the 8259 pair: up while `up` says so. Undefined takes it away. */
   setLevel(gsi: number, up: (() => boolean) | undefined): void {
     this.#levels.delete(gsi)
