@@ -15,8 +15,10 @@ test('the table in docs/ is up to date: npm run coverage', () => {
 test.each(all)('$name: requests name features that exist, and no two are the same', ({ features, requests }) => {
   const seen = new Set<string>()
   for (const { kind, number, command, name, feature, summary, source } of requests) {
-    expect(seen.has(`${kind} ${number} ${command}`), name).toBe(false)
-    seen.add(`${kind} ${number} ${command}`)
+    // At a port, width and direction tell accesses apart, and the name tells of both.
+    const key = kind === 'port' ? `${kind} ${number} ${name}` : `${kind} ${number} ${command}`
+    expect(seen.has(key), name).toBe(false)
+    seen.add(key)
     expect(feature === undefined || Object.hasOwn(features, feature), name).toBe(true)
     expect(summary.length * source.length, name).toBeGreaterThan(0)
   }
