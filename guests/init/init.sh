@@ -41,6 +41,11 @@ if [ -f /paravirt/exec ]; then
   # also waits until all that was written to it has gone out.
   line=/dev/ttyS
   [ -e /sys/bus/xen/devices/console-1 ] || [ -e /sys/devices/lguest ] && line=/dev/hvc
+  # Xen's console driver had only one console until Linux 3.4; a failing exec would end this shell, and with it the kernel.
+  if ! (: > ${line}3) 2>/dev/null; then
+    echo "paravirt: this kernel has no ${line}3, by which a command's result goes to the host; its shell works" >&2
+    poweroff -f
+  fi
   exec 3> ${line}1 4> ${line}2 5> ${line}3
   for n in 1 2 3; do stty -F ${line}$n 115200 raw -echo; done
   sh /paravirt/exec < /dev/null >&3 2>&4 3>&- 4>&- 5>&-
