@@ -1,20 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { initModule, xzAsync } from 'node-liblzma/wasm'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { ownCache } from '../../test/boot/own-cache.ts'
 import { concat, writeCpio } from '../initramfs/cpio.ts'
 import { checkInitrd } from './initrd.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'paravirt-'))
-const before = process.env['XDG_CACHE_HOME']
-beforeAll(() => void (process.env['XDG_CACHE_HOME'] = folder))
-afterAll(() => {
-  if (before === undefined) delete process.env['XDG_CACHE_HOME']
-  else process.env['XDG_CACHE_HOME'] = before
-  rmSync(folder, { recursive: true })
-})
+ownCache()
 
 const MIB = 2 ** 20
 const archive = writeCpio(new Map([['/data', { mode: 0o100644, bytes: new Uint8Array(3 * MIB).fill(7) }]]))

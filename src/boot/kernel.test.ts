@@ -1,22 +1,15 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { compress } from 'lz4-wasm-nodejs'
 import { xzAsync, initModule } from 'node-liblzma/wasm'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { ownCache } from '../../test/boot/own-cache.ts'
 import { bytesOf, bzImage, elfImage, withCrc, withSize } from '../../test/boot/synthetic.ts'
 import { BootError } from './error.ts'
 import { loadKernel } from './kernel.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'paravirt-'))
-const before = process.env['XDG_CACHE_HOME']
-beforeAll(() => void (process.env['XDG_CACHE_HOME'] = folder))
-afterAll(() => {
-  if (before === undefined) delete process.env['XDG_CACHE_HOME']
-  else process.env['XDG_CACHE_HOME'] = before
-  rmSync(folder, { recursive: true })
-})
+const folder = ownCache()
 
 const zstdPayload = (elf: Uint8Array): Uint8Array => withSize(zstdCompressSync(elf), elf.length)
 

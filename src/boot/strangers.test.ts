@@ -4,26 +4,19 @@
  * A failure prints its seed; fast-check's `seed` replays it.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { ownCache } from '../../test/boot/own-cache.ts'
 import { bytesOf, bzImage, elfImage, withCrc, withSize } from '../../test/boot/synthetic.ts'
 import { InputError } from '../errors.ts'
 import { inspectKernel } from '../inspect/inspect.ts'
 import { checkInitrd } from './initrd.ts'
 import { loadKernel } from './kernel.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'paravirt-'))
-const before = process.env['XDG_CACHE_HOME']
-beforeAll(() => void (process.env['XDG_CACHE_HOME'] = folder))
-afterAll(() => {
-  if (before === undefined) delete process.env['XDG_CACHE_HOME']
-  else process.env['XDG_CACHE_HOME'] = before
-  rmSync(folder, { recursive: true })
-})
+const folder = ownCache()
 
 interface Change {
   readonly at: number
