@@ -13,7 +13,7 @@ const numbers = (text: string) => [...text.matchAll(/value = (\d+)/g)].map(([, v
 
 describe.runIf(spawnSync('gcc', ['--version']).status === 0)('hot loops', () => {
   test.for([64, 32] as const)('%i bits', { timeout: 250_000 }, async (bits) => {
-    const file = buildGuest(`gdb/loop${bits}`)
+    const file = buildGuest('gdb/loop', bits)
     const kernel = await loadKernel(file, 'loop')
     let text = ''
     const machine = await Machine.create({

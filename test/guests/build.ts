@@ -20,12 +20,11 @@ const flags = (
 ).split(' ')
 
 /** Path of the built kernel: an ELF file with a PVH entry. `name` may lie in a folder of guests/. */
-export function buildGuest(name: string): string {
-  const bits = name.endsWith('32') ? '32' : '64'
+export function buildGuest(name: string, bits = name.endsWith('32') ? 32 : 64): string {
   const sources = [join(folder, `${name}.c`), join(lib, `start${bits}.S`), join(lib, 'guest.c')]
-  if (bits === '64') sources.push(join(lib, 'long.c'))
+  if (bits === 64) sources.push(join(lib, 'long.c'))
   else sources.push(join(lib, 'protected.c'), join(lib, 'real.S'), join(lib, 'real.c'))
-  const options = [`-m${bits}`, '-I', lib, '-T', join(lib, 'guest.ld'), ...(bits === '64' ? ['-mno-red-zone'] : [])]
+  const options = [`-m${bits}`, '-I', lib, '-T', join(lib, 'guest.ld'), ...(bits === 64 ? ['-mno-red-zone'] : [])]
   // A PVH guest of Xen has no serial port, but Xen's debug console; firmware of an HVM guest has the device model's log.
   if (name.includes('xen-pvh')) options.push('-DCONSOLE_PORT=0xe9')
   if (name.includes('xen-hvm')) options.push('-DCONSOLE_PORT=0x12')
