@@ -53,7 +53,8 @@ while read -r word id rest <&3; do
         mkfifo $dir/queue
         exec 7<>$dir/queue
       fi
-      run $id ${rest%% *} "$(echo ${rest#* } | base64 -d)" &
+      # Somebody else's child: busybox's read forgets the line that it has begun when one of its shell's own ends.
+      (run $id ${rest%% *} "$(echo ${rest#* } | base64 -d)" &)
       exec 7<&-
       ;;
     in)
