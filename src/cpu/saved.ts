@@ -34,12 +34,12 @@ const FIRMWARE = 1 << 20
 
 /**
  * Before a fresh core's memory is loaded: what a snapshot leaves out is zero. So is fresh RAM, but for what a platform
- * has put there: below 1 MiB, and behind the guest's `memory` bytes.
+ * has put there: below 1 MiB, and from `own` bytes on, behind the guest's memory.
  */
-export function clearState(core: Core, memory: number): void {
+export function clearState(core: Core, own: number): void {
   for (const { first, end } of stateRegions(core)) if (first !== M.RAM) core.u8.fill(0, first, end)
   core.u8.fill(0, M.RAM, M.RAM + FIRMWARE)
-  core.u8.fill(0, M.RAM + memory, M.RAM + core.ramBytes)
+  core.u8.fill(0, M.RAM + own, M.RAM + core.ramBytes)
 }
 
 /** After its memory was loaded. */

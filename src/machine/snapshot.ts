@@ -28,9 +28,9 @@ export function saveMachine(machine: Assembly, notes: Readonly<Record<string, un
   return writeSnapshot(identity, { ...notes, hardware: machine.hardware }, save(machine), memoryOf(machine))
 }
 
-/** What the TLBs lead to must be there before the guest goes on. */
-function memoryOf({ core }: Assembly): Memory {
-  const translated = translatedPages(core)
+/** What the TLBs lead to, and the platform looks at, must be there before the guest goes on. */
+function memoryOf({ core, platform }: Assembly): Memory {
+  const wanted = new Set([...translatedPages(core), ...(platform.needs?.() ?? [])])
   const [ram, ...others] = stateRegions(core).toReversed()
   function* pages(numbers: Iterable<number>): Generator<Page> {
     for (const number of numbers) {
@@ -40,10 +40,10 @@ function memoryOf({ core }: Assembly): Memory {
   }
   function* first(): Generator<number> {
     for (const region of others) yield* within(region)
-    for (const page of translated) yield FIRST_OF_RAM + page
+    for (const page of wanted) yield FIRST_OF_RAM + page
   }
   function* later(): Generator<number> {
-    for (const number of within(ram as Region)) if (!translated.has(number - FIRST_OF_RAM)) yield number
+    for (const number of within(ram as Region)) if (!wanted.has(number - FIRST_OF_RAM)) yield number
   }
   return { first: pages(first()), later: pages(later()) }
 }
@@ -65,8 +65,8 @@ export function hardwareOf({ header }: OpenSnapshot): Hardware {
 /** `machine` is fresh, of the snapshot's hardware. */
 export async function loadMachine(machine: Assembly, snapshot: OpenSnapshot): Promise<void> {
   const { core, platform } = machine
-  clearState(core, machine.hardware.memory)
   load(machine, snapshot.state)
+  clearState(core, platform.ownMemory ?? machine.hardware.memory)
   const regions = stateRegions(core)
   const check = (pages: readonly number[], places: readonly Region[]) => {
     for (const page of pages)
@@ -83,8 +83,6 @@ export async function loadMachine(machine: Assembly, snapshot: OpenSnapshot): Pr
       core.absent.add({ pages: pages.map((page) => page - FIRST_OF_RAM), unpack })
     },
   )
-  // A PV guest's page tables are the hypervisor's business, which reads them wherever they are.
-  if (platform.pv) core.absent.all()
-  platform.loaded?.()
+  for (const frame of platform.needs?.() ?? []) core.absent.bring(frame)
   stateLoaded(core)
 }

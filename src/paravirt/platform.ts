@@ -95,8 +95,13 @@ export interface Platform extends Stateful {
    * machine does as firmware would. Throws BootError for what cannot be booted.
    */
   build?(options: BuildOptions): void
-  /** A snapshot has been loaded, the machine's memory too: pages that the platform keeps looking at are to be asked for. */
-  loaded?(): void
+  /**
+   * Frames at which the platform looks without asking for them: a snapshot has them where they are there at once. Asked
+   * between slices, and when the platform has been loaded.
+   */
+  needs?(): Iterable<number>
+  /** The lowest address behind the guest's memory where it has written, in bytes; absent: the end of that memory. */
+  readonly ownMemory?: number
   /** CPUID as the guest sees it; `own` is the bare processor's. */
   cpuid(vcpu: number, leaf: number, subleaf: number, own: CpuidResult): CpuidResult
   /** MSRs that neither the core nor the local APIC has; undefined: #GP(0). */

@@ -175,11 +175,16 @@ export class Domain implements Context, Stateful {
     if (this.dom0) state.part('dom0', this.dom0)
   }
 
-  /** A snapshot's memory is there: what backends look at without asking must be, too. */
-  loaded(): void {
-    const { memory } = this.effects
-    const rings = this.#plan ? [this.#plan.console.frame, this.#plan.store.frame] : []
-    for (const frame of [...rings, ...this.grants.frames()]) memory.bytes(frame * PAGE, PAGE)
+  /** Where the lowest of Xen's frames begins. */
+  get ownMemory(): number {
+    return this.frames.lowest * PAGE
+  }
+
+  /** Frames at which backends and the kind of domain look without asking. */
+  *needs(): Generator<number> {
+    if (this.#plan) yield* [this.#plan.console.frame, this.#plan.store.frame]
+    yield* this.grants.frames()
+    if (this.kind.needs) yield* this.kind.needs()
   }
 
   /** A vCPU by a number that the guest gave. */

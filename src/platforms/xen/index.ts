@@ -72,8 +72,12 @@ export class XenPvhPlatform implements Platform {
     state.part('dispatch', this.#dispatch)
   }
 
-  loaded(): void {
-    this.domain.loaded()
+  get ownMemory(): number {
+    return this.domain.ownMemory
+  }
+
+  needs(): Iterable<number> {
+    return this.domain.needs()
   }
 
   build(options: BuildOptions): void {

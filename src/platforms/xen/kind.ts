@@ -55,6 +55,8 @@ interface GrantPaging {
 
 export interface Kind extends Stateful {
   readonly name: 'pvh' | 'pv'
+  /** Frames that it looks at without asking for them: see `Platform.needs`. */
+  needs?(): Iterable<number>
   /** A PV guest of 32 bits. */
   readonly narrow?: boolean
   /**

@@ -51,7 +51,11 @@ export function createMm({ effects, xen, guest, narrow = false }: MmParts): Mm {
     tablesChanged: pv.tablesChanged,
   })
   const table = new FrameTable({
-    ram: { words: memory.words, put: memory.storePair },
+    ram: {
+      words: memory.words,
+      put: memory.storePair,
+      need: (frame) => void memory.bytes(frame * PAGE, PAGE),
+    },
     tlbs,
     frames,
     m2p,

@@ -37,6 +37,8 @@ export interface Ram {
   readonly words: Int32Array
   /** Store two words at a word index that is even. Decoded code is dropped where it changes. */
   put(at: number, low: number, high: number): void
+  /** A frame that is no table, and not Xen's, is about to be read or written: a restored machine may not have it yet. */
+  need(frame: number): void
 }
 
 /** An L2 table in slot 3 of a 32-bit guest's L3 table, part of which is Xen's (PGT_pae_xen_l2). */
@@ -140,6 +142,16 @@ export class FrameTable implements Stateful {
     state.array('previous', this.#previous)
     this.#head = state.field('head', this.#head)
     this.free = state.field('free', this.free)
+  }
+
+  /** What is read without asking for it: tables, whether in use or not, and Xen's own frames from `own` on. */
+  *needs(own: number): Generator<number> {
+    const { types } = this
+    for (let frame = 0; frame < own; frame++) {
+      const type = (types[frame] as number) & TYPE
+      if (type >= Type.L1 && type <= Type.SEG_DESC) yield frame
+    }
+    for (let frame = own; frame < this.count; frame++) yield frame
   }
 
   /** A frame number that the domain can have a reference to: its own, alive. */

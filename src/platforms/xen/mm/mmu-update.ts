@@ -5,7 +5,7 @@
 import { Errno } from '../errno.ts'
 import type { Call } from '../hypercalls/call.ts'
 import type { Answer } from '../hypercalls/declare.ts'
-import { PRESENT } from './entries.ts'
+import { PRESENT, TABLE_SHIFT } from './entries.ts'
 import { type FrameTable, Owner, TYPE, Type, VALIDATED } from './frame-table.ts'
 import type { Mm } from './mm.ts'
 import { PageOwner, pageOwner, tableOwner } from './page-owner.ts'
@@ -76,6 +76,7 @@ export function mmuUpdate(call: Call, mm: Mm): Answer {
 }
 
 function plainStore(frames: FrameTable, at: number, low: number, high: number): number {
+  frames.ram.need(at >>> TABLE_SHIFT)
   frames.ram.put(at, low, high)
   return 0
 }

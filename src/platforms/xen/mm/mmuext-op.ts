@@ -148,6 +148,8 @@ function fillPage({ frames }: Mm, frame: number, source: number): number {
     frames.work += TABLE_WORDS
     const to = frame << TABLE_SHIFT
     const from = source << TABLE_SHIFT
+    frames.ram.need(frame)
+    if (source !== -1) frames.ram.need(source)
     for (let i = 0; i < TABLE_WORDS; i += 2)
       frames.ram.put(to + i, source < 0 ? 0 : words[from + i], source < 0 ? 0 : words[from + i + 1])
     putPageAndType(frames, frame)

@@ -37,6 +37,7 @@ export class TestFrames {
           words[at] = low
           words[at + 1] = high
         },
+        need: () => {},
       },
       tlbs: new Tlbs(vcpus, {
         flush: (vcpu) => this.log.push(`flush ${vcpu}`),

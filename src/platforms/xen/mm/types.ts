@@ -130,6 +130,7 @@ export function getPageAndType(f: FrameTable, frame: number, type: number): numb
 
 function validate(f: FrameTable, frame: number, type: number): number {
   f.work += ENTRIES
+  f.ram.need(frame)
   if (type === Type.L1) return promoteL1(f, frame)
   return type === Type.SEG_DESC ? validateDescriptors(f, frame) : promote(f, frame, type & TYPE, 0)
 }

@@ -86,6 +86,7 @@ function updateDescriptor(call: Call): Answer {
   const isTable = ((frames.types[frame] as number) & TYPE) === Type.SEG_DESC
   const answer = getType(frames, frame, isTable ? Type.SEG_DESC : Type.WRITABLE)
   if (answer === 0) {
+    frames.ram.need(frame)
     frames.ram.put(address / 4, descriptor[0], descriptor[1])
     putType(frames, frame)
   }

@@ -115,6 +115,14 @@ export class XenPvPlatform implements Platform {
     return this.domain.dom0?.control
   }
 
+  get ownMemory(): number {
+    return this.domain.ownMemory
+  }
+
+  needs(): Iterable<number> {
+    return this.domain.needs()
+  }
+
   transfer(state: Transfer): void {
     state.part('domain', this.domain)
     state.part('dispatch', this.#dispatch)

@@ -73,6 +73,13 @@ export class PvKind implements Kind {
     this.#eoiPage = state.field('eoiPage', this.#eoiPage)
   }
 
+  /** The processor looks for itself into each vCPU's vcpu_info. */
+  *needs(): Generator<number> {
+    const { frames, vcpus } = this.#domain
+    yield* this.mm.frames.needs(frames.lowest)
+    for (const { info } of vcpus) yield Math.floor(info / PAGE)
+  }
+
   frame(mfn: number): number {
     return this.mm.frames.isOwn(mfn) ? mfn : -1
   }
