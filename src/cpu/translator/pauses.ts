@@ -40,16 +40,16 @@ export interface Moment {
   readonly used: number | undefined
 }
 
-/** Linux counts a running thread's processor time when it is interrupted: so late may its clock be. */
-const TICK = 4
-
 export function moment(): Moment {
+  // Linux counts a running thread's processor time when it is interrupted, every few milliseconds, and when somebody
+  // asks for that of all threads.
+  globalThis.process?.cpuUsage?.()
   const used = globalThis.process?.threadCpuUsage?.()
   return { wall: performance.now(), used: used && (used.user + used.system) / 1000 }
 }
 
-/** Milliseconds from one moment to another, in which other work of the host counts for no more than a tick. */
+/** Milliseconds from one moment to another, in which other work of the host does not count where that can be told. */
 export function between(from: Moment, to: Moment): number {
   const wall = to.wall - from.wall
-  return from.used === undefined || to.used === undefined ? wall : Math.min(wall, to.used - from.used + TICK)
+  return from.used === undefined || to.used === undefined ? wall : Math.min(wall, to.used - from.used)
 }
