@@ -54,12 +54,15 @@ export class Mock {
   readonly #kinds: FrameKind[]
   #now = 0
 
-  /** `frames` for the platform's own lie above `pages` of RAM, and are nothing to the guest. */
-  constructor(options: { vcpus?: number; pages?: number; frames?: number } = {}) {
+  /**
+   * `frames` for the platform's own lie above `pages` of RAM, and are nothing to the guest. `ram` is an earlier mock's of
+   * the same size, to be used again.
+   */
+  constructor(options: { vcpus?: number; pages?: number; frames?: number; ram?: Uint8Array | undefined } = {}) {
     const pages = options.pages ?? 64
     const frames = pages + (options.frames ?? 0)
     this.vcpus = Array.from({ length: options.vcpus ?? 1 }, () => new MockVcpu())
-    this.ram = new Uint8Array(frames * PAGE)
+    this.ram = options.ram?.fill(0) ?? new Uint8Array(frames * PAGE)
     this.view = new DataView(this.ram.buffer)
     this.#pages = pages
     this.#kinds = Array.from({ length: frames }, (_, frame) => (frame < pages ? 'ram' : 'none'))

@@ -23,11 +23,11 @@ export class Dead extends Error {}
 
 export class Model {
   readonly log: string[] = []
-  readonly ram = new Uint8Array(LIMIT)
+  readonly ram: Uint8Array
   readonly regs = new Map<RegOffset, number>()
   /** The processor's tables: pairs of words. */
-  readonly idt: number[]
-  readonly gdt: number[]
+  readonly idt: Uint32Array
+  readonly gdt: Uint32Array
   now = 0
   /** When the host was to look, or the clock to ring. */
   clock = Infinity
@@ -35,7 +35,7 @@ export class Model {
   kicked = false
   sleeping = false
   next = 0
-  readonly #view = new DataView(this.ram.buffer)
+  readonly #view: DataView
   readonly #gates = new Map<number, readonly [number, number]>()
   readonly #shadows: (Shadow | undefined)[] = [{ guest: PGDIR, tops: new Set(), tables: new Map() }]
   #current = 0
@@ -45,10 +45,11 @@ export class Model {
   #halted = false
   #ts = 0
 
-  constructor(ram: Uint8Array, idt: readonly number[], gdt: readonly number[]) {
-    this.ram.set(ram.subarray(0, LIMIT))
-    this.idt = [...idt]
-    this.gdt = [...gdt]
+  constructor(ram: Uint8Array, idt: Uint32Array, gdt: Uint32Array) {
+    this.ram = ram.slice(0, LIMIT)
+    this.#view = new DataView(this.ram.buffer)
+    this.idt = idt.slice()
+    this.gdt = gdt.slice()
     for (const [offset, value] of [
       [Reg.CS, 0x61],
       [Reg.SS, 0x69],
@@ -418,12 +419,12 @@ export class Model {
       (0x500000 | (stub & 0xffff)) >>> 0,
       ((stub & 0xffff0000) | 0x8e00 | (present ? high & 0x6000 : 0)) >>> 0,
     ]
-    this.idt.splice(2 * vector, 2, ...(present && type === 15 ? gate : own))
+    this.idt.set(present && type === 15 ? gate : own, 2 * vector)
   }
 
   #setDescriptor(index: number, low: number, high: number): void {
     if ([10, 11, 16, 31].includes(index)) return
-    this.gdt.splice(2 * index, 2, low, (high | (high & 0x6000 ? 0 : 0x2000) | 0x100) >>> 0)
+    this.gdt.set([low, high | (high & 0x6000 ? 0 : 0x2000) | 0x100], 2 * index)
   }
 
   #text(address: number): void {

@@ -29,6 +29,8 @@ export interface TestOptions {
   readonly listen?: (event: Event) => void
   /** Frames for shadow tables. */
   readonly pool?: number
+  /** Of a guest that is no longer needed, with as many frames. */
+  readonly ram?: Uint8Array | undefined
 }
 
 export class TestGuest {
@@ -38,8 +40,8 @@ export class TestGuest {
   readonly map = frameMap(PAGES)
   readonly view: DataView
 
-  constructor({ features = [], devices, listen, pool = POOL }: TestOptions = {}) {
-    this.mock = new Mock({ pages: PAGES, frames: this.map.pool - PAGES + pool })
+  constructor({ features = [], devices, listen, pool = POOL, ram }: TestOptions = {}) {
+    this.mock = new Mock({ pages: PAGES, frames: this.map.pool - PAGES + pool, ram })
     this.view = new DataView(this.mock.ram.buffer)
     const { effects } = this.mock
     const observer = new Observer(() => effects.time.now())

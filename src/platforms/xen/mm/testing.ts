@@ -93,12 +93,18 @@ export function audit(f: FrameTable, holders: readonly Holder[] = []): string[] 
   const level = (frame: number) => f.types[frame] & TYPE
   const say = (frame: number, what: string) => wrong.push(`frame ${frame} (type ${level(frame)}): ${what}`)
   const isTable = (frame: number) => level(frame) >= Type.L1 && level(frame) <= Type.L4 && inUse(frame)
+  // The test runner's imports are slow to ask for, and this runs after every step of long tests.
+  const { words } = f
+  const { DOMAIN } = Owner
   for (const { frame, typed } of holders) {
     refs[frame]++
     if (typed) typeRefs[frame]++
   }
+  // What failed validations have left.
+  for (const [frame, count] of f.lost) refs[frame] += count
   for (let frame = 0; frame < f.count; frame++) {
-    const own = f.owner[frame] === Owner.DOMAIN
+    const own = f.owner[frame] === DOMAIN
+    if (!own && f.types[frame] === 0 && f.partial[frame] === 0) continue
     if (own && f.types[frame] & ALLOCATED) refs[frame]++
     if (own && f.types[frame] & HEAP) typeRefs[frame]++
     if (f.types[frame] & PINNED) {
@@ -106,18 +112,19 @@ export function audit(f: FrameTable, holders: readonly Holder[] = []): string[] 
       typeRefs[frame]++
       if (!isTable(frame)) say(frame, 'pinned, and no table')
     }
-    // What a failed validation has left.
-    refs[frame] += f.lost.get(frame) ?? 0
     if (f.partial[frame] !== 0) {
       refs[frame]++
       typeRefs[frame]++
     }
     if (!isTable(frame)) continue
-    for (let slot = 0; slot < (f.partial[frame] || ENTRIES); slot++) {
-      const low = f.words[(frame << TABLE_SHIFT) + 2 * slot]
-      if ((low & PRESENT) === 0 || isXens(f, frame, level(frame), slot)) continue
+    const type = level(frame)
+    const slots = f.partial[frame] || ENTRIES
+    const first = frame << TABLE_SHIFT
+    for (let slot = 0; slot < slots; slot++) {
+      const low = words[first + 2 * slot]
+      if (low === 0 || (low & PRESENT) === 0 || isXens(f, frame, type, slot)) continue
       const to = low >>> 12
-      if (level(frame) === 1) {
+      if (type === 1) {
         refs[to]++
         if (low & RW) {
           typeRefs[to]++
@@ -126,15 +133,15 @@ export function audit(f: FrameTable, holders: readonly Holder[] = []): string[] 
       } else if (to !== frame) {
         refs[to]++
         typeRefs[to]++
-        const linear = level(to) === level(frame)
+        const linear = level(to) === type
         if (linear && low & RW) say(frame, `entry ${slot} names a table of its level and is writable`)
-        if (!linear && level(to) !== level(frame) - 1) say(frame, `entry ${slot} names ${to}`)
+        if (!linear && level(to) !== type - 1) say(frame, `entry ${slot} names ${to}`)
         if (!isTable(to)) say(frame, `entry ${slot} names ${to}, which is no table`)
       } else if (low & RW) say(frame, `entry ${slot} names itself and is writable`)
     }
   }
   for (let frame = 0; frame < f.count; frame++) {
-    if (f.owner[frame] !== Owner.DOMAIN) continue
+    if (f.owner[frame] !== DOMAIN) continue
     if (refs[frame] !== f.refs[frame]) say(frame, `${f.refs[frame]} references, should be ${refs[frame]}`)
     if (typeRefs[frame] !== f.typeRefs[frame]) say(frame, `${f.typeRefs[frame]} uses, should be ${typeRefs[frame]}`)
   }
