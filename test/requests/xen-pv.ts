@@ -243,6 +243,28 @@ const calls = {
   devices(s: Session, vcpu: number) {
     command(s, vcpu, 33, REFUSED[s.below(REFUSED.length)] as number, [0], 'EPERM')
   },
+  /** What older guests call, with the command in the structure. */
+  older(s: Session, vcpu: number) {
+    const at = s.place()
+    // A port of its own, which it closes again.
+    s.put(AREA, 6n | (BigInt(DOMID.SELF) << 32n), 0)
+    const opened = s.call(vcpu, 16, at)
+    strictEqual(opened, read(at, 0))
+    if (opened === 0) {
+      const port = s.mock.effects.memory.view.getUint32(AREA + 8, true)
+      s.put(AREA, 3n | (BigInt(port) << 32n))
+      strictEqual(s.call(vcpu, 16, AREA), 0)
+      strictEqual(s.call(vcpu, 16, AREA), 'EINVAL')
+      s.put(AREA, s.pick(10, 11, 12, 13, 14, 99))
+      strictEqual(s.call(vcpu, 16, AREA), 'ENOSYS')
+    }
+    const [cmd, iopl] = [s.pick(6, 6, 99, REFUSED[s.below(REFUSED.length)] as number), s.below(5)]
+    const where = s.place()
+    s.put(AREA, cmd, iopl)
+    const answer = s.call(vcpu, 19, where)
+    strictEqual(answer, read(where, cmd === 99 ? 'ENOSYS' : cmd !== 6 ? 'EPERM' : iopl > 3 ? 'EINVAL' : 0))
+    if (answer === 0) strictEqual(s.mock.effects.pv.word(vcpu, 'iopl'), iopl << 12)
+  },
   refused(s: Session, vcpu: number) {
     strictEqual(s.call(vcpu, s.pick(37, 48), 0, BigInt(AREA)), 'EPERM')
     strictEqual(s.call(vcpu, 12, 10, BigInt(AREA)), 'EPERM')

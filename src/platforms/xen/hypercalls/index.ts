@@ -9,6 +9,7 @@ import { consoleIo } from './console.ts'
 import type { Command, Hypercall } from './declare.ts'
 import { memoryOp } from './memory.ts'
 import { multicall } from './multicall.ts'
+import { olderHypercalls } from './older.ts'
 import { refused } from './refused.ts'
 import { schedOp, schedOpCompat, setTimerOp } from './sched.ts'
 import { vcpuOp } from './vcpu.ts'
@@ -26,6 +27,7 @@ export const hypercalls: readonly Hypercall[] = [
   schedOp,
   schedOpCompat,
   eventChannelOp,
+  ...olderHypercalls,
   grantTableOp,
   hvmOp,
   ...refused,

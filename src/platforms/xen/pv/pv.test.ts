@@ -140,6 +140,47 @@ test('sched_op_compat: yield, block, end, by value', () => {
   expect(mock.log).toEqual(['reset'])
 })
 
+describe('hypercalls of older guests', () => {
+  let end: number
+  beforeEach(() => void (end = mock.ram.length))
+
+  test('event_channel_op_compat: the command stands in the structure, the answer goes into it', () => {
+    put(AREA, 6n | (0x7ff0n << 32n), 0n)
+    expect([hypercall(16, AREA), view().getUint32(AREA + 8, true)]).toEqual([0, 1])
+    put(AREA, 4n | (1n << 32n))
+    expect(hypercall(16, AREA)).toBe(0)
+    for (const command of [10n, 11n, 12n, 13n, 14n, 99n]) {
+      put(AREA, command | (1n << 32n))
+      expect(hypercall(16, AREA)).toBe(-38)
+    }
+    // All of it must be there, whatever the command needs of it.
+    put(end - 24, 4n | (1n << 32n))
+    expect([hypercall(16, end - 24), hypercall(16, XEN)]).toEqual([-14, -14])
+    put(end - 32, 0n, 0n)
+    view().setUint32(end - 28, 4, true)
+    view().setUint32(end - 24, 1, true)
+    expect(hypercall(16, end - 28)).toBe(0)
+  })
+
+  test('physdev_op_compat: the union follows at 8, as it holds pointers', () => {
+    put(AREA, 6n, 3n)
+    expect([hypercall(19, AREA), pv().word(0, 'iopl')]).toEqual([0, 0x3000])
+    put(AREA, 6n, 4n)
+    expect(hypercall(19, AREA)).toBe(-22)
+    put(AREA, 7n, 0x3000n, 8n)
+    expect([hypercall(19, AREA), pv().wide(0, 'iobmp')]).toEqual([0, 0x3000n])
+    put(AREA, 8n)
+    expect(hypercall(19, AREA)).toBe(-1)
+    put(AREA, 99n)
+    expect([hypercall(19, AREA), hypercall(19, end - 16), hypercall(19, XEN)]).toEqual([-38, -14, -14])
+  })
+
+  test('they are multicalls’ as well', () => {
+    put(AREA, 19n, 0n, AREA + 64, 0n, 0n, 0n, 0n, 0n, 6n, 1n)
+    expect([hypercall(13, AREA, 1), pv().word(0, 'iopl')]).toEqual([0, 0x1000])
+  })
+})
+
 describe('descriptors', () => {
   const type = (frame: number) => (kind.mm.frames.types[frame] as number) & TYPE
 

@@ -221,3 +221,15 @@ test('CPUID: no long mode; SYSCALL only on AMD’s processor', () => {
 test('shared_info has the layout of 32 bits', () => {
   expect([platform.domain.wideInfo, kind.mayAccess(XEN - 1, 0), kind.mayAccess(XEN, 0)]).toEqual([false, true, false])
 })
+
+test('hypercalls of older guests: the union follows the command at once', () => {
+  put(AREA, 6, 0x7ff0, 0)
+  expect([hypercall(16, AREA), read(AREA + 8)]).toEqual([0, 1])
+  put(AREA, 6, 2)
+  expect([hypercall(19, AREA), pv().word(0, 'iopl')]).toEqual([0, 0x2000])
+  put(AREA, 7, 0x3000, 8)
+  expect([hypercall(19, AREA), pv().wide(0, 'iobmp')]).toEqual([0, 0x3000n])
+  const end = mock.ram.length
+  put(end - 16, 6, 1)
+  expect([hypercall(19, end - 16), hypercall(19, end - 12), hypercall(16, end - 24)]).toEqual([0, -14, -14])
+})
