@@ -134,6 +134,7 @@ const state = {
   TLB_STATE: 3072, // 256 bytes
   SCRATCH: 3328, // 512 bytes: operands that a procedure takes by address, cross-page copies
   SCRATCH_RECORDS: 3840, // 4 records
+  GROUPS: 3904, // 192 bytes: pages that the running region found last: see translator/memory.ts
 } as const
 export const S: { readonly [K in keyof typeof state]: number } = state
 

@@ -17,9 +17,14 @@ import { P } from './state.ts'
 
 /** No page: the comparison clears all bits of an address that this has, whatever the size of the access. */
 const NONE = 0x800n
+const GROUP_SIZE = 24
 const SIZES = new Set([1, 2, 4, 8, 16])
 
-/** Locals of a group: the linear pages that may be read and written, and what makes a linear address in them the host's. */
+/**
+ * Offsets from p of what a group has: the linear pages that may be read and written, and what makes a linear address in
+ * them the host's. In the state block, since as locals they took registers from the guest's: a loop whose locals are
+ * too many moves them from stack slot to stack slot each time round.
+ */
 interface Group {
   read: number | undefined
   write: number | undefined
@@ -42,8 +47,8 @@ export abstract class RegionMemory extends RegionFlags {
 
   protected prepareGroups(blocks: readonly Block[]): void {
     for (const [key, { reads, writes }] of chooseGroups(this.records, blocks)) {
-      const page = (wanted: boolean) => (wanted ? this.c.local('i64') : undefined)
-      this.#groups.set(key, { read: page(reads), write: page(writes), addend: this.c.local('i32') })
+      const at = S.GROUPS + GROUP_SIZE * this.#groups.size
+      this.#groups.set(key, { read: reads ? at : undefined, write: writes ? at + 8 : undefined, addend: at + 16 })
     }
   }
 
@@ -57,7 +62,13 @@ export abstract class RegionMemory extends RegionFlags {
   }
 
   #forget({ read, write }: Group): void {
-    for (const page of [read, write]) if (page !== undefined) this.c.i64(NONE).set(page)
+    for (const page of [read, write]) if (page !== undefined) this.#setPage(page, () => this.c.i64(NONE))
+  }
+
+  #setPage(at: number, value: () => void): void {
+    this.c.get(P)
+    value()
+    this.c.mem('i64.store', at)
   }
 
   /** A block knows what its only predecessor knew. */
@@ -157,23 +168,28 @@ export abstract class RegionMemory extends RegionFlags {
     const empty = this.#empty.delete(group)
     if (!empty) {
       // Both ends are in the page if the address is aligned.
+      const last = this.pool.take('i64')
+      c.get(P).mem('i64.load', page).set(last)
       c.get(a)
         .i64(BigInt(bytes - 1) - 4096n)
         .op('i64.and')
-        .get(page)
+        .get(last)
         .op('i64.ne')
         .hint(false)
       this.open('if')
+      // For V8: see #hostByTlb.
+      c.get(P).get(last).mem('i64.store', S.MISSED_TAG)
     }
     const host = this.#hostByTlb(a, bytes, write, group)
-    c.get(host).get(a).op('i32.wrap_i64').op('i32.sub').set(group.addend)
-    c.get(a).i64(-4096n).op('i64.and').set(page)
-    if (write && group.read !== undefined) c.get(page).set(group.read)
+    c.get(P).get(host).get(a).op('i32.wrap_i64').op('i32.sub').mem('i32.store', group.addend)
+    const itsPage = () => c.get(a).i64(-4096n).op('i64.and')
+    this.#setPage(page, itsPage)
+    if (write && group.read !== undefined) this.#setPage(group.read, itsPage)
     // What may be read may not be written yet.
-    else if (!write && group.write !== undefined) c.i64(NONE).set(group.write)
+    else if (!write && group.write !== undefined) this.#setPage(group.write, () => c.i64(NONE))
     if (empty) return host
     this.close()
-    c.get(a).op('i32.wrap_i64').get(group.addend).op('i32.add').set(host)
+    c.get(a).op('i32.wrap_i64').get(P).mem('i32.load', group.addend).op('i32.add').set(host)
     return host
   }
 

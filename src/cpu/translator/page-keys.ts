@@ -1,6 +1,6 @@
 /**
  * Which accesses of a region probably stay in one page for a while: those by the same registers. Each such group has the
- * page of its last access in locals and compares with that before it asks the TLB (memory.ts).
+ * page of its last access in the state block and compares with that before it asks the TLB (memory.ts).
  *
  * That pays where several accesses follow each other, or where a loop walks: its registers only move by additions. It
  * costs where each access is in another page than the last, so groups are chosen.
@@ -13,8 +13,8 @@ import { recordByte, slotByte, usageOf } from './usage.ts'
 /** What names a group: the registers of the address, or the page that it is in. */
 export type PageKey = string
 
-/** Groups of a region at most: each takes locals, and all are forgotten wherever one page must be. */
-const MOST = 5
+/** Groups of a region at most: the state block has room for them (S.GROUPS), and all are forgotten wherever one page must be. */
+const MOST = 8
 /** What an access that finds another page than the last costs, in accesses that find the same. */
 const COST = 2
 const LOOP = 8
@@ -102,7 +102,7 @@ function bodyOf(head: Block): Set<Block> {
   return body
 }
 
-/** The groups that are worth their locals, and whether they have loads and stores. */
+/** The groups that are worth it, and whether they have loads and stores. */
 export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey, { reads: boolean; writes: boolean }> {
   const loops = loopsOf(blocks)
   const bodies = new Map<Block | undefined, readonly Block[]>([[undefined, blocks]])
