@@ -28,4 +28,5 @@ export const scenarios: Readonly<Record<string, Play>> = {
   'xen-hvm': play(xenHvm.scenario),
   'xen-pvh': play(xenPvh.scenario),
   'xen-pv': play(xenPv.scenario),
+  'xen-pv32': play(xenPv.narrowScenario),
 }

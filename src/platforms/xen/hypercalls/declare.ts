@@ -24,7 +24,7 @@ export interface Hypercall extends Declaration {
   readonly run?: ((call: Call) => Answer) | undefined
   readonly commands?: readonly Command[] | undefined
   /** The answer to a command that is not declared; default -ENOSYS. */
-  readonly unknown?: number
+  readonly unknown?: (call: Call) => number
   /** Bits of the first argument that are the command; memory_op keeps a position above them. */
   readonly commandMask?: number
   /** What all commands need first: 0, or the answer. */
@@ -94,7 +94,7 @@ export function command<Name extends string = never>(
 export function commands(
   row: Common & {
     readonly number: number
-    readonly unknown?: number
+    readonly unknown?: (call: Call) => number
     readonly commandMask?: number
     readonly check?: (call: Call) => number
     readonly commands: readonly Omit<Command, 'number'>[]

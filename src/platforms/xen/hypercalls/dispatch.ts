@@ -96,7 +96,7 @@ export class Hypercalls {
     const number = call.arg(0) & (of.commandMask ?? -1)
     const request = commands.get(number >>> 0)
     let answer: Answer = of.check?.(call) ?? 0
-    if (!request) return this.#unknown(call, of.number, answer === 0 ? of.unknown : answer)
+    if (!request) return this.#unknown(call, of.number, answer === 0 ? of.unknown?.(call) : answer)
     const { struct } = request
     const { block } = call
     if (answer !== 0) {

@@ -3,6 +3,7 @@
  * counted over again; a step that was refused has changed no reference. A failure says its seed.
  */
 import { describe, expect, it } from 'vitest'
+import { Errno } from '../errno.ts'
 import { PRESENT, RW, TABLE_SHIFT, USER } from './entries.ts'
 import { PINNED, TYPE, Type } from './frame-table.ts'
 import { Mmuext } from './mmuext-op.ts'
@@ -24,12 +25,15 @@ function random(seed: number): (below: number) => number {
 }
 
 class Session {
-  readonly host = new TestCalls({ frames: FRAMES, vcpus: VCPUS, own: FRAMES - FIRST_OWN - 4 })
+  readonly host: TestCalls
   readonly #random: (below: number) => number
+  readonly #narrow: boolean
   readonly steps: string[] = []
 
-  constructor(seed: number) {
+  constructor(seed: number, narrow: boolean) {
     this.#random = random(seed)
+    this.#narrow = narrow
+    this.host = new TestCalls({ frames: FRAMES, vcpus: VCPUS, own: FRAMES - FIRST_OWN - 4, narrow })
     const { frames } = this.host
     // Tables that some of the domain's frames could be.
     for (let frame = FIRST_OWN; frame < FRAMES; frame++)
@@ -41,7 +45,9 @@ class Session {
   }
 
   #slot(): number {
-    return this.#pick(0, 1, 2, 3, 255, 256, 258, 271, 272, 511)
+    return this.#narrow
+      ? this.#pick(0, 1, 2, 3, 3, 4, 427, 428, 511)
+      : this.#pick(0, 1, 2, 3, 255, 256, 258, 271, 272, 511)
   }
 
   #frame(): number {
@@ -102,8 +108,9 @@ class Session {
         const count = 1 + this.#random(3)
         const command = this.#pick(Reservation.DECREASE, Reservation.POPULATE, Reservation.INCREASE)
         const order = this.#random(12) === 0 ? this.#random(12) : 0
-        host.write(list, ...Array.from({ length: count }, () => BigInt(this.#frame())))
-        host.write(host.buffer, BigInt(list), BigInt(count), BigInt(order), 0x7ff0n)
+        host.writeLongs(list, ...Array.from({ length: count }, () => this.#frame()))
+        host.writeLongs(host.buffer, list, count)
+        host.frames.words.set([order, 0, 0x7ff0], (host.buffer + (this.#narrow ? 8 : 16)) / 4)
         const answer = changeReservation(host.args(command, host.buffer), host.mm, command)
         this.#said(`reservation ${command}`, `= ${answer}`)
         return
@@ -141,11 +148,14 @@ const halves = (value: bigint): [number, number] => [
   Number(BigInt.asIntN(32, value >> 32n)),
 ]
 
-describe('direct paging under random requests', () => {
+describe.each([
+  ['64-bit', false],
+  ['32-bit', true],
+] as const)('direct paging of a %s guest under random requests', (_, narrow) => {
   it('keeps every count, whatever is asked', () => {
     const seen = new Set<string>()
     for (let seed = 1; seed <= SEEDS; seed++) {
-      const session = new Session(seed)
+      const session = new Session(seed, narrow)
       const { table } = session.host.frames
       for (let step = 0; step < STEPS; step++) {
         session.step()
@@ -174,12 +184,12 @@ describe('direct paging under random requests', () => {
 
   it('gives everything back in the end', () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
-      const session = new Session(seed)
+      const session = new Session(seed, narrow)
       const { table } = session.host.frames
       for (let step = 0; step < STEPS; step++) session.step()
       for (let vcpu = 0; vcpu < VCPUS; vcpu++) {
         session.host.call.vcpu = vcpu
-        expect(session.host.mmuext(Mmuext.NEW_USER_BASEPTR, 0)).toBe(0)
+        expect(session.host.mmuext(Mmuext.NEW_USER_BASEPTR, 0)).toBe(narrow ? Errno.EINVAL : 0)
       }
       for (let frame = 0; frame < FRAMES; frame++)
         if (table.types[frame] & PINNED) session.host.mmuext(Mmuext.UNPIN_TABLE, frame)

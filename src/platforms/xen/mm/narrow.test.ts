@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { Errno } from '../errno.ts'
 import { safeDescriptor } from './descriptors.ts'
-import { ACCESSED, FIRST_XEN_L2_SLOT, PCD, PRESENT, PSE, RW, USER } from './entries.ts'
+import { ACCESSED, FIRST_XEN_L2_SLOT, NX, PCD, PRESENT, PSE, RW, USER } from './entries.ts'
 import { PAE_XEN, Type, TYPE } from './frame-table.ts'
 import { findL1 } from './linear.ts'
 import { Mmuext } from './mmuext-op.ts'
@@ -82,6 +82,9 @@ describe('L3 tables', () => {
     ['without a table in slot 3', (t: TestFrames) => t.set(L3, 3, LAST, 0)],
     ['with refused flags there', (t: TestFrames) => t.set(L3, 3, LAST, PRESENT | PCD)],
     ['with the same table in another slot', (t: TestFrames) => t.set(L3, 2, LAST, PRESENT)],
+    ['with NX there', (t: TestFrames) => t.set(L3, 3, LAST, PRESENT, NX)],
+    ['with a software bit in a slot before', (t: TestFrames) => t.set(L3, 0, LOW, PRESENT, 1 << 20)],
+    ['that name themselves', (t: TestFrames) => t.set(L3, 1, L3, PRESENT)],
     ['with another’s frame there', (t: TestFrames) => t.set(L3, 3, 4, PRESENT)],
   ])('%s are refused, and nothing is held', (_, change) => {
     const t = frames()
@@ -89,6 +92,25 @@ describe('L3 tables', () => {
     expect(getPageAndType(t.table, L3, Type.L3)).toBe(Errno.EINVAL)
     expect([LOW, LAST, L1, DATA].map((f) => t.table.typeRefs[f])).toEqual([0, 0, 0, 0])
     expect(audit(t.table)).toEqual([])
+  })
+
+  it('name no other of their kind, and are given nothing of the sort by an update', () => {
+    const c = calls()
+    expect(c.mmuext(Mmuext.NEW_BASEPTR, L3)).toBe(0)
+    c.frames.set(OTHER, 3, SPARE, PRESENT)
+    c.frames.set(OTHER, 1, L3, PRESENT)
+    expect(getPageAndType(c.mm.frames, OTHER, Type.L3)).toBe(Errno.EINVAL)
+    for (const value of [entry(L3, PRESENT), entry(LOW, PRESENT) | (1n << 63n), entry(LOW, PRESENT) | (1n << 52n)])
+      expect(c.mmuUpdate([[BigInt(c.frames.at(L3, 1) * 4), value]])).toEqual([Errno.EINVAL, 0])
+    expect(audit(c.mm.frames, [{ frame: L3, typed: true }])).toEqual([])
+  })
+
+  it('have their first four slots only: what stands in the others is cleared', () => {
+    const t = frames()
+    for (const slot of [4, 5, 511]) t.set(L3, slot, DATA, PRESENT | RW | PCD, 0x123)
+    expect(getPageAndType(t.table, L3, Type.L3)).toBe(0)
+    expect([4, 5, 511].map((slot) => t.entry(L3, slot))).toEqual([0n, 0n, 0n])
+    expect(audit(t.table, [{ frame: L3, typed: true }])).toEqual([])
   })
 
   it('cannot share their last L2 table', () => {

@@ -195,6 +195,12 @@ export class TestCalls {
     for (const [i, value] of values.entries()) view.setBigUint64(address + 8 * i, BigInt.asUintN(64, value), true)
   }
 
+  /** Words of the guest's width. */
+  writeLongs(address: number, ...values: readonly (number | bigint)[]): void {
+    if (this.call.wide) this.write(address, ...values.map(BigInt))
+    else this.frames.words.set(values.map(Number), address / 4)
+  }
+
   read(address: number): bigint {
     return new DataView(this.frames.words.buffer).getBigUint64(address, true)
   }
@@ -216,9 +222,7 @@ export class TestCalls {
   }
 
   mmuext(cmd: number, first: number | bigint = 0, second: number | bigint = 0): Answer {
-    const words = [BigInt(cmd), BigInt(first), BigInt(second)]
-    if (this.call.wide) this.write(this.buffer, ...words)
-    else this.frames.words.set(words.map(Number), this.buffer / 4)
+    this.writeLongs(this.buffer, cmd, first, second)
     return mmuextOp(this.args(this.buffer, 1, 0, DOMID.SELF), this.mm)
   }
 }

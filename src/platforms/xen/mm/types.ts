@@ -164,12 +164,15 @@ function promote(f: FrameTable, frame: number, level: number, from: number): num
   const { words } = f
   const start = frame << TABLE_SHIFT
   const add = added(f, level)
-  for (let slot = from; slot < ENTRIES; slot++) {
+  const narrowL3 = f.narrow && level === 3
+  const slots = narrowL3 ? NARROW_L3_SLOTS : ENTRIES
+  for (let slot = slots; slot < ENTRIES; slot++) f.ram.put(start + 2 * slot, 0, 0)
+  for (let slot = from; slot < slots; slot++) {
     if (isXens(f, frame, level, slot)) continue
     const at = start + 2 * slot
     const low = words[at]
     const high = words[at + 1]
-    const last = f.narrow && level === 3 && slot === NARROW_L3_SLOTS - 1
+    const last = narrowL3 && slot === NARROW_L3_SLOTS - 1
     if ((low & PRESENT) === 0 && !last) continue
     const answer = last ? getLastL2(f, low, high) : getTable(f, level, low, high, frame)
     if (answer < 0) {
@@ -184,10 +187,10 @@ function promote(f: FrameTable, frame: number, level: number, from: number): num
     f.tlbs.changed()
   }
   if (f.types[frame] & PAE_XEN) fillNarrowXenSlots(f, frame)
-  if (f.narrow && level === 3) {
+  if (narrowL3) {
     // Xen's part of it is this table's alone.
     if (f.typeRefs[words[start + 2 * (NARROW_L3_SLOTS - 1)] >>> 12] !== 1) {
-      undo(f, frame, level, ENTRIES)
+      undo(f, frame, level, slots)
       return EINVAL
     }
     f.tlbs.changed()
@@ -199,7 +202,7 @@ function promote(f: FrameTable, frame: number, level: number, from: number): num
 function getLastL2(f: FrameTable, low: number, high: number): number {
   if ((low & PRESENT) === 0 || low & REFUSED) return EINVAL
   const frame = low >>> 12
-  if (high & FRAME_HIGH || !f.get(frame)) return EINVAL
+  if (high !== 0 || !f.get(frame)) return EINVAL
   const answer = getType(f, frame, Type.L2 | PAE_XEN)
   if (answer !== 0 && f.unfinished !== frame) f.put(frame)
   return answer
@@ -295,11 +298,13 @@ export function putL1(f: FrameTable, low: number, high: number): void {
 export function getTable(f: FrameTable, level: number, low: number, high: number, table: number): number {
   if (low & REFUSED) return EINVAL
   const frame = low >>> 12
-  if (high & FRAME_HIGH || !f.get(frame)) return EINVAL
+  // An L3 table of a 32-bit guest has neither NX nor bits for software, and names none of its kind.
+  const narrowL3 = f.narrow && level === 3
+  if ((narrowL3 ? high : high & FRAME_HIGH) || !f.get(frame)) return EINVAL
   const answer = getType(f, frame, level - 1)
   if (answer === 0) return 0
   if (f.unfinished !== frame) f.put(frame)
-  return answer === EINVAL && getLinear(f, level, low, frame, table) ? 0 : answer
+  return answer === EINVAL && !narrowL3 && getLinear(f, level, low, frame, table) ? 0 : answer
 }
 
 /** Let go of what an entry of `table`, above L1, named. */

@@ -55,9 +55,9 @@ export function updateTable(
   const oldLow = f.words[at]
   const oldHigh = f.words[at + 1]
   if (low & PRESENT) {
-    if (low & REFUSED) return EINVAL
+    if (low & REFUSED || (f.narrow && level === 3 && high !== 0)) return EINVAL
     const toLow = low | added(f, level)
-    const same = sameMapping(oldLow, oldHigh, low, high)
+    const same = sameMapping(oldLow, oldHigh, toLow, high)
     if (!same) {
       const answer = getTable(f, level, low, high, table)
       if (answer < 0) {

@@ -59,10 +59,11 @@ function setFlag(pv: PvEffects, vcpu: number, flag: number, on: boolean): void {
   pv.setWord(vcpu, 'flags', on ? old | flag : old & ~flag)
 }
 
-export function unregister(pv: PvEffects, vcpu: number, type: number): number {
+/** `narrow`: for a 32-bit guest, which has no SYSCALL of 64-bit code. */
+export function unregister(pv: PvEffects, vcpu: number, type: number, narrow: boolean): number {
   if (type === Callback.nmi) {
     pv.setTrap(vcpu, NMI, { flags: 0, cs: 0, address: 0n })
     return 0
   }
-  return wides[type] ? Errno.EINVAL : Errno.ENOSYS
+  return wides[type] && (!narrow || selectors[type]) ? Errno.EINVAL : Errno.ENOSYS
 }

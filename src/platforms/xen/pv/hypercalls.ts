@@ -133,6 +133,7 @@ const traps: Hypercall[] = [
     summary: 'entry points of the guest’s kernel',
     guest: 'pv',
     source: 'xen/callback.h',
+    unknown: ({ wide }) => (wide ? Errno.ENOSYS : Errno.EINVAL),
     commands: [
       command({
         command: 0,
@@ -163,7 +164,7 @@ const traps: Hypercall[] = [
         source: 'xen/callback.h',
         struct: struct({ type: { c: 'u16', type: { kind: 'choice', values: Callback } }, unused: 'u16' }),
         errors: { EFAULT, EINVAL: 'any other one', ENOSYS: 'no such entry point' },
-        run: (call, block, f) => unregister(pv(call), call.vcpu, block.get(f.type)),
+        run: (call, block, f) => unregister(pv(call), call.vcpu, block.get(f.type), !call.wide),
       }),
     ],
   }),
@@ -189,7 +190,7 @@ const traps: Hypercall[] = [
         name: 'XENNMI_unregister_callback',
         summary: 'take it away',
         source: 'xen/nmi.h',
-        run: (call) => unregister(pv(call), call.vcpu, Callback.nmi),
+        run: (call) => unregister(pv(call), call.vcpu, Callback.nmi, !call.wide),
       }),
     ],
   }),

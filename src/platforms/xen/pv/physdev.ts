@@ -26,7 +26,7 @@ const eoiPage = (number: number, name: string) =>
     name,
     summary: 'a page in which Xen says which physical interrupts want an EOI',
     source,
-    struct: struct({ gmfn: 'u64' }),
+    struct: struct({ gmfn: 'long' }),
     errors: { EFAULT, EINVAL: 'no frame of its own, or a table', EBUSY: 'there is one' },
     run: (call, block, f) => (call.domain.kind as unknown as PvKind).setEoiPage(block.whole(f.gmfn)),
   })

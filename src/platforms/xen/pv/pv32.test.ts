@@ -76,6 +76,15 @@ describe('traps and callbacks', () => {
     expect([register(4), pv().trap(0, 2)]).toEqual([0, { flags: 4, cs: 0xe019, address: BigInt(HANDLER + 4) }])
   })
 
+  test('only the one for NMIs can be taken away; a command that there is none of is -EINVAL', () => {
+    const unregister = (type: number) => {
+      put(AREA, type)
+      return hypercall(30, 1, AREA)
+    }
+    expect([4, 0, 1, 5, 7, 2, 9].map(unregister)).toEqual([0, -22, -22, -22, -22, -38, -38])
+    expect([hypercall(30, 2, AREA), hypercall(28, 2, AREA)]).toEqual([-22, -38])
+  })
+
   test('set_callbacks and nmi_op', () => {
     expect(hypercall(4, 0x61, HANDLER, 0x62, HANDLER + 1)).toBe(0)
     expect([pv().wide(0, 'event'), pv().word(0, 'failsafeCs'), pv().wide(0, 'failsafe')]).toEqual([
@@ -115,6 +124,11 @@ describe('descriptors and registers', () => {
     put(AREA, 0x3000, 8)
     expect([hypercall(33, 7, AREA), pv().wide(0, 'iobmp')]).toEqual([0, 0x3000n])
   })
+})
+
+test('PHYSDEVOP_pirq_eoi_gmfn has a frame number of 4 bytes', () => {
+  put(AREA, frame(2), 0xffffffff)
+  expect([hypercall(33, 28, AREA), hypercall(33, 28, AREA)]).toEqual([0, -16])
 })
 
 describe('memory_op', () => {

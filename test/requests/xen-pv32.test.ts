@@ -1,0 +1,3 @@
+import { testRequests } from './expect.ts'
+
+testRequests('xen-pv32')
