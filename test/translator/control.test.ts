@@ -673,3 +673,45 @@ test('a small function that is patched, and one whose page is mapped elsewhere',
   expect(end.register(S.RBX)).toBe(150n * 8n)
   expect(end.register(S.RDX)).toBe(300n * 101n)
 })
+
+test('a small function over the end of a page: the interpreter goes on in the second, which is mapped elsewhere in between', () => {
+  const other = Place.CODE + 0x4000
+  const second = `[${Place.PAGES} + ${(Place.CODE >> 12) + 2} * 8]`
+  const calls = 'call over\n'.repeat(6)
+  const end = run(`
+    # The other page has the same second half but for a constant.
+    lea rsi, [rip + half]
+    mov edi, ${other}
+    mov ecx, 64
+    rep movsb
+    mov byte ptr [${other + 3}], 100
+    mov esi, ${Place.STACK - 0x1000 - 4}
+    mov r12d, 300
+  again:
+    ${calls}
+    mov rax, ${second}
+    mov rcx, rax
+    xor rcx, ${Place.CODE + 0x2000} ^ ${other}
+    mov ${second}, rcx
+    invlpg [${Place.CODE + 0x2000}]
+    ${calls}
+    mov ${second}, rax
+    invlpg [${Place.CODE + 0x2000}]
+    dec r12d
+    jnz again
+    hlt
+    .balign 4096
+    .skip 4096 - 4
+  over:
+    add rbx, 1
+  half:
+    add rdx, 1
+    # No fast path: over the end of a page.
+    mov r8, [rsi]
+    lea r9, [rip + half]
+    add r10, r9
+    ret`)
+  expect(end.register(S.RBX)).toBe(3600n)
+  expect(end.register(S.RDX)).toBe(1800n * 101n)
+  expect(end.register(S.R10)).toBe(3600n * BigInt(Place.CODE + 0x2000))
+})

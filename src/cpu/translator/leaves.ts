@@ -2,7 +2,7 @@
  * Small functions that call nobody: a region has a copy of such a callee for each call of it, whose return is a jump
  * back that is verified as any computed jump. The call still pushes its return address, so nothing else changes.
  */
-import type { Instruction, Outline } from './blocks.ts'
+import { pageOf, type Instruction, type Outline } from './blocks.ts'
 
 type Known = Instruction<Outline>
 
@@ -67,11 +67,14 @@ export class Leaves {
       const { target, call } = this.#flow(i)
       if (call !== undefined || i.decoded.calls) return undefined
       if (i.decoded.ends && target === undefined && !i.decoded.returns) return undefined
+      const next = i.place + i.length
       if (target !== undefined) {
-        leaders.add(target).add(i.place + i.length)
+        leaders.add(target).add(next)
         work.push(target)
       }
-      if (!i.decoded.ends) work.push(i.place + i.length)
+      // Going into another page is an edge, which looks whether it is still there.
+      if (pageOf(next) !== pageOf(i.place)) leaders.add(next)
+      if (!i.decoded.ends) work.push(next)
     }
     return { entry, leaders, places: seen }
   }
