@@ -62,6 +62,19 @@ export interface Block {
   merge: boolean
 }
 
+/** A block without edges, that is in no order yet. */
+export const newBlock = (place: number, instructions: Instruction[]): Block => ({
+  place,
+  instructions,
+  targets: [],
+  order: -1,
+  dominator: undefined,
+  children: [],
+  predecessors: [],
+  loop: false,
+  merge: false,
+})
+
 /** Decoded code around an entry, by places. */
 export interface Places {
   /** The instruction at a place, or the record at which the interpreter must go on; undefined: not decoded. */

@@ -62,7 +62,7 @@ export function withoutDeadFlags(instructions: readonly Instruction[], deadAtEnd
 const QUIET = new Set<Effect['kind']>(['let', 'get', 'set', 'immediate', 'address', 'nextRip', 'flags'])
 
 /** Neither reads flags nor can leave. */
-function isQuiet(effects: readonly Effect[]): boolean {
+export function isQuiet(effects: readonly Effect[]): boolean {
   return effects.every((e) => QUIET.has(e.kind) || (e.kind === 'if' && isQuiet(e.then) && isQuiet(e.else)))
 }
 

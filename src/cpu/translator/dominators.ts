@@ -38,6 +38,26 @@ export function order(entry: Block): Block[] {
   }
 }
 
+/** The innermost loop that a block is in, by its first block. */
+export function loopsOf(blocks: readonly Block[]): Map<Block, Block> {
+  const loops = new Map<Block, Block>()
+  for (const head of blocks.filter((b) => b.loop).sort((a, b) => b.order - a.order))
+    for (const b of bodyOf(head)) if (!loops.has(b)) loops.set(b, head)
+  return loops
+}
+
+/** The blocks of the loop that begins with `head`. */
+export function bodyOf(head: Block): Set<Block> {
+  const body = new Set([head])
+  const work = head.predecessors.filter((b) => b.order >= head.order)
+  for (let b = work.pop(); b; b = work.pop()) {
+    if (body.has(b)) continue
+    body.add(b)
+    work.push(...b.predecessors)
+  }
+  return body
+}
+
 function dominators(blocks: Block[]): void {
   const entry = blocks[0] as Block
   entry.dominator = entry

@@ -17,13 +17,25 @@ interface Kept {
   widen?: string
 }
 
+/** A value that is made from locals when somebody wants it. */
+interface Deferred {
+  value: Value
+  leaves: ReadonlyMap<Value, number>
+}
+
+/** Operands at most of what is deferred: each keeps a local. */
+const MOST_LEAVES = 2
+/** And its operations, at the least: what is shorter costs nothing. */
+const LEAST_OPERATIONS = 3
+const MOST_OPERATIONS = 24
+
 /** The flags' producer as far as it is known here. */
 interface Producer {
   kind: number
   bytes: number
   /** Of a comparison, the difference of the operands is made when somebody wants it. */
   res: Kept | 'difference'
-  b: Kept | undefined
+  b: Kept | Deferred | undefined
   /** The locals with the operands of a comparison. */
   operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
   /** The locals with floating-point numbers that were compared; the result is not made yet. */
@@ -66,9 +78,14 @@ export abstract class RegionFlags extends RegionState {
       this.producer = { kind: e.flags, bytes: e.bytes, res: 'difference', b, operands: compared }
       return
     }
+    const later = e.b && !kept ? this.#defer(e.b) : undefined
     const res = this.#keep(e.res, l.flagsRes, l.res32)
-    const b = e.b && this.#keep(e.b, l.flagsB, l.resB32)
-    if (b) c.set(b.local)
+    let b: Producer['b'] = later
+    if (e.b && !later) {
+      const now = this.#keep(e.b, l.flagsB, l.resB32)
+      c.set(now.local)
+      b = now
+    }
     c.set(res.local)
     this.producer = { kind: e.flags, bytes: e.bytes, res, b, operands: kept as Producer['operands'] }
   }
@@ -86,9 +103,49 @@ export abstract class RegionFlags extends RegionState {
     return { local: narrow, widen: definition.op }
   }
 
-  #widened({ local, widen }: Kept): void {
-    this.c.get(local)
-    if (widen) this.c.op(widen)
+  #widened(kept: Kept | Deferred): void {
+    if ('value' in kept) return this.#make(kept.value, kept)
+    this.c.get(kept.local)
+    if (kept.widen) this.c.op(kept.widen)
+  }
+
+  /**
+   * What takes several operations (CF and OF of a shift, of a multiplication) is often only wanted where the region
+   * leaves, and V8 would not move it there: so its operands are kept, in the locals of a comparison's.
+   */
+  #defer(value: Value): Deferred | undefined {
+    const leaves = new Set<Value>()
+    let operations = 0
+    const visit = (v: Value): boolean => {
+      const { definition } = v
+      if (definition.kind === 'constant') return !(definition.value instanceof Uint8Array)
+      if (definition.kind === 'effect') return this.locals.has(v) && leaves.add(v).size <= MOST_LEAVES
+      return ++operations <= MOST_OPERATIONS && definition.args.every(visit)
+    }
+    if (!visit(value) || operations < LEAST_OPERATIONS) return undefined
+    const { a32, b32, a64, b64 } = this.local
+    const free = { i32: [a32, b32], i64: [a64, b64] }
+    const kept = new Map<Value, number>()
+    for (const leaf of leaves) {
+      const local = leaf.ty === 'i32' || leaf.ty === 'i64' ? free[leaf.ty].shift() : undefined
+      if (local === undefined) return undefined
+      kept.set(leaf, local)
+    }
+    for (const [leaf, local] of kept) {
+      this.use(leaf)
+      this.c.set(local)
+    }
+    return { value, leaves: kept }
+  }
+
+  #make(value: Value, from: Deferred): void {
+    const c = this.c
+    const { definition } = value
+    if (definition.kind === 'constant') return this.constant(value.ty, definition.value)
+    if (definition.kind === 'effect') return void c.get(from.leaves.get(value) as number)
+    for (const argument of definition.args) this.#make(argument, from)
+    if (definition.op === 'select') c.select()
+    else c.op(definition.op, definition.lanes)
   }
 
   /** Put the producer's result on the stack, in 64 bits. */

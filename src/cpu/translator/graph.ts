@@ -6,9 +6,10 @@
  * exits to the interpreter.
  */
 import { R } from '../layout.ts'
-import { pageOf } from './blocks.ts'
+import { newBlock, pageOf } from './blocks.ts'
 import type { Block, Decoded, Edge, Found, Instruction, Outline, Places, Records } from './blocks.ts'
 import { order } from './dominators.ts'
+import { copyHeads } from './heads.ts'
 import { Leaves } from './leaves.ts'
 import type { LiveRecords } from './records.ts'
 
@@ -143,7 +144,9 @@ export function sketch(r: Places, { own, known, leaves }: Reached<Outline>): Ske
 /** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
 export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
   const reached = reach(r, entry, copy, (fields) => r.decoded(fields))
-  return fits(reached.at(entry)) ? order(buildBlocks(r, entry, reached)) : undefined
+  if (!fits(reached.at(entry))) return undefined
+  const blocks = order(buildBlocks(r, entry, reached))
+  return copyHeads(blocks) ? order(blocks[0] as Block) : blocks
 }
 
 type Lookup = (place: number) => Instruction | number | undefined
@@ -168,17 +171,7 @@ function buildBlocks(r: Records, entry: number, known: Reached<Decoded>): Block 
     const { blocks, leaders, at, back } = within
     const made = blocks.get(place)
     if (made) return made
-    const b: Block = {
-      place,
-      instructions: [],
-      targets: [],
-      order: -1,
-      dominator: undefined,
-      children: [],
-      predecessors: [],
-      loop: false,
-      merge: false,
-    }
+    const b = newBlock(place, [])
     blocks.set(place, b)
     let here = place
     for (;;) {

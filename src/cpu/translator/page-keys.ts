@@ -8,6 +8,7 @@
 import type { Effect, Value } from '../isa/ir.ts'
 import { NO_SEGMENT, R, S } from '../layout.ts'
 import { pageOf, type Block, type Instruction, type Records } from './blocks.ts'
+import { bodyOf, loopsOf } from './dominators.ts'
 import { recordByte, slotByte, usageOf } from './usage.ts'
 
 /** What names a group: the registers of the address, or the page that it is in. */
@@ -82,25 +83,6 @@ function jumpsOf(r: Records, i: Instruction): number {
 }
 const STEPS = new Set(['add', 'sub', 'inc', 'dec', 'xadd'])
 const STACK = new Set(['push', 'pop', 'call', 'call_indirect', 'ret', 'ret_n', 'pushf', 'popf'])
-
-/** The innermost loop that a block is in, by its first block. */
-function loopsOf(blocks: readonly Block[]): Map<Block, Block> {
-  const loops = new Map<Block, Block>()
-  for (const head of blocks.filter((b) => b.loop).sort((a, b) => b.order - a.order))
-    for (const b of bodyOf(head)) if (!loops.has(b)) loops.set(b, head)
-  return loops
-}
-
-function bodyOf(head: Block): Set<Block> {
-  const body = new Set([head])
-  const work = head.predecessors.filter((b) => b.order >= head.order)
-  for (let b = work.pop(); b; b = work.pop()) {
-    if (body.has(b)) continue
-    body.add(b)
-    work.push(...b.predecessors)
-  }
-  return body
-}
 
 /** The groups that are worth it, and whether they have loads and stores. */
 export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey, { reads: boolean; writes: boolean }> {
