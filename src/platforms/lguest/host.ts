@@ -58,7 +58,11 @@ export class Host implements Parts, Stateful {
     this.#sleeping = false
     while (lg.dead === undefined) {
       if (lg.hcall) this.#hypercalls()
-      if (lg.pendingNotify !== 0) this.#notify()
+      if (lg.pendingNotify !== 0) {
+        // The Launcher's next read() begins with the hypercalls that are left.
+        this.#notify()
+        continue
+      }
       const { irq, more } = lg.interruptPending()
       const possible = irq < IRQS && this.traps.tryDeliver(irq, more)
       if (lg.dead !== undefined) break

@@ -384,6 +384,17 @@ describe('interrupts', () => {
     expect(guest.view.getUint32(STACK - KERNEL - 4, true)).toBe(0x202)
   })
 
+  test('after a NOTIFY in the ring the calls behind it come first', () => {
+    const guest = ready()
+    guest.call(LHCALL.SET_CLOCKEVENT, 1000)
+    guest.mock.advance(1000)
+    guest.queue(0, LHCALL.NOTIFY, 0x30000)
+    guest.queue(1, LHCALL.LOAD_IDT_ENTRY, 32, ...gate(0xc0040000, 0xe))
+    guest.call(LHCALL.FLUSH_ASYNC)
+    expect(guest.mock.log).toContain('console 0 ""')
+    expect(guest.reg(Reg.EIP)).toBe(0xc0040000)
+  })
+
   test('from user mode it comes on the kernel’s stack', () => {
     const guest = ready()
     guest.call(LHCALL.SET_STACK, 0x69, STACK, 1)
