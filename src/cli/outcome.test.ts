@@ -31,6 +31,13 @@ describe('exit codes', () => {
     expect(ended({ stop: { kind: 'executed', exitCode: 7 }, executing: true })).toEqual({ code: 7 })
   })
 
+  test('with --exec the line says why the guest’s init cannot carry it out', () => {
+    const refusal = 'this kernel has no /dev/hvc3'
+    const reason = { kind: 'power-off' } as const
+    expect(ended({ reason, executing: true, refusal })).toEqual({ code: 122, line: `--exec: ${refusal}` })
+    expect(ended({ reason, panic: 'Kernel panic', executing: true, refusal }).code).toBe(120)
+  })
+
   test('with --exec no end of the guest before the command is a success', () => {
     for (const reason of [{ kind: 'power-off' }, { kind: 'reset' }, { kind: 'halted' }] as const) {
       const { code, line } = ended({ reason, executing: true })

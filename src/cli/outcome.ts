@@ -23,15 +23,18 @@ export interface Ended {
   readonly panic: string | undefined
   /** --exec was given, so whatever ends the guest before the command's end is a failure. */
   readonly executing: boolean
+  /** Why the guest's init cannot carry out the command, in its words. */
+  readonly refusal?: string | undefined
 }
 
-export function outcome({ reason, stop, panic, executing }: Ended): Outcome {
+export function outcome({ reason, stop, panic, executing, refusal }: Ended): Outcome {
   if (stop) return outcomeOfStop(stop)
   // A kernel that panics resets, halts or triple-faults afterwards: the panic is what the user wants to know.
   if (panic !== undefined) return { code: ExitCode.PANIC, line: `the guest's ${panic.replace(/^K/, 'k')}` }
   const early = executing ? ' before the command ended' : ''
   switch (reason.kind) {
     case 'power-off':
+      if (executing && refusal !== undefined) return { code: ExitCode.HALTED, line: `--exec: ${refusal}` }
       return executing ? { code: ExitCode.HALTED, line: `the guest powered off${early}` } : { code: ExitCode.OK }
     case 'exit':
       return { code: reason.code }

@@ -101,6 +101,23 @@ describe('--exec', () => {
   })
 })
 
+describe('--exec that the guest’s init refuses', () => {
+  test('ends with its reason, in one line', async () => {
+    const code = await supervise(
+      machine((serial) => {
+        serial.com1!(bytes('paravirt: user space\r\nparavirt: this kernel has no /dev/hv'))
+        serial.com1!(bytes('c3, by which\r\nreboot: Power down\r\n'))
+        return { kind: 'power-off' }
+      }),
+      executing,
+    )
+    expect({ code, stderr }).toEqual({
+      code: 122,
+      stderr: 'paravirt: --exec: this kernel has no /dev/hvc3, by which\n',
+    })
+  })
+})
+
 describe('ending', () => {
   test('a timeout', async () => {
     const code = await supervise(

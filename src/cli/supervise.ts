@@ -8,7 +8,7 @@ import type { MachineStats, SerialSinks } from '../machine/types.ts'
 import { execSinks } from './exec.ts'
 import { outcome } from './outcome.ts'
 import type { Stop } from './outcome.ts'
-import { PanicWatcher } from './panic.ts'
+import { LineWatcher, PanicWatcher } from './panic.ts'
 import { saveTo, type SnapshotPlan } from './snapshot.ts'
 import { attachTerminal } from './terminal.ts'
 
@@ -46,6 +46,8 @@ export async function supervise(
     ending.abort()
   }
   const panic = new PanicWatcher()
+  // guests/init/init.sh, which then powers off.
+  const refusal = new LineWatcher(/(?<=paravirt: )this kernel .*/)
   const stdout = (bytes: Uint8Array) => void process.stdout.write(bytes)
   const stderr = (bytes: Uint8Array) => void process.stderr.write(bytes)
   const ended = (exitCode: number) => end({ kind: 'executed', exitCode })
@@ -72,7 +74,8 @@ export async function supervise(
   const serial: SerialSinks = {
     com1(bytes) {
       panic.see(bytes)
-      if (!executing) stdout(bytes)
+      if (executing) refusal.see(bytes)
+      else stdout(bytes)
       awaited?.see(bytes)
     },
     ...(executing ? execSinks({ stdout, stderr, ended }) : {}),
@@ -116,7 +119,7 @@ export async function supervise(
   cleanUp.dispose()
   if (failure !== undefined) throw failure
 
-  const { code, line } = outcome({ reason, stop, panic: panic.finish(), executing })
+  const { code, line } = outcome({ reason, stop, panic: panic.finish(), executing, refusal: refusal.finish() })
   if (line !== undefined) process.stderr.write(`paravirt: ${line}\n`)
   if (stats) printStats(machine.stats(), (performance.now() - began) / 1000)
   return code
