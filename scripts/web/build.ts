@@ -1,6 +1,9 @@
-/** Bundles src/web into a folder: the page and its worker. */
+/** Bundles src/web into a folder: the page and its worker, with the project's own kernel beside them. */
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'vite'
+import { pvopsKernel } from '../../guests/pvops/kernel.ts'
+import { publishedImage } from '../../src/demo/image.ts'
 import { browserResources, compiledProcessor, root } from '../bundle.ts'
 
 export async function buildWeb(folder: string): Promise<void> {
@@ -21,4 +24,5 @@ export async function buildWeb(folder: string): Promise<void> {
     },
     worker: { format: 'es', plugins: () => [browserResources(processor)], rolldownOptions: { output } },
   })
+  for (const bits of [32, 64] as const) writeFileSync(publishedImage(folder, bits), pvopsKernel(bits))
 }

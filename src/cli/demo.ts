@@ -4,6 +4,7 @@ import { InputError } from '../errors.ts'
 import { type Bits, pvopsImage } from '../demo/image.ts'
 import type { Cost } from '../demo/report.ts'
 import { demoPlatforms, type PvopsRun, runPvops } from '../demo/run.ts'
+import { summary } from '../demo/summary.ts'
 import { ExitCode } from './exit-codes.ts'
 import { parseName, parseTimeout } from './options.ts'
 
@@ -52,19 +53,6 @@ function parseCpus(text: string): number {
   const cpus = /^\d$/.test(text) ? Number(text) : 0
   if (cpus < 1 || cpus > MOST_CPUS) throw new InputError(`--cpus '${text}' is not a number from 1 to ${MOST_CPUS}`)
   return cpus
-}
-
-/** `kvm: "KVM", 41 of 41 checks; 69 call sites became instructions, 12 nothing, 177 direct calls; 0.4 s` */
-function summary(platform: string, { title, checks, sites, trouble, passed, seconds }: PvopsRun): string {
-  const good = checks.filter((check) => check.passed).length
-  const patched = sites && `; call sites: ${sites[0]} instructions, ${sites[1]} nothing, ${sites[2]} direct calls`
-  const lines = [
-    `${platform.padEnd(9)}"${title ?? '?'}": ${good} of ${checks.length} checks${patched ?? ''}; ${seconds.toFixed(1)} s`,
-  ]
-  for (const { what, passed: fine } of checks) if (!fine) lines.push(`          failed: ${what}`)
-  if (trouble) lines.push(`          it ended early: ${trouble === 'aborted' ? '--timeout was reached' : trouble}`)
-  else if (!passed && good === checks.length) lines.push('          it did not come to its end')
-  return lines.join('\n')
 }
 
 const marks = { table: '', nothing: '', inline: '', call: '>', jump: '>' } as const

@@ -36,6 +36,8 @@ export interface PvopsOptions
   readonly platform: PlatformName
   /** 1 to 8, or as many as the platform's guests can have. */
   readonly cpus: number
+  /** What its console shows, as it comes. */
+  readonly onOutput?: (bytes: Uint8Array) => void
   /** Gives up. */
   readonly signal?: AbortSignal
 }
@@ -48,12 +50,23 @@ export interface PvopsRun extends Report {
   readonly machine: Machine
 }
 
-export async function runPvops({ image, bits, platform, cpus, signal, ...options }: PvopsOptions): Promise<PvopsRun> {
+export async function runPvops({
+  image,
+  bits,
+  platform,
+  cpus,
+  signal,
+  onOutput,
+  ...options
+}: PvopsOptions): Promise<PvopsRun> {
   const definition: PlatformDefinition = definitions[platform]
   const most = Math.min(cpus, definition.cpus ?? cpus)
   let console = ''
   const decoder = new TextDecoder('latin1')
-  const append = (bytes: Uint8Array) => void (console += decoder.decode(bytes))
+  const append = (bytes: Uint8Array) => {
+    console += decoder.decode(bytes)
+    onOutput?.(bytes)
+  }
   const began = performance.now()
   const machine = await Machine.create({
     memory: MEMORY,

@@ -1,23 +1,34 @@
-/** A page's side of a machine that runs in a worker. */
-import type { Ended, FromWorker, Start, ToWorker } from './protocol.ts'
+/** A page's side of what runs in a worker. */
+import type { Demo, Demonstrated, Ended, FromWorker, Start, ToWorker } from './protocol.ts'
+
+type Last = Ended | Demonstrated
+
+/** A worker, and how it ends; `output` takes the bytes of the first serial port. */
+function startWorker(output: (bytes: Uint8Array) => void) {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
+  const tell = (message: ToWorker) => worker.postMessage(message, [])
+  const last = new Promise<Last>((resolve, reject) => {
+    worker.addEventListener('error', (event) => reject(new Error(event.message)))
+    worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
+      if (data.kind === 'output') return output(data.bytes)
+      worker.terminate()
+      if (data.kind === 'failed') reject(new Error(data.message))
+      else resolve(data)
+    })
+  })
+  return { tell, last }
+}
 
 export class WebMachine {
-  readonly #worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
+  readonly #tell: (message: ToWorker) => void
   /** Settles when the machine stops. */
   readonly ended: Promise<Ended>
 
-  /** `output` takes the bytes of the first serial port. */
   constructor(start: Omit<Start, 'kind'>, output: (bytes: Uint8Array) => void) {
-    this.ended = new Promise((resolve, reject) => {
-      this.#worker.addEventListener('error', (event) => reject(new Error(event.message)))
-      this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
-        if (data.kind === 'output') return output(data.bytes)
-        this.#worker.terminate()
-        if (data.kind === 'ended') resolve(data)
-        else reject(new Error(data.message))
-      })
-    })
-    this.#tell({ kind: 'start', ...start })
+    const { tell, last } = startWorker(output)
+    this.#tell = tell
+    this.ended = last as Promise<Ended>
+    tell({ kind: 'start', ...start })
   }
 
   send(bytes: Uint8Array): void {
@@ -27,8 +38,11 @@ export class WebMachine {
   stop(): void {
     this.#tell({ kind: 'stop' })
   }
+}
 
-  #tell(message: ToWorker): void {
-    this.#worker.postMessage(message, [])
-  }
+/** The project's own kernel on the platforms in turn, each with a line about it; whether all was as it must be. */
+export async function runDemo(demo: Omit<Demo, 'kind'>, output: (bytes: Uint8Array) => void): Promise<boolean> {
+  const { tell, last } = startWorker(output)
+  tell({ kind: 'demo', ...demo })
+  return ((await last) as Demonstrated).passed
 }

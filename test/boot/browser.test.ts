@@ -1,4 +1,4 @@
-/** The machine in a page: Debian's cloud kernel boots in headless Chromium and runs commands. */
+/** The page in headless Chromium: Debian's cloud kernel boots and runs commands; our own kernel runs on platforms. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,4 +35,21 @@ test('the cloud kernel boots in Chromium, types and powers off', async () => {
   await seen('42 of x86_64')
   await page.keyboard.type('poweroff -f\n')
   expect(await page.evaluate('machine.ended.then(({ reason }) => reason)')).toEqual({ kind: 'power-off' })
+
+  // Where no guest is served the page has the kernel of our own.
+  const bare = await serve(join(folder, 'page'), {})
+  onTestFinished(() => bare.close())
+  await page.goto(`${bare.url}?on=native,kvm,xen-pv`)
+  for (const [platform, title] of [
+    ['native', 'bare hardware'],
+    ['kvm', 'KVM'],
+    ['xen-pv', 'Xen'],
+  ])
+    await seen(`${platform!.padEnd(9)}"${title}": 41 of 41 checks`)
+  await page.goto(`${bare.url}?demo=32&on=vmi,lguest,xen-pv32`)
+  for (const platform of ['vmi', 'lguest', 'xen-pv32'])
+    await expect
+      .poll(() => output, { timeout: 300_000, interval: 200 })
+      .toMatch(new RegExp(`${platform} .*: (\\d+) of \\1 checks`))
+  await page.getByText('[all passed]').waitFor()
 })

@@ -76,12 +76,10 @@ describe('descriptors', () => {
   test('of a disk: a queue of 256 entries, features offered and none accepted yet, its size in sectors', () => {
     const { bytes } = guestWith(new Uint8Array(SECTORS * 512))
     const frame = DISK_QUEUE / PAGE
-    expect(bytes(DISK_DESCRIPTOR, DISK_BYTES)).toEqual([
-      ...[2, 1, 1, 16, 0],
-      ...[0, 1, 1, 0, frame & 255, frame >> 8, 0, 0],
-      ...[0b101, 0],
-      ...[SECTORS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 254, 0, 0, 0],
-    ])
+    const configuration = [SECTORS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 254, 0, 0, 0]
+    expect(bytes(DISK_DESCRIPTOR, DISK_BYTES)).toEqual(
+      [[2, 1, 1, 16, 0], [0, 1, 1, 0, frame & 255, frame >> 8, 0, 0], [0b101, 0], configuration].flat(),
+    )
   })
 
   test('stand one after another, and end with a type that is none', () => {
