@@ -102,7 +102,7 @@ async function compare(rounds: number, which: readonly PlatformName[]): Promise<
   // Its dependencies are found from there.
   const folder = mkdtempSync(join(root, 'node_modules/.bench-restore-'))
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
-  cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
+  for (const part of ['bin', 'package.json']) cpSync(join(root, part), join(folder, part), { recursive: true })
   await bundleForNode(join(folder, 'dist'))
   const bin = join(folder, 'bin/paravirt.cjs')
   const row = (cells: readonly string[]) =>

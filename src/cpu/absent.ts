@@ -16,48 +16,58 @@ export interface Bundle {
 
 export class AbsentPages {
   readonly #u8: Uint8Array
-  /** By page; empty: all are there. */
-  readonly #bundles = new Map<number, Bundle>()
+  readonly #bundles: Bundle[] = []
+  /** By page: the number of its bundle, from 1; 0: it is there. Made for the first bundle. */
+  #bundleOf = new Uint32Array()
+  #count = 0
 
   constructor(memory: WebAssembly.Memory) {
     this.#u8 = new Uint8Array(memory.buffer)
   }
 
   get count(): number {
-    return this.#bundles.size
+    return this.#count
   }
 
   /** These pages are not there from now on. */
   add(bundle: Bundle): void {
+    if (this.#bundleOf.length === 0) this.#bundleOf = new Uint32Array((this.#u8.length - M.RAM) >>> 12)
+    const number = this.#bundles.push(bundle)
+    this.#count += bundle.pages.length
     for (const page of bundle.pages) {
-      this.#bundles.set(page, bundle)
+      this.#bundleOf[page] = number
       this.#u8[M.PAGE_ATTR + page]! |= PageAttr.ABSENT
     }
   }
 
   /** Bring what is absent of the guest-physical bytes [address, address + length). */
   need(address: number, length: number): void {
-    if (this.#bundles.size === 0) return
+    if (this.#count === 0) return
     for (let page = address >>> 12; page <= (address + length - 1) >>> 12; page++) this.bring(page)
   }
 
   /** Bring a page if it is absent: its PAGE_ATTR. */
   bring(page: number): number {
-    const bundle = this.#bundles.get(page)
-    if (bundle) this.#place(bundle)
+    const number = this.#bundleOf[page]
+    if (number) this.#place(number)
     return this.#u8[M.PAGE_ATTR + page] as number
   }
 
   all(): void {
-    for (const bundle of new Set(this.#bundles.values())) this.#place(bundle)
+    // Those that came are holes.
+    this.#bundles.forEach((_, i) => this.#place(i + 1))
   }
 
-  #place({ pages, unpack }: Bundle): void {
+  #place(number: number): void {
+    const { pages, unpack } = this.#bundles[number - 1] as Bundle
     const bytes = unpack()
     for (const [i, page] of pages.entries()) {
       this.#u8.set(bytes.subarray(4096 * i, 4096 * (i + 1)), M.RAM + 4096 * page)
       this.#u8[M.PAGE_ATTR + page]! &= ~PageAttr.ABSENT
-      this.#bundles.delete(page)
+      this.#bundleOf[page] = 0
     }
+    this.#count -= pages.length
+    // Its packed bytes are of no use any more.
+    delete this.#bundles[number - 1]
   }
 }

@@ -66,6 +66,8 @@ export interface SystemExports {
   notifyMarked(page: number): void
   dropExec(p: number): void
   reindexExec(p: number): void
+  parkAbsent(p: number): void
+  settleTlb(p: number): void
   flushAll(p: number): void
   flushPage(p: number, linear: bigint): void
   slowLoad(p: number, linear: bigint, size: number): bigint

@@ -42,25 +42,28 @@ export function clearState(core: Core, own: number): void {
   core.u8.fill(0, M.RAM + own, M.RAM + core.ramBytes)
 }
 
+/** Before its memory is saved: TLBs keep what can still be found. */
+export function stateSettled(core: Core): void {
+  for (const p of core.vcpus) core.system.settleTlb(p)
+}
+
 /** After its memory was loaded. */
 export function stateLoaded(core: Core): void {
-  for (const p of core.vcpus) core.system.reindexExec(p)
+  for (const p of core.vcpus) {
+    core.system.parkAbsent(p)
+    core.system.reindexExec(p)
+  }
 }
 
 const WRITABLE = 0x80000000
-const PARTS = Tlb.BANK / Tlb.PART
 const BANKS = 3
 
-/** Guest-physical pages that loads and stores of the guest's find without a walk: entries for data of all TLBs. */
-export function translatedPages({ vcpus, i32, ramBytes }: Core): Set<number> {
+/** Guest-physical pages to which TLBs lead, in order: those that are likely to be touched. */
+export function translatedPages({ vcpus, i32, ramBytes }: Core): number[] {
   const found = new Set<number>()
   for (const p of vcpus)
-    for (let bank = 0; bank < BANKS; bank++)
-      for (let part = 0; part < PARTS - 1; part++) {
-        const first = p + Tlb.AREA + bank * Tlb.BANK + part * Tlb.PART
-        for (let entry = first; entry < first + Tlb.PART; entry += Tlb.ENTRY)
-          if (i32[entry >> 2] !== 0 || i32[(entry >> 2) + 1] !== 0)
-            found.add(((i32[(entry >> 2) + 3] as number) & ~WRITABLE) >>> 0)
-      }
-  return new Set([...found].filter((page) => page < ramBytes / PAGE).sort((a, b) => a - b))
+    for (let entry = p + Tlb.AREA; entry < p + Tlb.AREA + BANKS * Tlb.BANK; entry += Tlb.ENTRY)
+      if (i32[entry >> 2] !== 0 || i32[(entry >> 2) + 1] !== 0)
+        found.add(((i32[(entry >> 2) + 3] as number) & ~WRITABLE) >>> 0)
+  return [...found].filter((page) => page < ramBytes / PAGE).sort((a, b) => a - b)
 }

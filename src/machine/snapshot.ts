@@ -1,6 +1,15 @@
 /** A whole machine saved and loaded: its parts' states, then the memory of its core, without the pages that are zero. */
+import { crc32 } from '../checksum.ts'
 import { asLayout, M } from '../cpu/layout.ts'
-import { clearState, PAGE, type Region, stateLoaded, stateRegions, translatedPages } from '../cpu/saved.ts'
+import {
+  clearState,
+  PAGE,
+  type Region,
+  stateLoaded,
+  stateRegions,
+  stateSettled,
+  translatedPages,
+} from '../cpu/saved.ts'
 import { SnapshotError } from '../snapshot/error.ts'
 import type { OpenSnapshot } from '../snapshot/file.ts'
 import type { Identity, Page } from '../snapshot/format.ts'
@@ -11,26 +20,21 @@ import type { Assembly } from './assemble.ts'
 import type { Hardware } from './types.ts'
 
 /** What a file must have been made by to be restored here. */
-export const identity: Identity = { version: VERSION, layout: fingerprint(asLayout()) }
+export const identity: Identity = { version: VERSION, layout: crc32(new TextEncoder().encode(asLayout())).toString(16) }
 
 const FIRST_OF_RAM = M.RAM / PAGE
-
-/** FNV-1a, 32 bits. */
-function fingerprint(text: string): string {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  return (hash >>> 0).toString(16)
-}
 
 /** The machine must not run until this has ended. `notes` is the caller's, for whoever looks at the file. */
 export function saveMachine(machine: Assembly, notes: Readonly<Record<string, unknown>>): AsyncGenerator<Uint8Array> {
   machine.core.absent.all()
+  stateSettled(machine.core)
   return writeSnapshot(identity, { ...notes, hardware: machine.hardware }, save(machine), memoryOf(machine))
 }
 
-/** What the TLBs lead to, and the platform looks at, must be there before the guest goes on. */
+/** What the platform looks at must be there before the guest goes on; what TLBs lead to is wanted first of the rest. */
 function memoryOf({ core, platform }: Assembly): Memory {
-  const wanted = new Set([...translatedPages(core), ...(platform.needs?.() ?? [])])
+  const needed = new Set(platform.needs?.() ?? [])
+  const wanted = new Set(translatedPages(core)).difference(needed)
   const [ram, ...others] = stateRegions(core).toReversed()
   function* pages(numbers: Iterable<number>): Generator<Page> {
     for (const number of numbers) {
@@ -40,10 +44,14 @@ function memoryOf({ core, platform }: Assembly): Memory {
   }
   function* first(): Generator<number> {
     for (const region of others) yield* within(region)
-    for (const page of wanted) yield FIRST_OF_RAM + page
+    for (const page of needed) yield FIRST_OF_RAM + page
   }
   function* later(): Generator<number> {
-    for (const number of within(ram as Region)) if (!wanted.has(number - FIRST_OF_RAM)) yield number
+    for (const page of wanted) yield FIRST_OF_RAM + page
+    for (const number of within(ram as Region)) {
+      const page = number - FIRST_OF_RAM
+      if (!needed.has(page) && !wanted.has(page)) yield number
+    }
   }
   return { first: pages(first()), later: pages(later()) }
 }

@@ -44,7 +44,7 @@ describe('a snapshot', () => {
   test.each([13, 4096, Infinity])('comes back from pieces of %d bytes', async (size) => {
     const bytes = await written()
     const { header, state: again, got, atFirst } = await read(inPieces(bytes, Math.min(size, bytes.length)))
-    expect(header).toMatchObject({ ...identity, format: 2, about: { who: 'test' } })
+    expect(header).toMatchObject({ ...identity, format: 3, about: { who: 'test' } })
     expect(again).toEqual(state)
     expect(atFirst).toBe(200)
     expect(got.map(({ number }) => number)).toEqual(pages.map(({ number }) => number))
@@ -54,7 +54,7 @@ describe('a snapshot', () => {
   test('is refused by another version, and by another layout', async () => {
     const bytes = await written()
     await expect(read([bytes], { ...identity, version: '2.0.0' })).rejects.toThrow(
-      'box.snap was taken by another version of paravirt (1.2.3, format 2, layout abc) than this one (2.0.0, format 2, ' +
+      'box.snap was taken by another version of paravirt (1.2.3, format 3, layout abc) than this one (2.0.0, format 3, ' +
         'layout abc): restore it with that version, or take it anew',
     )
     await expect(read([bytes], { ...identity, layout: 'abd' })).rejects.toThrow('another version')

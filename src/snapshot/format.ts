@@ -11,7 +11,7 @@ import type { Saved } from './stateful.ts'
 
 export const MAGIC = 'paravirt snapshot\n'
 /** Changes whenever old files cannot be read any more. */
-export const FORMAT = 2
+export const FORMAT = 3
 export const PAGE = 4096
 export const Kind = { STATE: 1, MEMORY: 2, END: 3, LATER: 4 } as const
 /** Bytes before the page numbers. */
@@ -55,8 +55,8 @@ export function words(values: readonly number[]): Uint8Array<ArrayBuffer> {
 }
 
 export function numbers(bytes: Uint8Array): number[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return Array.from({ length: bytes.length >> 2 }, (_, i) => view.getUint32(4 * i, true))
+  // As in the core's memory: hosts are little-endian.
+  return [...new Uint32Array(new Uint8Array(bytes.subarray(0, bytes.length & ~3)).buffer)]
 }
 
 /** `work` on several items at the same time; the results in the items' order. */

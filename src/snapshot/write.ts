@@ -7,7 +7,7 @@ import type { Saved } from './stateful.ts'
 
 /** Pages in a chunk: what is used at once comes in large ones, what is touched by and by in small ones. */
 const AT_FIRST = 64
-const BY_AND_BY = 16
+const BY_AND_BY = 8
 /** Chunks that are packed at the same time. */
 const AT_ONCE = 8
 

@@ -11,6 +11,7 @@ export {
   reindexExec, resetTlb, setBank,
   switchAddressSpace,
 } from './tlb'
+export { parkAbsent, settleTlb } from './parked'
 export { loadPdptes } from './walk'
 export {
   sseArith32, sseArith64, sseCheck, sseCmp32, sseCmp64, sseComi32, sseComi64, sseFromInt32, sseFromInt64, sseNarrow,

@@ -31,8 +31,8 @@ const SLOT_SIZE: u32 = 20
 const SLOT_COUNT: u32 = 8
 export const PDPTES: u32 = TLB_STATE + 208 // 4 x u64: PAE's page-directory-pointer registers
 
-const BANKS: u32 = 3
-const MAX_GENERATION: u32 = 0xfff
+export const BANKS: u32 = 3
+export const MAX_GENERATION: u32 = 0xfff
 export const PAGE_MASK: u64 = ~(<u64>0xfff)
 
 // @ts-ignore: decorator
@@ -162,7 +162,7 @@ export function dropExec(p: u32): void {
 }
 
 /** Whether entries of `bank` with this tag can still be found: their generation belongs to an address space. */
-function alive(p: u32, bank: u32, tag: u64): bool {
+export function alive(p: u32, bank: u32, tag: u64): bool {
   const generation = <u32>tag & MAX_GENERATION
   if (generation == load<u32>(p + (bank << 2), SHARED)) return true
   for (let slot: u32 = 0; slot < SLOT_COUNT; slot++)

@@ -3,17 +3,15 @@ import { M_RAM, PAGE_MMIO, PAGE_RAM, PAGE_READS, PAGE_SEALED, TLBC_PART } from '
 import { GP } from './bits'
 import { raise } from './faults'
 import { hostIndexTable } from './host'
+import { holds, pageOf, WRITABLE } from './parked'
 import { codeMarks, pageKind } from './physical'
 import { bankAddress, entryOffset, generation, noteLarge, noteLarge1G, PAGE_MASK, privateGeneration } from './tlb'
 import { EXECUTE, READ, walk, WALK_1G, WALK_2M, WALK_FAULT, WALK_GLOBAL, WALK_WRITABLE, WRITE } from './walk'
 
-/** In word 12 of a read entry: stores to the page need no walk either. */
-const WRITABLE: u32 = 1 << 31
-
 // @ts-ignore: decorator
 @inline
 function frameOf(entry: u32): u64 {
-  return <u64>(load<u32>(entry, 12) & ~WRITABLE) << 12
+  return <u64>pageOf(entry) << 12
 }
 
 /** The generation for an entry that walk answer `found` leads to. */
@@ -54,7 +52,7 @@ function installWrite(entry: u32, tag: u64, addend: u32, page: u32): void {
 /** Physical address of the page of `linear` for reading, or WALK_FAULT with #PF raised. */
 export function translateRead(p: u32, linear: u64, bank: u32): u64 {
   const entry = bankAddress(p, bank) + entryOffset(linear)
-  if (load<u64>(entry) == ((linear & PAGE_MASK) | generation(p, bank))) return frameOf(entry)
+  if (holds(entry, (linear & PAGE_MASK) | generation(p, bank))) return frameOf(entry)
   const found = walk(p, linear, READ, bank)
   if (found == WALK_FAULT) return found
   install(p, linear, found, bank)
@@ -74,9 +72,9 @@ function unsealed(p: u32, frame: u64): u64 {
 export function translateWrite(p: u32, linear: u64, bank: u32): u64 {
   const entry = bankAddress(p, bank) + entryOffset(linear)
   const tag = (linear & PAGE_MASK) | generation(p, bank)
-  if (load<u64>(entry, TLBC_PART) == tag) return frameOf(entry + TLBC_PART)
-  if (load<u64>(entry) == tag && (load<u32>(entry, 12) & WRITABLE) != 0) {
-    installWrite(entry + TLBC_PART, tag, load<u32>(entry, 8), load<u32>(entry, 12) & ~WRITABLE)
+  if (holds(entry + TLBC_PART, tag)) return frameOf(entry + TLBC_PART)
+  if (holds(entry, tag) && (load<u32>(entry, 12) & WRITABLE) != 0) {
+    installWrite(entry + TLBC_PART, tag, load<u32>(entry, 8), pageOf(entry))
     return unsealed(p, frameOf(entry))
   }
   const found = walk(p, linear, WRITE, bank)
