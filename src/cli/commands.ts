@@ -195,7 +195,7 @@ export function commandLine(finish: (code: number) => void): Command {
     .argument('<FILE>', 'the trace')
     .argument('[OTHER]', 'another one: only what differs is printed, and the exit code is 1 if anything does')
     .option('--name <PATTERN>', 'only requests whose name matches this regular expression')
-    .option('--kind <LIST>', 'only these: cpuid, msr, hypercall, command, counter, memory')
+    .option('--kind <LIST>', 'only these: cpuid, msr, hypercall, command, counter, memory, port')
     .option('--vcpu <N>', "only this vCPU's")
     .option('--from <SECONDS>', "from this moment of the guest's time on")
     .option('--to <SECONDS>', 'until this moment')

@@ -1,6 +1,7 @@
 /** `--disk` and `--net`: what the user writes, what is opened, and the modules by which the default guest uses it. */
 import { existsSync, readFileSync } from 'node:fs'
-import { type DiskChoice, diskModes, networkNames, type OpenDevices, openDevices as open } from '../backends/open.ts'
+import { type DiskChoice, diskModes, networkNames, type OpenDevices } from '../backends/choices.ts'
+import { openDevices as open } from '../backends/open.ts'
 import { isDeb } from '../boot/deb.ts'
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'

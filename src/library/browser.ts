@@ -1,26 +1,51 @@
 /** What a machine boots, from options, and snapshots: `#host` in browsers, where a name is a URL. */
 import { unzstd } from '#zstd'
 import { kernelIn, unpackPayload, type Unpack } from '../boot/read-kernel.ts'
-import type { OpenDevices } from '../backends/open.ts'
+import { checkDevices, connected, type DiskChoice, memoryDisk, type OpenDevices } from '../backends/choices.ts'
+import { type Disk, MemoryBlocks, OverlayDisk } from '../backends/disk.ts'
 import { kernelCommandLine } from '../cli/command-line.ts'
 import { InputError } from '../errors.ts'
 import { buildInitramfs } from '../initramfs/build.ts'
+import { deviceFiles } from '../initramfs/devices.ts'
 import type { PlatformDefinition } from '../paravirt/platform.ts'
-import { definitions } from '../platforms/index.ts'
+import { definitions, type PlatformName } from '../platforms/index.ts'
 import { type Boot, filesOf } from './host.ts'
 import type { CheckedBoot, CheckedDevices } from './options.ts'
 
-/** There are no files for disks, nor Debian's modules of the drivers. */
+/** Undefined if nothing is named. A disk is bytes: the caller's, or what a URL gives, which stays in memory. */
 export async function openLibraryDevices(
   what: string,
-  { disks, networks }: CheckedDevices,
+  choices: CheckedDevices,
+  platform: PlatformName,
 ): Promise<OpenDevices | undefined> {
-  const named = disks.length > 0 ? 'disks' : networks.length > 0 ? 'networks' : undefined
-  if (named) throw new InputError(`${what}: ${named}: are there in Node only`)
-  return undefined
+  const { disks, networks } = choices
+  if (disks.length === 0 && networks.length === 0) return undefined
+  const says = { disks: `${what}: disks`, networks: `${what}: networks` }
+  checkDevices(choices, platform, says)
+  try {
+    return connected(await Promise.all(disks.map(openDisk)), networks)
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`${says.disks} ${error.message}`)
+    throw error
+  }
 }
 
-export async function bootPlan({ append, on, files, ...options }: CheckedBoot): Promise<Boot> {
+async function openDisk(choice: DiskChoice | Uint8Array): Promise<Disk> {
+  if (choice instanceof Uint8Array) return memoryDisk(choice)
+  const { path, mode } = choice
+  if (mode === undefined)
+    throw new InputError(`${path}: cannot be written in a browser; let it be 'cow' or 'readonly', or give bytes`)
+  const disk = memoryDisk(await contentOf(path), true)
+  return mode === 'cow' ? new OverlayDisk(disk, new MemoryBlocks()) : disk
+}
+
+/** Modules of drivers are among the files. */
+const MODULE = /\.ko$/
+
+export async function bootPlan(
+  { append, on, files, ...options }: CheckedBoot,
+  devices: OpenDevices | undefined,
+): Promise<Boot> {
   if (options.kernel === undefined)
     throw new InputError('Machine.boot: kernel: in a browser there is no default: give its URL or its bytes')
   const name = typeof options.kernel === 'string' ? options.kernel : 'the kernel'
@@ -29,7 +54,7 @@ export async function bootPlan({ append, on, files, ...options }: CheckedBoot): 
   )
   if (kernel.entries.multiboot !== undefined)
     return { plan: { kernel, initrd: undefined, cmdline: [name, append].filter(Boolean).join(' ') }, agent: false }
-  const { console }: PlatformDefinition = definitions[on]
+  const { console, diskName = 'xvd' }: PlatformDefinition = definitions[on]
   const cmdline = kernelCommandLine({ console, append })
   if (options.initrd !== undefined)
     return { plan: { kernel, initrd: await contentOf(options.initrd), cmdline }, agent: false }
@@ -37,7 +62,11 @@ export async function bootPlan({ append, on, files, ...options }: CheckedBoot): 
     throw new InputError(
       'Machine.boot: in a browser there is no default initrd: give initrd, or busybox (a static one) for ours',
     )
-  const initrd = buildInitramfs({ busybox: await contentOf(options.busybox), files: filesOf(files) })
+  const given = filesOf(files)
+  const modules = [...given].flatMap(([path, { bytes }]) => (MODULE.test(path) && bytes ? [{ path, bytes }] : []))
+  const { disks, networks } = devices ?? { disks: [], networks: [] }
+  const more = devices ? deviceFiles({ modules, disks: disks.length, networks: networks.length }, diskName) : []
+  const initrd = buildInitramfs({ busybox: await contentOf(options.busybox), files: new Map([...more, ...given]) })
   return { plan: { kernel, initrd, cmdline }, agent: true }
 }
 

@@ -2,7 +2,7 @@
 import type { Kernel } from '../boot/entries.ts'
 import { InputError } from '../errors.ts'
 import type { GuestDevices } from '../initramfs/devices.ts'
-import type { OpenDevices } from '../backends/open.ts'
+import type { OpenDevices } from '../backends/choices.ts'
 import type { PlatformName } from '../platforms/index.ts'
 import { type Boot, filesOf } from './host.ts'
 import type { CheckedBoot, CheckedDevices } from './options.ts'

@@ -24,7 +24,8 @@ export interface RunOptions {
 export interface DeviceOptions {
   /**
    * Disks, where the platform has such (Xen): a raw image, or one that is `readonly` or whose changes are forgotten
-   * (`cow`), or bytes, which the guest changes. The guest calls them xvda, xvdb, ...
+   * (`cow`), or bytes, which the guest changes. The guest calls them xvda, xvdb, ... In browsers: bytes, or the URL of an
+   * image that is `readonly` or `cow`.
    */
   readonly disks?: readonly (string | Uint8Array | { readonly path: string; readonly mode?: 'readonly' | 'cow' })[]
   /** Network cards. `user`: a small network with DHCP and a gateway, and no way out. */

@@ -44,7 +44,12 @@ beforeAll(async () => {
 })
 
 test('a kernel boots and a snapshot of Node’s goes on', async () => {
-  const machine = await Machine.boot({ on: 'kvm', memory: '256M' })
+  const machine = await Machine.boot({
+    on: 'xen-pvh',
+    memory: '256M',
+    disks: [new Uint8Array(4096)],
+    networks: ['user'],
+  })
   await machine.exec('echo prepared > /tmp/state')
   const snapshot = join(project, 'shell.snap')
   writeFileSync(snapshot, new Uint8Array(await new Response(machine.snapshot()).arrayBuffer()))
