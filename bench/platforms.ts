@@ -1,13 +1,14 @@
 /**
  * `node bench/platforms.ts [--kernel FILE] [ROUNDS] [PLATFORM...]`: the same kernel, initramfs and vCPUs on each platform in turn, from
  * the start of the process to init's first line, by processor time; then what the guest did that a hypervisor without
- * paravirtualization would have had to trap, against what it asked for instead (`--count all`, interpreted).
+ * paravirtualization would have had to trap, against what it asked for instead, in batches (sensitive.ts). ROUNDS 0: only this.
  */
-import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { DEFAULT_KERNEL, kernelFile } from '../src/packages/debian.ts'
+import type { PlatformName } from '../src/platforms/index.ts'
 import { measureUntil, median, type Sample, table, verdict } from './measure.ts'
+import { count, type Counted, rows } from './sensitive.ts'
 
 const FIRST_LINE = 'paravirt: user space'
 const APPEND = 'cryptomgr.notests'
@@ -43,42 +44,41 @@ const columns = [...samples].map(([platform, taken]) => ({
   instructions: median(taken.map(instructionsOf)),
 }))
 const first = columns[0] as (typeof columns)[number]
-console.log(`boot to init's first line, ${values.kernel ?? DEFAULT_KERNEL}, 1 vCPU, ${APPEND}; medians of ${rounds}`)
-console.log(
-  table([
-    ['', ...columns.map(({ platform }) => platform)],
-    ['CPU, s', ...columns.map(({ cpu }) => cpu.toFixed(2))],
-    [`of ${first.platform}'s`, ...columns.map(({ cpu }) => (cpu / first.cpu).toFixed(2))],
-    ['wall, s', ...columns.map(({ wall }) => wall.toFixed(2))],
-    ['instructions, 10^6', ...columns.map(({ instructions }) => (instructions / 1e6).toFixed(0))],
-  ]),
-)
-const pv = columns.find(({ platform }) => platform === 'xen-pv')
-if (pv) verdict(`xen-pv at most ${GOAL} of ${first.platform}'s time`, pv.cpu <= GOAL * first.cpu)
-
-/** Executions or stores by the census, and requests, of a boot that runs one command. */
-function counted(platform: string): { sensitive: number; requests: number } {
-  const args = command(platform, '--exec', 'true', '--count', 'all')
-  const printed = spawnSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] }).stderr
-  const section = (title: string) => {
-    const lines = printed.split('\n')
-    const from = lines.findIndex((line) => line.startsWith(title))
-    let sum = 0
-    for (const line of from < 0 ? [] : lines.slice(from + 1)) {
-      const count = /^\s+(\d+) /.exec(line)?.[1]
-      if (count === undefined) break
-      sum += Number(count)
-    }
-    return sum
-  }
-  return { sensitive: section('without asking'), requests: section('requests') }
+if (Number(rounds) > 0) {
+  console.log(`boot to init's first line, ${values.kernel ?? DEFAULT_KERNEL}, 1 vCPU, ${APPEND}; medians of ${rounds}`)
+  console.log(
+    table([
+      ['', ...columns.map(({ platform }) => platform)],
+      ['CPU, s', ...columns.map(({ cpu }) => cpu.toFixed(2))],
+      [`of ${first.platform}'s`, ...columns.map(({ cpu }) => (cpu / first.cpu).toFixed(2))],
+      ['wall, s', ...columns.map(({ wall }) => wall.toFixed(2))],
+      ['instructions, 10^6', ...columns.map(({ instructions }) => (instructions / 1e6).toFixed(0))],
+    ]),
+  )
+  const pv = columns.find(({ platform }) => platform === 'xen-pv')
+  if (pv) verdict(`xen-pv at most ${GOAL} of ${first.platform}'s time`, pv.cpu <= GOAL * first.cpu)
 }
-const counts = platforms.map((platform) => ({ platform, ...counted(platform) }))
-console.log('\na boot that runs one command: what a hypervisor would trap, and what it is asked')
+
+const counts: Counted[] = []
+for (const platform of platforms) counts.push(await count(platform as PlatformName, kernel, APPEND))
+const row = (name: string, cell: (each: Counted) => number) => [name, ...counts.map((each) => String(cell(each)))]
+console.log('\na boot that runs one command: what trap-and-emulate would have to trap')
 console.log(
   table([
     ['', ...counts.map(({ platform }) => platform)],
-    ['sensitive operations', ...counts.map(({ sensitive }) => String(sensitive))],
-    ['requests', ...counts.map(({ requests }) => String(requests))],
+    ...rows.map((name) => row(name, ({ done }) => done.get(name) as number)),
+    row('all of it', ({ done }) => [...done.values()].reduce((sum, each) => sum + each, 0)),
+  ]),
+)
+console.log('\nand what the hypervisor is asked instead')
+console.log(
+  table([
+    ['', ...counts.map(({ platform }) => platform)],
+    row('operations asked for', ({ wishes }) => wishes),
+    row('requests, batches as one', ({ requests }) => requests),
+    [
+      'operations in a request',
+      ...counts.map(({ wishes, requests }) => (requests > 0 ? (wishes / requests).toFixed(2) : '-')),
+    ],
   ]),
 )
