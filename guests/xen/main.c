@@ -117,6 +117,9 @@ void main(void) {
   traps_init();
   event_init(option("fifo=", 0));
   user_init();
+#ifdef EVERY
+  every();
+#endif
   vcpu_init();
   grant_init();
   u32 first = option("first=", 1), seeds = option("seeds=", 200), calls = option("calls=", 500);

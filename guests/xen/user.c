@@ -114,3 +114,7 @@ void user_step(void) {
   iopl = 0;
   H2(PHYSDEV_OP, 6, &iopl);
 }
+
+#ifdef EVERY
+#include "every/code.c"
+#endif

@@ -111,5 +111,8 @@ void grant_end(void);
 void set_user_root(u64 root);
 void user_init(void);
 void user_step(void);
+/* In every/, which is built with EVERY. */
+void user_all(void);
+void every(void);
 void vcpu_init(void);
 void vcpu_step(void);

@@ -27,6 +27,15 @@ export function answersIn(event: Event, off: boolean): string[] {
   return [error]
 }
 
+/** An error of a hypercall that its declaration does not know. */
+export const isUndeclared = ({ request, result }: Event): boolean =>
+  request.kind === 'hypercall' &&
+  !isHyperv(request) &&
+  typeof result === 'string' &&
+  /^E[A-Z0-9]+$/.test(result) &&
+  !(result in request.errors) &&
+  request.name !== 'unknown'
+
 /** Answers that must come. Without its feature a leaf is not there to be asked, and memory is not shared. */
 export function wantedAnswers(declared: readonly Declaration[]): string[] {
   return declared.flatMap((request) => {
@@ -38,7 +47,9 @@ export function wantedAnswers(declared: readonly Declaration[]): string[] {
 }
 
 function answers(request: Declaration): string[] {
-  const { name, errors } = request
+  const { name } = request
+  // Of a request that is noted by its answer alone.
+  const errors = Object.fromEntries(Object.entries(request.errors).filter(([, when]) => !when.startsWith('never')))
   if (isMsr(request)) {
     const { read, write, refused } = request
     const writes = [...(write ? [`${name} write`] : []), ...(!write || refused ? [`${name} write #GP`] : [])]

@@ -25,7 +25,7 @@ export interface Outcome {
 
 export async function runHere(
   kernel: Kernel,
-  options: Partial<Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus' | 'features'>> = {},
+  options: Partial<Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus' | 'features' | 'boot'>> = {},
   listener?: Listener,
 ): Promise<Outcome> {
   let text = ''

@@ -24,6 +24,8 @@ const batchErrors = {
   ENOSYS: 'unknown kind of update, or command',
 } as const
 
+const maskError = 'the set of vCPUs cannot be read; the entry is changed'
+
 const flags = {
   name: 'flags',
   type: {
@@ -56,7 +58,7 @@ export const mmuHypercalls: readonly Hypercall[] = [
       EINVAL: 'no L1 table of its own there; refused flags',
       EBUSY: batchErrors.EBUSY,
       EPERM: 'no memory of a guest’s',
-      EFAULT: 'the set of vCPUs cannot be read; the entry is changed',
+      EFAULT: maskError,
     },
     ops: ['mmu.set_pte'],
     run: (call) => updateVaMapping(call, mmOf(call)),
@@ -67,7 +69,13 @@ export const mmuHypercalls: readonly Hypercall[] = [
     summary: 'the same for a frame of another domain',
     guest: 'pv',
     args: [word('va'), word('val'), flags, number('domid')],
-    errors: { ESRCH: batchErrors.ESRCH, EPERM: 'another domain', EINVAL: batchErrors.EINVAL },
+    errors: {
+      ESRCH: batchErrors.ESRCH,
+      EPERM: 'another domain, or no memory of a guest’s',
+      EINVAL: batchErrors.EINVAL,
+      EBUSY: batchErrors.EBUSY,
+      EFAULT: maskError,
+    },
     run: (call) => updateVaMappingOtherDomain(call, mmOf(call)),
   }),
   hypercall({
