@@ -465,4 +465,48 @@ test('an instruction across two pages, the second of which is exchanged', () => 
   expect(end.register(S.RAX)).toBe(3000n * 1n + 3000n * 0x10001n)
 })
 
+test('functions that return by a jump to a return far away, whose page is exchanged, then patched', () => {
+  const end = run(`
+    mov r12d, 300
+  again:
+    mov ecx, 20
+  loop:
+    call function
+    dec ecx
+    jnz loop
+    mov rsi, [${Place.PAGES + 0x110 * 8}]
+    xchg rsi, [${Place.PAGES + 0x111 * 8}]
+    mov [${Place.PAGES + 0x110 * 8}], rsi
+    invlpg [thunk]
+    invlpg [other]
+    cmp r12d, 100
+    jne same
+    # What thunk means now is INC RDX, RET from here on.
+    mov dword ptr [thunk], 0xc3c2ff48
+  same:
+    dec r12d
+    jnz again
+    hlt
+    .balign 64
+  function:
+    lea rax, [rax + rcx]
+    test cl, 1
+    jz even
+    inc rbx
+  even:
+    jmp thunk
+    .org 0x10000
+  thunk:
+    ret
+    .org 0x11000
+  other:
+    lea r8, [r8 + 1]
+    ret`)
+  expect(end.register(S.RAX)).toBe(300n * 210n)
+  expect([end.register(S.RBX), end.register(S.R8), end.register(S.RDX)]).toEqual([3000n, 100n * 20n, 50n * 20n])
+  const regions = both.eager.core.translator!.list()
+  const own = regions.filter(({ linear }) => linear > Place.CODE && linear < Place.CODE + 0x1000)
+  expect(own.some(({ tables }) => tables.length === 2)).toBe(true)
+})
+
 test('regions were made', () => expect(made()).toBeGreaterThan(100))

@@ -14,7 +14,7 @@ import { Leaves } from './leaves.ts'
 import type { LiveRecords } from './records.ts'
 
 const MAX_INSTRUCTIONS = 500
-/** Pages that a region's own code, without callees, is at most away from its entry's. */
+/** Pages that a region's own code, without callees and returns that it jumps to, is at most away from its entry's. */
 const MAX_PAGE_DISTANCE = 4
 /** A call of a place so near after itself only pushes an address. */
 const NEAR = 16
@@ -78,7 +78,9 @@ export function reach<Known extends Outline>(
     known.set(place, i)
     return i
   }
-  const at = (place: number) => (Math.abs(pageOf(place)) <= MAX_PAGE_DISTANCE ? anywhere(place) : undefined)
+  const returns = new Set<number>()
+  const near = (place: number) => Math.abs(pageOf(place)) <= MAX_PAGE_DISTANCE
+  const at = (place: number) => (near(place) || returns.has(place) ? anywhere(place) : undefined)
   const fitting = (place: number) => {
     const i = anywhere(place)
     return fits(i) ? i : undefined
@@ -100,6 +102,7 @@ export function reach<Known extends Outline>(
       place = i.place + i.length
       if (typeof call === 'number') leaves.consider(i, call)
       if (target !== undefined) {
+        if (!near(target) && fitting(target)?.decoded.returns) returns.add(target)
         leaders.add(target)
         work.push(target)
       }
