@@ -1,6 +1,6 @@
 /**
- * Has modules made and compiled in another thread, which all machines of this one share. It is started when it is first
- * needed, and lives as long as the process or page.
+ * Has modules made and compiled in another thread, which all machines of this one share. It is started by the first
+ * machine, and lives as long as the process or page.
  */
 import { startThread } from '#thread'
 import type { Interpreter } from '../interpreter/build.ts'
@@ -26,21 +26,32 @@ class Maker {
   #next = 0
   #failed = false
 
+  /** Start the thread, which takes longer than the first region: it is there when that is asked for. */
+  prepare(interpreter: Interpreter): void {
+    this.#tablesOf(interpreter)
+  }
+
   /** Undefined where there can be no such thread. */
   async make(interpreter: Interpreter, snapshots: Snapshot[]): Promise<Compiled | undefined> {
-    const thread = (this.#thread ??= this.#start())
+    const { thread, number } = this.#tablesOf(interpreter)
     if (this.#failed) return undefined
+    const job = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#jobs.set(job, { resolve, reject })
+      thread.post({ kind: 'make', job, interpreter: number, snapshots })
+    })
+  }
+
+  /** The thread, and the number by which it knows an interpreter's tables. */
+  #tablesOf(interpreter: Interpreter): { thread: Thread; number: number } {
+    const thread = (this.#thread ??= this.#start())
     let number = this.#interpreters.get(interpreter)
     if (number === undefined) {
       this.#interpreters.set(interpreter, (number = this.#interpreters.size))
       const { handlers, ends, traits, origins, names } = interpreter
       thread.post({ kind: 'tables', interpreter: number, tables: { handlers, ends, traits, origins, names } })
     }
-    const job = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#jobs.set(job, { resolve, reject })
-      thread.post({ kind: 'make', job, interpreter: number, snapshots })
-    })
+    return { thread, number }
   }
 
   #start(): Thread {

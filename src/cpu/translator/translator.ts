@@ -170,6 +170,7 @@ export class Translator {
     const profile = this.profile?.imports ?? {}
     const env = { memory: this.#memory }
     this.#imports = { env, host: { regions: this.regions }, system, interpreter: conditions, profile }
+    if (this.#asynchronous && !this.profile) maker.prepare(this.#interpreter)
   }
 
   /**
