@@ -69,13 +69,14 @@ const own = {
   'xen-pv': {
     requests:
       'set_trap_table mmu_update mmuext_op set_gdt stack_switch set_callbacks update_va_mapping XENVER_version iret ' +
-      'VCPUOP_initialise VCPUOP_up SCHEDOP_block SCHEDOP_poll EVTCHNOP_bind_ipi EVTCHNOP_send',
+      'VCPUOP_initialise VCPUOP_up VCPUOP_stop_periodic_timer SCHEDOP_block SCHEDOP_poll EVTCHNOP_bind_ipi EVTCHNOP_send',
     ops: 'irq.save_fl irq.irq_disable irq.restore_fl mmu.read_cr2 mmu.set_pte mmu.alloc_pte mmu.flush_tlb_single apic.eoi',
   },
   'xen-pv32': {
     requests:
       'set_trap_table mmu_update mmuext_op set_gdt stack_switch set_callbacks CALLBACKOP_register update_va_mapping ' +
-      'XENVER_version iret VCPUOP_initialise VCPUOP_up SCHEDOP_block SCHEDOP_poll EVTCHNOP_bind_ipi EVTCHNOP_send',
+      'XENVER_version iret VCPUOP_initialise VCPUOP_up VCPUOP_stop_periodic_timer SCHEDOP_block SCHEDOP_poll ' +
+      'EVTCHNOP_bind_ipi EVTCHNOP_send',
     ops: 'irq.save_fl irq.irq_disable irq.restore_fl mmu.read_cr2 mmu.set_pte mmu.alloc_pte mmu.flush_tlb_single apic.eoi',
   },
 } as const satisfies Partial<Record<PlatformName, { requests: string; ops: string }>>

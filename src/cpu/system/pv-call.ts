@@ -87,75 +87,49 @@ export function pvSysenter(p: u32): i32 {
 }
 
 function pvHypercall(p: u32, next: u64): void {
-  store<u64>(p, next, RIP)
   sysretSegments(p, ATTR_L)
+  hypercall(p, next, load<u64>(p, RDI), load<u64>(p, RSI))
+}
+
+/** INT 0x82 of a 32-bit guest kernel, whose next instruction is at `next`: a hypercall. */
+export function pvHypercall32(p: u32, next: u64): i32 {
+  if (hypercall(p, next, load<u32>(p, RBX), load<u32>(p, RCX))) store<u32>(p, 1, TF_AFTER)
+  return 0
+}
+
+/** With its first arguments. False: the guest does not go on behind it. */
+function hypercall(p: u32, next: u64, first: u64, second: u64): bool {
+  store<u64>(p, next, RIP)
+  const narrow = isPv32(p)
   const number = load<u32>(p, RAX)
-  switch (number) {
-    case IRET: {
-      if (load<u32>(p, PV_WATCHED) != 0) hostPvNote(p, number, 0)
-      hypercallIret(p)
-      return
-    }
-    case SET_SEGMENT_BASE: {
-      finish(p, number, PV_HOT_SET_SEGMENT_BASE, setSegmentBase(p, load<u32>(p, RDI), load<u64>(p, RSI)))
-      break
-    }
-    case STACK_SWITCH: {
-      pvStackSwitch(p, load<u32>(p, RDI), load<u64>(p, RSI))
-      finish(p, number, PV_HOT_STACK_SWITCH, 0)
-      break
-    }
-    case FPU_TASKSWITCH: {
-      pvTaskSwitch(p, load<u32>(p, RDI))
-      finish(p, number, PV_HOT_FPU_TASKSWITCH, 0)
-      break
-    }
-    default: {
-      // A long operation that stops in the middle is called again.
-      if (hostHypercall(p, SYSCALL) == AGAIN)
-        store<u64>(p, next - <u64>(load<u16>(load<u32>(p, RECORD), R_OFFSET_LENGTH) & 15), RIP)
-      store<i32>(p, -1, EXC)
-      store<u64>(p, load<u64>(p, RIP), RCX)
-    }
+  if (number == IRET) {
+    if (load<u32>(p, PV_WATCHED) != 0) hostPvNote(p, number, 0)
+    hypercallIret(p)
+    return false
+  }
+  if (number == STACK_SWITCH) {
+    pvStackSwitch(p, <u32>first, second)
+    finish(p, number, PV_HOT_STACK_SWITCH, 0)
+  } else if (number == FPU_TASKSWITCH) {
+    pvTaskSwitch(p, <u32>first)
+    finish(p, number, PV_HOT_FPU_TASKSWITCH, 0)
+  } else if (number == SET_SEGMENT_BASE && !narrow) {
+    finish(p, number, PV_HOT_SET_SEGMENT_BASE, setSegmentBase(p, <u32>first, second))
+  } else {
+    // A long operation that stops in the middle is called again.
+    if (hostHypercall(p, SYSCALL) == AGAIN)
+      store<u64>(p, next - <u64>(load<u16>(load<u32>(p, RECORD), R_OFFSET_LENGTH) & 15), RIP)
+    store<i32>(p, -1, EXC)
+    if (!narrow) store<u64>(p, load<u64>(p, RIP), RCX)
   }
   pvEvents(p)
+  return true
 }
 
 function finish(p: u32, number: u32, hot: u32, result: i64): void {
   store<u64>(p, <u64>result, RAX)
   store<u32>(p + (hot << 2), load<u32>(p + (hot << 2), PV_COUNTS) + 1, PV_COUNTS)
   if (load<u32>(p, PV_WATCHED) != 0) hostPvNote(p, number, <i32>result)
-}
-
-/** INT 0x82 of a 32-bit guest kernel, whose next instruction is at `next`: a hypercall. */
-export function pvHypercall32(p: u32, next: u64): i32 {
-  store<u64>(p, next, RIP)
-  const number = load<u32>(p, RAX)
-  switch (number) {
-    case IRET: {
-      if (load<u32>(p, PV_WATCHED) != 0) hostPvNote(p, number, 0)
-      hypercallIret(p)
-      return 0
-    }
-    case STACK_SWITCH: {
-      pvStackSwitch(p, load<u32>(p, RBX), load<u32>(p, RCX))
-      finish(p, number, PV_HOT_STACK_SWITCH, 0)
-      break
-    }
-    case FPU_TASKSWITCH: {
-      pvTaskSwitch(p, load<u32>(p, RBX))
-      finish(p, number, PV_HOT_FPU_TASKSWITCH, 0)
-      break
-    }
-    default: {
-      if (hostHypercall(p, SYSCALL) == AGAIN)
-        store<u64>(p, next - <u64>(load<u16>(load<u32>(p, RECORD), R_OFFSET_LENGTH) & 15), RIP)
-      store<i32>(p, -1, EXC)
-    }
-  }
-  pvEvents(p)
-  store<u32>(p, 1, TF_AFTER)
-  return 0
 }
 
 /** The guest kernel's stack for entries from user mode. */

@@ -6,13 +6,13 @@
 import { MAX_CPUS } from '../../layout.ts'
 import type { Backend } from '../backend.ts'
 import { xen } from '../xen.ts'
-import { KERNEL_CS } from './abi.ts'
+import type { Builder } from '../../builder.ts'
+import { abi } from './abi.ts'
 import { interrupts } from './interrupts.ts'
 import { mmu } from './mmu.ts'
-import { narrowData, narrowMmu, narrowProcessor, narrowSetup, narrowStartup } from './narrow.ts'
 import { processor } from './processor.ts'
 import { setup } from './setup.ts'
-import { CONTEXT_BYTES, startup } from './startup.ts'
+import { startup } from './startup.ts'
 
 const both: Readonly<Record<string, string | undefined>> = {
   'init.arch_setup': 'xenpv.arch_setup',
@@ -55,7 +55,7 @@ const own: Readonly<Record<32 | 64, Readonly<Record<string, string | undefined>>
   64: { 'cpu.swapgs': undefined, 'cpu.usergs_sysret64': 'xenpv.sysret' },
 }
 
-const data = `
+const data = (k: Builder) => `
 xenpv.present: db 0
 align 8
 xenpv.features: dd 0
@@ -66,18 +66,17 @@ xenpv.cpus: dq 0
 xenpv.update: dq 0, 0
 xenpv.mmuext: dq 0, 0, 0
 xenpv.trap: db 0, 0
-  dw ${KERNEL_CS}
+  dw ${abi(k).cs}
   dd 0
   dq 0, 0, 0
+${k.long ? '' : `xenpv.sysenter_callback: dw 5, 0\n  dd ${abi(k).cs}, xenpv.sysenter`}
 xenpv.call_ports: zero ${4 * MAX_CPUS}
 xenpv.wake_ports: zero ${4 * MAX_CPUS}
 align 16
-xenpv.context: zero ${CONTEXT_BYTES}
+xenpv.context: zero ${abi(k).context.bytes}
 align 4096
 xenpv.gdt: zero 4096
-xenpv.user_l4: zero 4096
-xenpv.user_l3: zero 4096
-xenpv.user_l2: zero 4096
+${k.long ? 'xenpv.user_l4: zero 4096\nxenpv.user_l3: zero 4096\nxenpv.user_l2: zero 4096' : ''}
 spare_table: zero 4096
 `
 
@@ -91,10 +90,5 @@ export const xenPv: Backend = {
       ...Object.entries(ops).map(([op, to]) => ({ op, to })),
     ]
   },
-  code: (k) => {
-    const pieces = k.long
-      ? [setup, processor, interrupts, startup, mmu]
-      : [narrowSetup, narrowProcessor, interrupts, narrowStartup, narrowMmu]
-    return pieces.map((piece) => piece(k)).join('') + (k.long ? data : narrowData)
-  },
+  code: (k) => [setup, processor, interrupts, startup, mmu, data].map((piece) => piece(k)).join(''),
 }

@@ -69,6 +69,8 @@ xenpv.setup_clock:                      ; and channels for interrupts of other C
   ${call(k, Hypercall.EVENT_CHANNEL_OP, 7, 'xen.bind')}
   mov eax, [xen.bind+4]
   mov [xenpv.wake_ports+xbx*4], eax
+  ; Each CPU begins with a periodic timer.
+  ${call(k, Hypercall.VCPU_OP, 7, 'xbx', 0)}
   pop xbx
   ret
 

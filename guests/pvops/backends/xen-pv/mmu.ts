@@ -1,52 +1,52 @@
 /** Page tables, changed by hypercall with machine frames, and the TLB. */
 import type { Builder } from '../../builder.ts'
 import { call } from '../xen.ts'
-import { Hypercall, Mmuext, mmuext, SELF } from './abi.ts'
+import { abi, Hypercall, Mmuext, mmuext, SELF } from './abi.ts'
 
 export const mmu = (k: Builder): string => `
 xenpv.read_cr2:
   call cpu_number
   shl eax, 6
-  mov rax, [rax+xen.shared+16]
+  mov xax, [xax+xen.shared+${abi(k).cr2}]
   ret
 
-xenpv.set_pte:                          ; RAX where, RDX what: both with the machine's frames
-  push rbx
-  push rax
-  shr rax, 12
+xenpv.set_pte:                          ; xAX where, xDX what: with page frames, all below 4 GiB
+  push xbx
+  push xax
+  shr xax, 12
   call xenpv.machine
-  shl rax, 12
-  pop rbx
+  shl xax, 12
+  pop xbx
   and ebx, 0xfff
-  or rax, rbx
-  mov [xenpv.update], rax
-  mov rax, rdx
+  or xax, xbx
+  mov [xenpv.update], xax
+  mov xax, xdx
   call xenpv.entry
-  mov [xenpv.update+8], rax
+  mov [xenpv.update+8], xax
   ${call(k, Hypercall.MMU_UPDATE, 'xenpv.update', 1, 0, SELF)}
-  pop rbx
+  pop xbx
   ret
 
 xenpv.alloc_pte:                        ; only read, and known as a page table
-  push rax
+  push xax
   mov edx, 1
   call xenpv.protect
-  pop rax
+  pop xax
   mov dword ptr [xenpv.mmuext], ${Mmuext.PIN_L1}
   jmp xenpv.pin
 
 xenpv.release_pte:
-  push rax
+  push xax
   mov dword ptr [xenpv.mmuext], ${Mmuext.UNPIN}
   call xenpv.pin
-  pop rax
+  pop xax
   mov edx, 3
   jmp xenpv.protect
 
 xenpv.pin:
-  shr rax, 12
+  shr xax, 12
   call xenpv.machine
-  mov [xenpv.mmuext+8], rax
+  mov [xenpv.mmuext+${k.word}], xax
   ${mmuext(k)}
   ret
 
@@ -57,19 +57,19 @@ xenpv.flush_tlb:
 
 xenpv.flush_tlb_single:
   mov dword ptr [xenpv.mmuext], ${Mmuext.INVLPG}
-  mov [xenpv.mmuext+8], rax
+  mov [xenpv.mmuext+${k.word}], xax
   ${mmuext(k)}
   ret
 
 xenpv.flush_tlb_others:
   mov ecx, eax
   mov eax, 1
-  shl rax, cl
-  mov [xenpv.cpus], rax
+  shl xax, cl
+  mov [xenpv.cpus], xax
   mov dword ptr [xenpv.mmuext], ${Mmuext.INVLPG_MULTI}
-  mov [xenpv.mmuext+8], rdx
-  mov rax, xenpv.cpus
-  mov [xenpv.mmuext+16], rax
+  mov [xenpv.mmuext+${k.word}], xdx
+  mov xax, xenpv.cpus
+  mov [xenpv.mmuext+${2 * k.word}], xax
   ${mmuext(k)}
   ret
 `
