@@ -19,6 +19,8 @@ const MOST = 8
 /** What an access that finds another page than the last costs, in accesses that find the same. */
 const COST = 2
 const LOOP = 8
+/** An index below that mostly stays in a page. */
+const MOST_INDEX = 1024
 
 /** The groups of an instruction's accesses, by the values of their addresses. */
 export function pageKeys(r: Records, i: Instruction): Map<Value, PageKey> {
@@ -81,6 +83,15 @@ function jumpsOf(r: Records, i: Instruction): number {
   const stack = 1 << (S.RSP >> 3)
   return STACK.has(name) ? written & ~stack : written & 0xffff
 }
+
+/** Makes a small number, with which a table is indexed. */
+function isIndex(r: Records, i: Instruction): boolean {
+  const { name, effects } = i.decoded
+  if (name === 'movzx')
+    return effects.some((e) => (e.kind === 'get' && e.access === 8) || (e.kind === 'load' && e.bytes === 1))
+  const mask = r.word(i.fields + R.IMM)
+  return name === 'and' && effects.some(({ kind }) => kind === 'immediate') && mask >= 0 && mask < MOST_INDEX
+}
 const STEPS = new Set(['add', 'sub', 'inc', 'dec', 'xadd'])
 const STACK = new Set(['push', 'pop', 'call', 'call_indirect', 'ret', 'ret_n', 'pushf', 'popf'])
 
@@ -91,14 +102,17 @@ export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey,
   for (const head of new Set(loops.values())) bodies.set(head, [...bodyOf(head)])
   const groups = new Map<PageKey, { reads: boolean; writes: boolean; gain: number }>()
   for (const [head, body] of bodies) {
-    const own = new Map<PageKey, number>()
+    const own = new Map<PageKey, { count: number; registers: number }>()
     const jumps = new Map<number, number>()
     let foreign = head ? 0 : 1
     for (const b of body) {
+      // Registers that have an index here.
+      let small = 0
       if (b.call !== undefined) foreign++
       for (const i of b.instructions) {
         if (!i.decoded.translatable) {
           foreign++
+          small = 0
           continue
         }
         const far = jumpsOf(r, i)
@@ -108,16 +122,18 @@ export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey,
         accesses(i.decoded.effects, (address, write) => {
           const key = keys.get(address)
           if (key === undefined) return
-          own.set(key, (own.get(key) ?? 0) + 1)
+          const { count, registers } = own.get(key) ?? { count: 0, registers: 0 }
+          own.set(key, { count: count + 1, registers: registers | (registersOf(key) & ~small) })
           const group = groups.get(key) ?? { reads: false, writes: false, gain: 0 }
           groups.set(key, group)
           if (write) group.writes = true
           else group.reads = true
         })
+        const { written } = usageOf(r, i)
+        small = isIndex(r, i) ? small | written : small & ~written
       }
     }
-    for (const [key, count] of own) {
-      const registers = registersOf(key)
+    for (const [key, { count, registers }] of own) {
       let far = foreign
       for (const [written, times] of jumps) if (written & registers) far += times
       const group = groups.get(key) as { gain: number }
