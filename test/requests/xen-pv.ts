@@ -1,195 +1,24 @@
 /**
- * Xen's interface of PV guests of both widths for `runner.ts`: the hypercalls that only PV has. Registers, callbacks and I/O privilege
- * are compared with what a model says; of page tables, descriptor tables and reservations every reference is counted
- * over again, and what is not the domain's must stay as it was.
+ * Xen's interface of a PV guest for `runner.ts`: the hypercalls that only PV has. Registers, callbacks and I/O privilege
+ * are compared with what a model says; of page tables, descriptor tables, reservations and grants every reference is
+ * counted over again, and what is not the domain's must stay as it was.
  */
 import { deepStrictEqual, strictEqual } from 'node:assert'
 import * as fc from 'fast-check'
-import { cpuModel } from '../../src/cpu/models.ts'
-import { Mock } from '../../src/paravirt/mock.ts'
-import { type Event, Observer } from '../../src/paravirt/observe.ts'
 import type { Declaration } from '../../src/paravirt/requests.ts'
-import { errorName } from '../../src/platforms/xen/errno.ts'
 import { hypercalls } from '../../src/platforms/xen/hypercalls/index.ts'
-import { pvFrames } from '../../src/platforms/xen/mm/create.ts'
-import { PRESENT, RW, USER } from '../../src/platforms/xen/mm/entries.ts'
-import { Owner } from '../../src/platforms/xen/mm/frame-table.ts'
-import { audit, type Holder } from '../../src/platforms/xen/mm/testing.ts'
-import { XenPvPlatform } from '../../src/platforms/xen/pv/index.ts'
-import type { PvKind } from '../../src/platforms/xen/pv/kind.ts'
+import { PRESENT, RW } from '../../src/platforms/xen/mm/entries.ts'
 import type { Scenario } from './runner.ts'
+import { checkGrants, grantCalls } from './xen-pv-grants.ts'
+import { AREA, DOMID, HOLE, LIST, NOWHERE, OWN, PAGE, Session, VCPUS } from './xen-pv-session.ts'
 
-const PAGE = 4096
-const EMPTY = Buffer.alloc(PAGE)
-const MEMORY = 0x200000
-const VCPUS = 2
-/** Where structures are: nobody's memory, as the page tables of this guest map everything. */
-const AREA = 0x1000
-const LIST = 0x1800
-const NOWHERE = 0x7fff_f000n
-const HOLE = 1n << 47n
-/** Where the hypervisor begins, and the kernel's code. */
-const XEN = { wide: 0xffff_8000_0000_0000n, narrow: 0xf580_0000n } as const
-const TEXT = { wide: 0xffff_ffff_8100_0000n, narrow: 0xc100_0000n } as const
-const OWN = 24
 const SLOTS = { wide: [0, 1, 2, 3, 255, 256, 511], narrow: [0, 1, 2, 3, 4, 427, 428, 511] } as const
-const registers = {
-  wide: ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'],
-  narrow: ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp'],
-} as const
-const DOMID = { SELF: 0x7ff0, IO: 0x7ff1, NOBODY: 9, DOM0: 0 } as const
 
 /** A call, with numbers by which it picks what it asks. */
 interface Step {
   readonly name: keyof typeof calls
   readonly vcpu: number
   readonly picks: readonly number[]
-}
-
-class Session {
-  readonly mock = new Mock({ vcpus: VCPUS, pages: MEMORY / PAGE, frames: pvFrames(MEMORY) })
-  readonly kind: PvKind
-  readonly narrow: boolean
-  readonly width: 'wide' | 'narrow'
-  readonly #platform: XenPvPlatform
-  readonly own: number[]
-  readonly gdts: number[][] = [[], []]
-  eoi: number | undefined
-  readonly debug = Array.from({ length: VCPUS }, () => new Map<number, bigint>())
-  #picks: readonly number[] = []
-  #at = 0
-
-  constructor(narrow: boolean, listen: (event: Event) => void) {
-    this.narrow = narrow
-    this.width = narrow ? 'narrow' : 'wide'
-    const observer = new Observer(() => 0)
-    observer.listen(listen)
-    const { effects } = this.mock
-    if (narrow) for (const vcpu of this.mock.vcpus) Object.assign(vcpu, { wide: false, privilege: 1 })
-    this.#platform = new XenPvPlatform({ effects, model: cpuModel('inorder'), features: new Set(), observer }, narrow)
-    this.kind = this.#platform.domain.kind as unknown as PvKind
-    const { frames } = this.kind.mm
-    frames.maximum = OWN + 40
-    this.own = Array.from({ length: OWN }, () => frames.allocate(0))
-    // A table of each level, so that there are entries for linear addresses.
-    const [root, l3, l2, l1, page] = this.own as [number, number, number, number, number]
-    const name = (table: number, slot: number, next: number, flags: number) =>
-      this.put(table * PAGE + 8 * slot, BigInt(next * PAGE) | BigInt(flags))
-    const all = PRESENT | RW | USER
-    name(root, 0, narrow ? l2 : l3, narrow ? PRESENT : all)
-    // A 32-bit guest's has four slots, of which the last must be there.
-    name(narrow ? root : l3, narrow ? 3 : 0, narrow ? l3 : l2, narrow ? PRESENT : all)
-    name(l2, 0, l1, all)
-    name(l1, 0, page, all)
-    for (let vcpu = 0; vcpu < VCPUS; vcpu++) strictEqual(this.kind.mm.setKernelRoot(vcpu, root), 0)
-  }
-
-  play({ name, vcpu, picks }: Step): void {
-    this.#picks = picks
-    this.#at = 0
-    calls[name](this, vcpu)
-    const { frames } = this.kind.mm
-    deepStrictEqual(audit(frames, this.#holders()), [])
-    strictEqual(frames.pages <= frames.maximum, true)
-  }
-
-  finish(): void {
-    const { ram } = this.mock
-    const { frames } = this.kind.mm
-    // What is no memory has nothing but the test's structures.
-    for (let frame = 2; frame < frames.count; frame++)
-      if (frames.owner[frame] === Owner.IO)
-        strictEqual(EMPTY.compare(ram, frame * PAGE, (frame + 1) * PAGE), 0, `frame ${frame}`)
-  }
-
-  #holders(): Holder[] {
-    const { kernelRoots, userRoots } = this.kind.mm
-    const frames = [...kernelRoots, ...userRoots, ...this.gdts.flat(), ...(this.eoi === undefined ? [] : [this.eoi])]
-    return frames.filter((frame) => frame !== 0).map((frame) => ({ frame, typed: true }))
-  }
-
-  below(limit: number): number {
-    const pick = this.#picks[this.#at++ % this.#picks.length] as number
-    return (pick + this.#at * 7919) % limit
-  }
-
-  pick<T>(...values: readonly T[]): T {
-    return values[this.below(values.length)] as T
-  }
-
-  rarely(one: number): boolean {
-    return this.below(one) === 0
-  }
-
-  frame(): number {
-    return this.rarely(20) ? this.pick(1, 5, 0xfffff, 0) : (this.own[this.below(OWN)] as number)
-  }
-
-  entry(): bigint {
-    const flags = this.pick(0, PRESENT, PRESENT, PRESENT | RW, PRESENT | RW | USER, PRESENT | USER)
-    return (BigInt(this.frame()) << 12n) | BigInt(flags) | (this.rarely(30) ? this.pick(0x80n, 1n << 40n) : 0n)
-  }
-
-  get xen(): bigint {
-    return XEN[this.width]
-  }
-
-  get text(): bigint {
-    return TEXT[this.width]
-  }
-
-  /** Where a structure is. */
-  place(): bigint {
-    return this.rarely(25) ? this.pick(NOWHERE, this.xen) : BigInt(AREA)
-  }
-
-  /** An entry point; 64-bit guests' may be no address at all. */
-  address(): bigint {
-    return this.narrow ? this.pick(this.text, this.text, 0x1000n) : this.pick(this.text, this.text, 0x1000n, HOLE)
-  }
-
-  put(at: number, ...values: readonly (number | bigint)[]): void {
-    const { buffer, byteOffset } = this.mock.ram
-    const view = new DataView(buffer, byteOffset)
-    for (const [i, value] of values.entries()) view.setBigUint64(at + 8 * i, BigInt.asUintN(64, BigInt(value)), true)
-  }
-
-  put32(at: number, ...values: readonly (number | bigint)[]): void {
-    const { buffer, byteOffset } = this.mock.ram
-    const view = new DataView(buffer, byteOffset)
-    for (const [i, value] of values.entries())
-      view.setUint32(at + 4 * i, Number(BigInt.asUintN(32, BigInt(value))), true)
-  }
-
-  /** Words of the guest's width. */
-  longs(at: number, ...values: readonly (number | bigint)[]): void {
-    if (this.narrow) this.put32(at, ...values)
-    else this.put(at, ...values)
-  }
-
-  /** An argument of 64 bits, as which 32-bit guests pass two. */
-  split(value: bigint): readonly bigint[] {
-    return this.narrow ? [value & 0xffffffffn, value >> 32n] : [value]
-  }
-
-  /** struct xen_memory_reservation; where it ends. */
-  reservation(at: number, list: number | bigint, count: number, order: number, flags: number, domid: number): number {
-    const long = this.narrow ? 4 : 8
-    this.longs(at, list, count)
-    this.put32(at + 2 * long, order, flags, domid)
-    return at + 2 * long + (this.narrow ? 12 : 16)
-  }
-
-  call(vcpu: number, number: number, ...args: readonly (number | bigint)[]): number | string {
-    const { cpu } = this.mock.effects
-    cpu.setRegister(vcpu, 'rax', BigInt(number))
-    const bits = this.narrow ? 32 : 64
-    for (const [i, name] of registers[this.width].entries())
-      cpu.setRegister(vcpu, name, BigInt.asUintN(bits, BigInt(args[i] ?? 0)))
-    while (this.#platform.pv.hypercall(vcpu) === 'again');
-    const value = Number(BigInt.asIntN(bits, cpu.register(vcpu, 'rax')))
-    return errorName(value) ?? value
-  }
 }
 
 const canonical = (address: bigint): boolean => address < HOLE || address >= (1n << 64n) - HOLE
@@ -434,9 +263,12 @@ const calls = {
     if (at !== BigInt(AREA)) strictEqual(listed, 'EFAULT')
     command(s, vcpu, 12, 12, [0, 0, 0], 0)
   },
+  ...grantCalls,
 } satisfies Readonly<Record<string, (s: Session, vcpu: number) => void>>
 
 const names = Object.keys(calls) as (keyof typeof calls)[]
+/** Grants are asked for by 64-bit guests only: the other layouts of their structures are all that differs. */
+const namesOf = (narrow: boolean) => names.filter((name) => !narrow || !(name in grantCalls))
 
 /** Errors that only guests of one width can get. */
 const ofWidth = (name: string, error: string, narrow: boolean): boolean => {
@@ -450,7 +282,7 @@ const ofWidth = (name: string, error: string, narrow: boolean): boolean => {
 const requests = (narrow: boolean): Declaration[] =>
   hypercalls
     .flatMap((call): readonly (Declaration & { guest?: string | undefined })[] => call.commands ?? [call])
-    .filter(({ guest, name }) => guest === 'pv' && name !== 'iret' && !name.startsWith('GNTTAB'))
+    .filter(({ guest, name }) => guest === 'pv' && name !== 'iret' && !(narrow && name.startsWith('GNTTAB')))
     .map((request) => ({
       ...request,
       errors: Object.fromEntries(
@@ -464,11 +296,21 @@ const scenarioOf = (narrow: boolean): Scenario<null, Step> => ({
   requests: requests(narrow),
   setting: fc.constant(null),
   step: fc.record({
-    name: fc.constantFrom(...names),
+    name: fc.constantFrom(...namesOf(narrow)),
     vcpu: fc.nat(VCPUS - 1),
     picks: fc.array(fc.nat(0xfffff), { minLength: 12, maxLength: 12 }),
   }),
-  start: (_, listen) => new Session(narrow, listen),
+  start: (_, listen) => {
+    const session = new Session(narrow, listen)
+    return {
+      play: ({ name, vcpu, picks }) =>
+        session.step(picks, (s) => {
+          calls[name](s, vcpu)
+          checkGrants(s)
+        }),
+      finish: () => session.finish(),
+    }
+  },
   describe: ({ name, vcpu, picks }) => `${name} on ${vcpu}: ${picks.join(' ')}`,
 })
 export const scenario = scenarioOf(false)
