@@ -35,8 +35,9 @@ class Program {
     this.p = core.vcpus[0] as number
   }
 
-  static async load(code: readonly number[], at = CODE): Promise<Program> {
-    const program = new Program(await Core.create({ ramBytes: RAM, vcpus: 1, signature: 0, host }))
+  static async load(code: readonly number[], at = CODE, translate = false): Promise<Program> {
+    const options = { ramBytes: RAM, vcpus: 1, signature: 0, host, translate, deterministic: true }
+    const program = new Program(await Core.create(options))
     const { core, p } = program
     program.set(S.CR0, 0x11)
     for (let i = 0; i < 6; i++) {
@@ -94,6 +95,14 @@ describe('the budget', () => {
       expect(whole.state()).toBe(expected[n])
       expect(whole.core.budgetLeft(0)).toBe(0)
     }
+  })
+
+  test('samples are as far apart in slices that stop early', async () => {
+    // L: hlt; jmp L
+    const program = await Program.load([0xf4, 0xeb, 0xfd], CODE, true)
+    for (let n = 0; n < 10_000; n++) expect(program.core.runSlice(0, 1000)).toBe(Exit.HALT)
+    // Of 19,999 instructions, one in 8,000.
+    expect(program.core.translator!.stats.samples).toBe(2)
   })
 })
 

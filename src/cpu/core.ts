@@ -393,7 +393,11 @@ export class Core {
       if (field(S.EXC) >= 0) this.system.deliver(p)
       const leave = field(S.LEAVE)
       i32[(p + S.LEAVE) >> 2] = 0
-      if (leave & Leave.HOST) return field(S.EXIT)
+      if (leave & Leave.HOST) {
+        // What this slice leaves is not executed: the next sample is as far away as it was.
+        this.#unsampled += Math.max(0, this.#budget(p))
+        return field(S.EXIT)
+      }
       let left = this.#budget(p)
       if (left + this.#rest <= 0) return Exit.BUDGET
       if (left <= SLICE_MARGIN && this.#rest > 0) {
