@@ -25,10 +25,19 @@ describe('the agent', () => {
     expect(lines).toEqual([])
     hear('ready\n')
     await turns()
-    expect(lines).toEqual([`run 1 0 ${Buffer.from('echo é').toString('base64')}`])
+    expect(lines).toEqual(["run 1 0 'echo é'"])
     hear('out 1 w6kK\nerr 1 ')
     hear('AAEC\nexit 1 0\n')
     expect(await running).toEqual({ stdout: 'é\n', stderr: '\0\x01\x02', exitCode: 0 })
+  })
+
+  test('says a command in one line', async () => {
+    hear('ready\n')
+    const running = execute(agent, `echo "it's"\n  echo two`, {})
+    await turns()
+    expect(lines).toEqual([String.raw`run 1 0 'echo "it'\''s"'"$newline"'  echo two'`])
+    hear('exit 1 0\n')
+    await running
   })
 
   test('keeps several commands apart', async () => {
@@ -96,6 +105,6 @@ describe('the agent', () => {
     await other.ready()
     spawn(other, 'true', {})
     await turns()
-    expect(said).toEqual(['run 2 0 dHJ1ZQ==\n'])
+    expect(said).toEqual(["run 2 0 'true'\n"])
   })
 })

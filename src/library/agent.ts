@@ -81,7 +81,7 @@ export class Agent implements Stateful {
   run(command: string, input: boolean, events: ProcessEvents): number {
     const id = this.#next++
     this.#running.set(id, { ...events, sent: 0, taken: 0, wake: undefined })
-    this.#say(`run ${id} ${Number(input)} ${toBase64(new TextEncoder().encode(command))}`)
+    this.#say(`run ${id} ${Number(input)} ${quoted(command)}`)
     return id
   }
 
@@ -154,10 +154,9 @@ export class Agent implements Stateful {
 
 const latin1 = new TextDecoder('latin1')
 
-function toBase64(bytes: Uint8Array): string {
-  let text = ''
-  for (const byte of bytes) text += String.fromCharCode(byte)
-  return btoa(text)
+/** A word for the guest's shell, in one line. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`).replaceAll('\n', `'"$newline"'`)}'`
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {
