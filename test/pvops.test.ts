@@ -1,4 +1,6 @@
 /** The project's own kernel: everywhere the same checks pass, and each platform's backend is what does the work. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Bits, pvopsImage } from '../src/demo/image.ts'
 import { demoPlatforms, runPvops } from '../src/demo/run.ts'
@@ -133,6 +135,14 @@ test('lguest: the kernel asks from ring 1, some of it through the ring', async (
   expect(wanted.split(' ').filter((name) => !asked.includes(`LHCALL_${name}`))).toEqual([])
   expect(costs.find(({ op }) => op === 'irq.irq_disable')).toMatchObject({ whose: 'lguest', how: 'call' })
   expect(sites?.[1]).toBeGreaterThan(20)
+})
+
+test.each(['native', 'kvm'] as const)('what docs/pvops.md shows of %s is so', async (platform) => {
+  const { checks, title, sites } = await run(platform, 64)
+  const [inline, nothing, call] = sites ?? []
+  const patched = `call sites: ${inline} instructions, ${nothing} nothing, ${call} direct calls`
+  const docs = readFileSync(join(import.meta.dirname, '../docs/pvops.md'), 'utf8')
+  expect(docs).toContain(`${platform.padEnd(9)}"${title}": ${checks.length} of ${checks.length} checks; ${patched}`)
 })
 
 test('on bare hardware an operation is its instruction, or nothing, or a direct call', async () => {

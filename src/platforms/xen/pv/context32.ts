@@ -1,6 +1,6 @@
 /** vcpu_guest_context of a 32-bit guest (xen/arch-x86/xen.h): as `context.ts`, with what Xen makes of it. */
 import type { TrapInfo } from '../../../paravirt/pv-effects.ts'
-import { guestSelector, isNarrowGuest } from './addresses.ts'
+import { guestSelector } from './addresses.ts'
 import type { PvVcpuContext } from './context.ts'
 
 export const NARROW_CONTEXT_BYTES = 2800
@@ -57,7 +57,8 @@ export function pvContext32(bytes: Uint8Array): PvVcpuContext | undefined {
   const flags = view.getUint32(FLAGS, true)
   const ldtBase = word('ldtBase')
   const ldtEnts = word('ldtEnts')
-  if (!isNarrowGuest(ldtBase) || ldtBase % PAGE !== 0 || ldtEnts > MAX_LDT) return undefined
+  // In Xen's own addresses it is not refused: none of its pages will be found.
+  if (ldtBase % PAGE !== 0 || ldtEnts > MAX_LDT) return undefined
   const entries = word('gdtEnts')
   const count = Math.ceil(entries / DESCRIPTORS)
   if (count > MAX_GDT_FRAMES) return undefined

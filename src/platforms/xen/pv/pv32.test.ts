@@ -205,8 +205,15 @@ describe('VCPUOP_initialise', () => {
     expect(mock.log[0]).toBe(`begin 1 0x${HANDLER.toString(16)}`)
   })
 
+  test('an LDT in Xen is not refused, but never found', () => {
+    fill()
+    mock.effects.cpu.park(1)
+    put(CONTEXT + 0xa48, XEN, 16)
+    expect([initialise(), hypercall(24, 1, 1)]).toEqual([0, 0])
+    expect(platform.pv.ldt(1, 0)).toBe(0)
+  })
+
   test.each([
-    ['an LDT in Xen', 0xa48, XEN],
     ['an LDT that is not aligned', 0xa48, 8],
     ['an LDT that is too large', 0xa4c, 8193],
     ['a GDT that is too large', 0xa90, 8193],
