@@ -24,6 +24,10 @@ export function consoleKind(port: ConsolePort, later: (action: () => void) => ()
     }
   }
   const deliver = later(() => waiting && input(waiting))
+  port.onInput = (bytes) => {
+    if (typed.length + bytes.length <= TYPED_AHEAD) typed.push(...bytes)
+    deliver()
+  }
   return {
     type: VirtioId.CONSOLE,
     queues: 2,
@@ -40,10 +44,6 @@ export function consoleKind(port: ConsolePort, later: (action: () => void) => ()
     },
     start: ({ queues }) => {
       waiting = queues[INPUT]
-      port.onInput = (bytes) => {
-        if (typed.length + bytes.length <= TYPED_AHEAD) typed.push(...bytes)
-        deliver()
-      }
     },
     transfer: (state) => state.list('typed', typed),
     stop: () => {

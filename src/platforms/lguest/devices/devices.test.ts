@@ -147,6 +147,15 @@ describe('queues', () => {
     expect(r.guest.mock.log).toContain('console 0 "hello"')
     expect(r.used(CONSOLE_OUT)).toEqual([[0, 0]])
   })
+
+  test('what is typed before there is a driver waits for it', () => {
+    const r = guestWith(new Uint8Array(512))
+    const typed = new TextEncoder().encode('uname')
+    r.guest.mock.effects.consoles[0]?.onInput?.(typed)
+    r.describe(CONSOLE_IN, 0, BUFFER, 64, Flag.WRITE)
+    r.offer(CONSOLE_IN, 0)
+    expect([r.used(CONSOLE_IN), r.bytes(BUFFER, 5)]).toEqual([[[0, 5]], [...typed]])
+  })
 })
 
 describe('a ring that is none ends the guest, in the Launcher’s words', () => {
