@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { beforeEach, expect, test } from 'vitest'
 import type { ConsolePort } from '../../../paravirt/effects.ts'
 import { testSignals, TestPage } from '../store/testing.ts'
@@ -54,6 +55,31 @@ test('indices that are no ring are passed over', () => {
   notify()
   expect(shown).toBe('')
   expect(page.view.getUint32(0xc08, true)).toBe(5000)
+})
+
+test('garbage in the ring: no more than a ring at a time is shown, and what is typed waits', () => {
+  const step = fc.record({
+    at: fc.constantFrom(0xc00, 0xc04, 0xc08, 0xc0c),
+    value: fc.oneof(fc.nat(4096), fc.integer({ min: 0, max: 0xffffffff })),
+    typed: fc.nat(40),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      for (const { at, value, typed } of steps) {
+        const before = shown.length
+        page.view.setUint32(at, value, true)
+        port.onInput?.(new Uint8Array(typed).fill(65))
+        notify()
+        expect(shown.length - before).toBeLessThanOrEqual(2048)
+      }
+    }),
+    { numRuns: 100 },
+  )
+  // The guest's indices as they should be, and all is well.
+  for (const at of [0xc00, 0xc04, 0xc08, 0xc0c]) page.view.setUint32(at, 0, true)
+  shown = ''
+  write('on')
+  expect(shown).toBe('on')
 })
 
 test('any amount of input arrives, as fast as the guest takes it', () => {

@@ -60,6 +60,8 @@ export class Connection {
   readonly rate: WriteRate | undefined
   readonly #now: () => number
   readonly #out: Outgoing[] = []
+  /** Events among them, which are not doubled. */
+  readonly #events = new Set<string>()
   #taken = 0
   #current: Outstanding | undefined
   #nextTransaction = 1
@@ -93,6 +95,8 @@ export class Connection {
     if (state.loading) {
       const made = messages.map((each) => ({ ...each, cause: causes[each.cause] }))
       this.#out.splice(0, Infinity, ...made)
+      this.#events.clear()
+      for (const { type, payload } of made) if (type === MessageType.WATCH_EVENT) this.#events.add(payload as string)
     }
     this.#taken = state.field('taken', this.#taken)
     this.#nextTransaction = state.field('nextTransaction', this.#nextTransaction)
@@ -124,8 +128,7 @@ export class Connection {
   event(path: string, token: string, by: Connection | undefined): void {
     const payload = `${path}\0${token}\0`
     if (payload.length > PAYLOAD_MAX) return
-    const isSame = ({ type, payload: other }: Outgoing) => type === MessageType.WATCH_EVENT && other === payload
-    if (!path.startsWith('@') && this.#out.some(isSame)) return
+    if (!path.startsWith('@') && this.#events.has(payload)) return
     const size = HEADER_SIZE + payload.length
     try {
       this.account.use(size, true)
@@ -134,6 +137,7 @@ export class Connection {
     }
     const cause = by?.account.limited ? by.#current : undefined
     cause?.hold()
+    this.#events.add(payload)
     this.#out.push({
       type: MessageType.WATCH_EVENT,
       payload,
@@ -202,6 +206,7 @@ export class Connection {
     const message = this.#out.shift()
     this.#taken = 0
     if (!message) return
+    if (message.type === MessageType.WATCH_EVENT) this.#events.delete(message.payload as string)
     this.account.use(-message.bytes.length)
     message.cause?.release()
   }

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { save } from '../../../snapshot/stateful.ts'
 import { StoreClient } from './client.ts'
 import { writeDomain } from './domain.ts'
 import { StoreRing } from './ring.ts'
@@ -340,6 +341,23 @@ describe('quotas', () => {
     const answers = guest.receive()
     expect(answers.length).toBeGreaterThan(40)
     expect(answers.map(({ request }) => request)).toEqual(answers.map((_, i) => i))
+  })
+
+  test('events that nobody takes: there comes a time when no more are kept', () => {
+    const size = () => JSON.stringify(save(server)).length
+    const flood = (from: number, to: number) => {
+      for (let i = from; i < to; i++) {
+        const path = `${HOME}/data/${i}${'x'.repeat(400)}`
+        host.write(path, 'x')
+        host.remove(path)
+      }
+    }
+    for (let i = 0; i < 20; i++) guest.ask(T.WATCH, `data\0${i}\0`)
+    flood(0, 300)
+    const before = size()
+    flood(300, 500)
+    expect(size()).toBeLessThan(before * 1.1)
+    expect(host.read('/tool')).toBe('')
   })
 
   test('writes while a transaction is open are slowed down', () => {
