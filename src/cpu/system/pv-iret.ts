@@ -3,16 +3,19 @@
  * IRETQ does it: if that faults, the guest takes the exception where it would have gone.
  */
 import {
-  ATTR_DB, ATTR_L, CPL, EXC, NMI_BLOCKED, PV_COUNTS, PV_CRASH_IRET_FRAME, PV_CRASH_IRET_RING, PV_CRASH_NO_USER_TABLE, PV_IOPL, PV_USER_ROOT, R11,
-  RAX, RCX, RIP, RSP, SEG_SELECTOR, TF_AFTER,
+  ATTR_DB, ATTR_L, CPL, EXC, NMI_BLOCKED, PV_COUNTS, PV_CRASH_IRET_FRAME, PV_CRASH_IRET_RING, PV_CRASH_NO_USER_TABLE,
+  PV_IOPL, PV_KERNEL_SP, PV_KERNEL_SS, PV_USER_ROOT, R11, RAX, RCX, RIP, RSP, SEG_SELECTOR, TF_AFTER,
 } from './layout'
-import { FLAG_IF, FLAG_IOPL, FLAG_TF, FLAG_VM, GP, SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from './bits'
-import { isCanonical, slowLoad } from './access'
+import {
+  FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS,
+} from './bits'
+import { isCanonical, slowLoad, slowStore } from './access'
 import { raiseStep } from './deliver'
-import { raise } from './faults'
 import { writeEflags } from './flags'
 import { physRead } from './physical'
-import { crash, hasArchitecturalIopl, isPv32, toggleMode, vcpuInfo, XEN32_START, XEN_END, XEN_START } from './pv'
+import {
+  crash, hasArchitecturalIopl, isPv32, toggleMode, trapCs, trapInfo, vcpuInfo, XEN32_START, XEN_END, XEN_START,
+} from './pv'
 import { pvFault, returnTo, sysretSegments, USER_CS32 } from './pv-frame'
 import {
   attrOf, checkStack, dropInnerSegments, fault, faulted, isNull, limitOf, markAccessed, readDescriptor, setCpl,
@@ -25,6 +28,9 @@ import { WALK_FAULT } from './walk'
 
 const IN_SYSCALL: u64 = 0x100 // VGCF_in_syscall
 const INFO_MASK: u32 = 1
+const TI_MASKS: u32 = 4
+/** Of a frame to virtual-8086 mode: the error code's place, EIP to SS, and ES, DS, FS and GS. */
+const VM86_WORDS: u32 = 10
 /** All bits of EFLAGS that a return can set. */
 const RETURNED: u32 = 0x00257fd5
 
@@ -126,6 +132,7 @@ function iret32(p: u32): void {
     store<i32>(p, -1, EXC)
     return crash(p, PV_CRASH_IRET_FRAME)
   }
+  if (eflags & FLAG_VM) return refuse8086(p, sp, eax, eflags)
   let rsp = sp + 16
   let ss = load<u32>(p, SEG_SELECTOR + SEG_SS * 4)
   if ((cs & 3) == 0) return crash(p, PV_CRASH_IRET_RING)
@@ -137,20 +144,48 @@ function iret32(p: u32): void {
       return crash(p, PV_CRASH_IRET_FRAME)
     }
   }
+  go32(p, eax, rip, cs, eflags, rsp, ss)
+}
+
+/** Return there, with the upcall mask that EFLAGS.IF says. */
+function go32(p: u32, eax: u64, rip: u64, cs: u32, eflags: u32, rsp: u64, ss: u32): void {
   store<u32>(p, load<u32>(p, PV_COUNTS) + 1, PV_COUNTS)
   if (hasArchitecturalIopl(p)) store<u32>(p, eflags & FLAG_IOPL, PV_IOPL)
-  const flags = (eflags & ~(FLAG_IOPL | FLAG_VM)) | FLAG_IF
+  const flags = (eflags & ~FLAG_IOPL) | FLAG_IF
   store<u64>(p, eax, RAX)
   store<u8>(vcpuInfo(p), (eflags & FLAG_IF) == 0 ? 1 : 0, INFO_MASK)
   store<u32>(p, 0, NMI_BLOCKED)
   writeEflags(p, flags, RETURNED)
-  if (returnTo(p, rip, cs, flags, rsp, ss)) {
-    store<u32>(p, 1, TF_AFTER)
-    return
+  if (returnTo(p, rip, cs, flags, rsp, ss)) store<u32>(p, 1, TF_AFTER)
+  else if (enterSegments(p, rip, cs, rsp, ss)) pvFault(p, rip, cs, flags, rsp, ss)
+}
+
+/**
+ * There is no virtual-8086 mode to return to: #GP on its first instruction, with the whole frame, of which the segments
+ * are a part, on the kernel's stack.
+ */
+function refuse8086(p: u32, sp: u64, eax: u64, eflags: u32): void {
+  const to = (load<u64>(p, PV_KERNEL_SP) - 4 * VM86_WORDS) & 0xffffffff
+  // They may overlap.
+  for (let i: u32 = 1; i < VM86_WORDS && to != sp; i++) {
+    const index = to < sp ? i : VM86_WORDS - i
+    put32(p, to, index, word32(p, sp, index))
   }
-  // There is no virtual-8086 mode to return to.
-  if (eflags & FLAG_VM) raise(p, GP, 0)
-  if (faulted(p) || enterSegments(p, rip, cs, rsp, ss)) pvFault(p, rip, cs, flags, rsp, ss)
+  put32(p, to, 0, 0)
+  if (faulted(p)) {
+    store<i32>(p, -1, EXC)
+    return crash(p, PV_CRASH_IRET_FRAME)
+  }
+  const trap = trapInfo(p, GP)
+  const cleared = FLAG_VM | FLAG_RF | FLAG_NT | FLAG_TF | ((load<u8>(trap, 1) & TI_MASKS) != 0 ? FLAG_IF : 0)
+  go32(p, eax, load<u64>(trap, 8), trapCs(trap), eflags & ~cleared, to, load<u32>(p, PV_KERNEL_SS))
+}
+
+function put32(p: u32, sp: u64, index: u32, value: u64): void {
+  const linear = (sp + (index << 2)) & 0xffffffff
+  if (faulted(p)) return
+  if (linear < XEN32_START) slowStore(p, linear, 4, value)
+  else fault(p, GP, 0)
 }
 
 /** A word of a 32-bit domain's frame, which Xen reads without its segment. */

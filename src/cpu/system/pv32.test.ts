@@ -242,13 +242,49 @@ describe('iret', () => {
     expect(crashes()).toEqual([PvCrash.IRET_FRAME])
   })
 
-  test.each([
-    ['a code segment that is none', [7, 0x9000, SEL.userData, 0x202, 0x7000, SEL.userData], SEL.userData & ~3],
-    ['virtual-8086 mode', [7, 0x9000, SEL.user32, 0x20202, 0x7000, SEL.userData], 0],
-  ])('%s is the guest’s #GP there', (_name, words, error) => {
+  test('a code segment that is none is the guest’s #GP there', () => {
     setTrap32(m, 13, 4, HANDLER)
-    iret(...words)
-    expect([m.get('RIP'), frame32(m, 2)]).toEqual([HANDLER, [BigInt(error), 0x9000n]])
+    iret(7, 0x9000, SEL.userData, 0x202, 0x7000, SEL.userData)
+    expect([m.get('RIP'), frame32(m, 2)]).toEqual([HANDLER, [BigInt(SEL.userData & ~3), 0x9000n]])
+  })
+
+  describe('to virtual-8086 mode', () => {
+    /** EIP to GS. */
+    const words = [0x1234, 0x3000, 0x20202, 0x7000, 0x4000, 0x11, 0x22, 0x33, 0x44]
+    const from = (sp: number): void => {
+      m.writeWords(sp, 4, 7, ...words)
+      m.set('RSP', sp)
+      m.set('RAX', 23)
+      int(0x82)
+    }
+    const top = Number(KERNEL_STACK) - 40
+
+    test.each([0x68000, top - 8, top, top + 8])('is #GP, with the frame at %i moved to the kernel’s stack', (sp) => {
+      setTrap32(m, 13, 0, HANDLER)
+      from(sp)
+      expect([...state(), m.get('RIP'), m.get('RSP'), m.get('RAX')]).toEqual([
+        1,
+        KERNEL_CS32,
+        KERNEL_DS32,
+        HANDLER,
+        BigInt(top),
+        7n,
+      ])
+      expect(frame32(m, 10)).toEqual([0, ...words].map(BigInt))
+      expect([m.run.readEflags(p), byte(MASK), crashes()]).toEqual([0x202, 0, []])
+    })
+
+    test('masks events if that handler does', () => {
+      setTrap32(m, 13, 4, HANDLER)
+      from(0x68000)
+      expect(byte(MASK)).toBe(1)
+    })
+
+    test('crashes the domain if its stack is not there', () => {
+      m.set('PV_KERNEL_SP', UNMAPPED)
+      from(0x68000)
+      expect(crashes()).toEqual([PvCrash.IRET_FRAME])
+    })
   })
 })
 
