@@ -112,6 +112,7 @@ export function machineEffects(options: EffectsOptions): Effects & Stateful {
         core.kick(vcpu)
       },
       running: (vcpu) => parts().vcpus.running(vcpu),
+      waits: (vcpu) => parts().vcpus.waits(vcpu),
       register: (vcpu, name) => wide(vcpu, slot(name)),
       setRegister: (vcpu, name, value) => {
         parts().core.u64[(state(vcpu) + slot(name)) >> 3] = BigInt.asUintN(64, value)

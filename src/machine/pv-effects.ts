@@ -114,7 +114,9 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
       const { core, vcpus } = parts()
       const p = state(vcpu)
       const roots = [wide(vcpu, PvState.PV_KERNEL_ROOT), wide(vcpu, PvState.PV_USER_ROOT)] as const
+      const nmi = word(vcpu, S.NMI_PENDING)
       core.system.resetVcpu(p, signature)
+      setWord(vcpu, S.NMI_PENDING, nmi)
       setWide(vcpu, PvState.PV_KERNEL_ROOT, roots[0])
       setWide(vcpu, PvState.PV_USER_ROOT, roots[1])
       setWide(vcpu, S.RDX, 0n)
@@ -140,7 +142,6 @@ export function pvEffects(parts: () => { core: Core; vcpus: Vcpus }, signature: 
       core.system.pvEnter(p, context.narrow ? PV32 : PV64)
       vcpus.start(vcpu)
     },
-    resume: (vcpu) => parts().vcpus.start(vcpu),
     registers: (vcpu) => ({
       general: Array.from({ length: 16 }, (_, i) => wide(vcpu, S.RAX + 8 * i)),
       rip: wide(vcpu, S.RIP),

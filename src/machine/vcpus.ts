@@ -173,7 +173,7 @@ export class Vcpus implements Stateful {
   }
 
   #becameReady(vcpu: number): void {
-    if (this.#halted[vcpu] && this.#ready[vcpu] === Infinity && this.#awake(vcpu))
+    if (this.#halted[vcpu] && !this.#waiting[vcpu] && this.#ready[vcpu] === Infinity && this.#awake(vcpu))
       this.#ready[vcpu] = this.#options.now()
   }
 
@@ -211,6 +211,11 @@ export class Vcpus implements Stateful {
 
   running(vcpu: number): boolean {
     return !this.#waiting[vcpu]
+  }
+
+  /** It has halted, and nothing is there that would end that. */
+  waits(vcpu: number): boolean {
+    return (this.#halted[vcpu] as boolean) && !this.#awake(vcpu)
   }
 
   /** A line that comes past the local APIC is up. */

@@ -49,6 +49,8 @@ export interface CpuEffects {
   setInterruptFlag(vcpu: number): void
   /** Neither parked nor waiting for its start-up message. */
   running(vcpu: number): boolean
+  /** It has halted, and nothing is there that would end that. */
+  waits(vcpu: number): boolean
   register(vcpu: number, name: Register): bigint
   setRegister(vcpu: number, name: Register, value: bigint): void
   /** Set it from a signed integer; 32 bits, the upper half 0, unless `wide`. */

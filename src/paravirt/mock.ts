@@ -23,6 +23,7 @@ export class MockVcpu {
   apicEnabled = true
   stolen = 0
   running = true
+  halted = false
   interruptFlag = true
   /** An interrupt would be taken. */
   waits = false
@@ -128,6 +129,7 @@ export class Mock {
         interruptFlag: (vcpu) => this.#vcpu(vcpu).interruptFlag,
         setInterruptFlag: (vcpu) => note('sti', vcpu),
         running: (vcpu) => this.#vcpu(vcpu).running,
+        waits: (vcpu) => this.#vcpu(vcpu).halted,
         register: (vcpu, name) => this.#vcpu(vcpu).registers.get(name) as bigint,
         setRegister: (vcpu, name, value) => void this.#vcpu(vcpu).registers.set(name, BigInt.asUintN(64, value)),
         setNumber: (vcpu, name, value, wide) =>

@@ -114,8 +114,6 @@ export interface PvEffects {
   kick(vcpu: number): void
   /** Put a vCPU into its first state, from which it runs. */
   begin(vcpu: number, context: PvContext): void
-  /** Let a parked vCPU go on. */
-  resume(vcpu: number): void
   /** A vCPU's registers as it was stopped, for last words. */
   registers(vcpu: number): PvRegisters
   /** How often the core did hypercalls by itself, by number. */

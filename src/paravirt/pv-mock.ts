@@ -49,7 +49,6 @@ export function mockPv(note: (...words: (string | number | bigint)[]) => void): 
     nmi: (vcpu) => note('nmi', vcpu),
     kick: (vcpu) => note('kick', vcpu),
     begin: (vcpu: number, context: PvContext) => note('begin', vcpu, hex(context.rip)),
-    resume: (vcpu) => note('resume', vcpu),
     registers: () => ({
       general: Array.from({ length: 16 }, () => 0n),
       rip: 0n,

@@ -93,6 +93,8 @@ export function pvEnter(p: u32, kind: u32): void {
 
   const fs = load<u64>(p, SEG_BASE + SEG_FS * 8)
   const gs = load<u64>(p, SEG_BASE + SEG_GS * 8)
+  const asked = <u64>selectorOf(p, SEG_DS) | (<u64>selectorOf(p, SEG_ES) << 16) | (<u64>selectorOf(p, SEG_FS) << 32) |
+    (<u64>selectorOf(p, SEG_GS) << 48)
   const failed = loadOrNull(p, SEG_FS) | loadOrNull(p, SEG_GS) | loadOrNull(p, SEG_DS) | loadOrNull(p, SEG_ES)
   // Of a 32-bit domain the descriptors say.
   if (!narrow) {
@@ -102,7 +104,7 @@ export function pvEnter(p: u32, kind: u32): void {
   const rip = load<u64>(p, RIP)
   const rsp = load<u64>(p, RSP)
   const flags = readEflags(p)
-  if (failed != 0) failsafe(p, rip, cs, flags, rsp, ss)
+  if (failed != 0) failsafe(p, rip, cs, flags, rsp, ss, asked)
   else if (!returnTo(p, rip, cs, flags, rsp, ss) && enterSegments(p, rip, cs, rsp, ss)) pvFault(p, rip, cs, flags, rsp, ss)
 }
 

@@ -11,8 +11,7 @@ import {
   PV_ERROR, PV_FAILSAFE, PV_FLAGS, PV_IOPL, PV_KERNEL_SP, PV_VECTOR, R11, RCX, RECORD, RIP, RSP, R_OFFSET_LENGTH, SEG_ATTR, SEG_SELECTOR, SHADOW, SYSFLAGS, TF_AFTER,
 } from './layout'
 import {
-  CR0_TS, DB, FLAG_AC, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, NMI, PF, SEG_CS, SEG_DS,
-  SEG_ES, SEG_FS, SEG_GS, SEG_SS, UD,
+  CR0_TS, DB, FLAG_AC, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, NMI, PF, SEG_CS, SEG_SS, UD,
 } from './bits'
 import { isCanonical } from './access'
 import { raise } from './faults'
@@ -145,10 +144,13 @@ function begin(p: u32, address: u64, low: u64): void {
   store<u32>(p, 0, SHADOW)
 }
 
-/** The failsafe callback, whose frame has DS, ES, FS and GS too, between R11 and RIP. */
-export function failsafe(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32): void {
+/**
+ * The failsafe callback, whose frame has DS, ES, FS and GS too, between R11 and RIP: `selectors`, from the low bits up, as
+ * they were asked for.
+ */
+export function failsafe(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32, selectors: u64): void {
   if (isPv32(p)) {
-    failsafe32(p, rip, cs, flags, rsp, ss)
+    failsafe32(p, rip, cs, flags, rsp, ss, selectors)
     return pvEvents(p)
   }
   let sp = rsp
@@ -167,10 +169,10 @@ export function failsafe(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u3
     guestWord(p, low + 64, imageFor(p, flags, <u32>mask)) ||
     guestWord(p, low + 56, <u64>(cs & 0xffff) | (mask << 32)) ||
     guestWord(p, low + 48, rip) ||
-    guestWord(p, low + 40, selectorOf(p, SEG_GS)) ||
-    guestWord(p, low + 32, selectorOf(p, SEG_FS)) ||
-    guestWord(p, low + 24, selectorOf(p, SEG_ES)) ||
-    guestWord(p, low + 16, selectorOf(p, SEG_DS)) ||
+    guestWord(p, low + 40, selectors >>> 48) ||
+    guestWord(p, low + 32, (selectors >>> 32) & 0xffff) ||
+    guestWord(p, low + 24, (selectors >>> 16) & 0xffff) ||
+    guestWord(p, low + 16, selectors & 0xffff) ||
     guestWord(p, low + 8, load<u64>(p, R11)) ||
     guestWord(p, low, load<u64>(p, RCX))
   ) {

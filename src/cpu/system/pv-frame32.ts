@@ -8,12 +8,12 @@ import {
   PV_KERNEL_SS, EXC, RIP, RSP, SHADOW, SYSFLAGS,
 } from './layout'
 import {
-  FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS,
+  FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM, GP, SEG_CS, SEG_SS,
 } from './bits'
 import { crash, imageFor, vcpuInfo } from './pv'
 import { checkReturnCode } from './returns'
 import {
-  attrOf, baseOf, checkStack, faulted, isNull, limitOf, markAccessed, readDescriptor, selectorOf, setCpl, setSegment,
+  attrOf, baseOf, checkStack, faulted, isNull, limitOf, markAccessed, readDescriptor, setCpl, setSegment,
   updateMode,
 } from './segments'
 import { storeStack } from './stack'
@@ -88,7 +88,7 @@ function enter(p: u32, to: u32, address: u64, stack: u32, segment: u64, sp: u64)
 }
 
 /** The failsafe callback, whose frame has DS, ES, FS and GS at its low end (arch/x86/domain.c, load_segments). */
-export function failsafe32(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32): void {
+export function failsafe32(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: u32, selectors: u64): void {
   const outer = (cs & 3) != 1
   let sp = (outer ? load<u64>(p, PV_KERNEL_SP) : rsp) & WIDE
   const info = vcpuInfo(p)
@@ -103,10 +103,10 @@ export function failsafe32(p: u32, rip: u64, cs: u32, flags: u32, rsp: u64, ss: 
     push(p, 0, sp + 24, imageFor(p, flags, mask)) ||
     push(p, 0, sp + 20, (cs & 0xffff) | (mask << 16)) ||
     push(p, 0, sp + 16, <u32>rip) ||
-    push(p, 0, sp + 12, selectorOf(p, SEG_GS)) ||
-    push(p, 0, sp + 8, selectorOf(p, SEG_FS)) ||
-    push(p, 0, sp + 4, selectorOf(p, SEG_ES)) ||
-    push(p, 0, sp, selectorOf(p, SEG_DS))
+    push(p, 0, sp + 12, <u32>(selectors >>> 48)) ||
+    push(p, 0, sp + 8, <u32>(selectors >>> 32) & 0xffff) ||
+    push(p, 0, sp + 4, <u32>(selectors >>> 16) & 0xffff) ||
+    push(p, 0, sp, <u32>selectors & 0xffff)
   ) return abandon(p, PV_CRASH_FRAME_FAULT)
   if (load<u32>(p, PV_FLAGS) & FAILSAFE_MASKS) store<u8>(info, 1, INFO_MASK)
   const stack = load<u32>(p, PV_KERNEL_SS)

@@ -78,7 +78,7 @@ describe('entry', () => {
       12n,
       11n,
       BigInt(SEL.userData),
-      0n,
+      0x1f3n,
       0n,
       0n,
       0x5000n,

@@ -88,7 +88,7 @@ test('selectors that cannot be loaded: the failsafe callback', () => {
   run.pvEnter(p, 2)
   expect([m.get('RIP'), m.get('RSP'), byte(MASK)]).toEqual([HANDLER, KERNEL_STACK - 0x100n - 28n, 1])
   const ds = BigInt(KERNEL_DS32)
-  expect(frame32(m, 7)).toEqual([ds, 0n, ds, ds, 0x5000n, BigInt(KERNEL_CS32), 0x202n])
+  expect(frame32(m, 7)).toEqual([ds, 0x1f1n, ds, ds, 0x5000n, BigInt(KERNEL_CS32), 0x202n])
 })
 
 describe('exceptions', () => {

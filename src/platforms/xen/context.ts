@@ -24,6 +24,7 @@ export interface Context {
   /** shared_info and what is in it have the 64-bit layout. */
   readonly wideInfo: boolean
   readonly vcpus: readonly VcpuEnd[]
+  isUp(vcpu: number): boolean
   readonly pollers: { check(port: number): void }
   readonly events: { virq(vcpu: number, virq: number): void }
   /** The guest did what Xen does not forgive. The only way to crash a domain; answers what no one will see. */

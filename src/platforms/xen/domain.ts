@@ -209,6 +209,17 @@ export class Domain implements Context, Stateful {
     }
   }
 
+  /** VCPUOP_up, and not VCPUOP_down since. */
+  isUp(vcpu: number): boolean {
+    return this.effects.cpu.running(vcpu) || this.kind.asleep(vcpu)
+  }
+
+  /** VCPUOP_up of one that is down. */
+  up(vcpu: number): void {
+    this.kind.up(vcpu)
+    this.vcpus[vcpu]?.runstate.online()
+  }
+
   /** VCPUOP_down, or the end of a vCPU that a local APIC has taken away. */
   down(vcpu: number): void {
     this.vcpus[vcpu]?.runstate.offline()

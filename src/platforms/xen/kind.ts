@@ -91,6 +91,8 @@ export interface Kind extends Stateful {
   initialise(vcpu: number, low: number, high: number, caller: number): number
   /** It has a state in which to begin: VCPUOP_initialise's, the domain builder's, or by a start-up message. */
   initialised(vcpu: number): boolean
+  /** It counts as up, but nothing lets it run before it has been down. */
+  asleep(vcpu: number): boolean
   /** VCPUOP_up of an initialised vCPU that is down, VCPUOP_down of one that is up: after `running` of cpu effects. */
   up(vcpu: number): void
   down(vcpu: number): void

@@ -90,9 +90,9 @@ export class XenVcpu implements VcpuEnd, Stateful {
   /** VCPUOP_register_vcpu_info: once for each vCPU. */
   registerInfo(frameNumber: number, offset: number, caller: number): number {
     const { kind, effects, wideInfo } = this.#domain
-    const { memory, cpu } = effects
+    const { memory } = effects
     if (offset > PAGE - VCPU_INFO_BYTES || offset % (wideInfo ? 8 : 4) !== 0) return Errno.ENXIO
-    if (this.#registered || (caller !== this.id && cpu.running(this.id))) return Errno.EINVAL
+    if (this.#registered || (caller !== this.id && this.#domain.isUp(this.id))) return Errno.EINVAL
     const frame = kind.hold(frameNumber)
     if (frame < 0) return Errno.EINVAL
     const address = frame * PAGE + offset

@@ -24,6 +24,8 @@ const onVcpu = <Name extends string>(row: {
   readonly struct?: Struct<Name>
   readonly errors?: Readonly<Partial<Record<ErrorName, string>>>
   readonly ops?: readonly Op[]
+  /** Only the calling vCPU’s own timers can be set. */
+  readonly own?: true
   readonly run: (call: Call, vcpu: XenVcpu, block: Block, fields: Struct<Name>['fields']) => number
 }) =>
   command({
@@ -36,6 +38,7 @@ const onVcpu = <Name extends string>(row: {
     ],
     errors: {
       ENOENT: 'no such vCPU',
+      ...(row.own ? { EINVAL: 'another vCPU’s' } : {}),
       ...(row.struct ? { EFAULT: 'the structure cannot be read' } : {}),
       ...row.errors,
     },
@@ -44,14 +47,13 @@ const onVcpu = <Name extends string>(row: {
     run: (call, block) => {
       const vcpu = call.domain.vcpu(call.arg(1))
       if (!vcpu) return Errno.ENOENT
+      if (row.own && vcpu.id !== call.vcpu) return Errno.EINVAL
       if (row.struct && !call.copyIn(POINTER, block.bytes, block.size(row.struct))) return Errno.EFAULT
       return row.run(call, vcpu, block, row.struct?.fields as Struct<Name>['fields'])
     },
   })
 
 const area = struct({ address: 'u64' })
-/** Only the calling vCPU's own timers can be set. */
-const own = { EINVAL: 'another vCPU’s' }
 
 export const vcpuOp = commands({
   number: 24,
@@ -76,7 +78,7 @@ export const vcpuOp = commands({
       ops: ['apic.startup'],
       run: ({ domain }, vcpu) => {
         if (!domain.kind.initialised(vcpu.id)) return Errno.EINVAL
-        if (!domain.effects.cpu.running(vcpu.id)) domain.kind.up(vcpu.id)
+        if (!domain.isUp(vcpu.id)) domain.up(vcpu.id)
         return 0
       },
     }),
@@ -85,9 +87,8 @@ export const vcpuOp = commands({
       name: 'VCPUOP_down',
       summary: 'stop a vCPU; the last one’s end is the domain’s',
       run: ({ domain }, vcpu) => {
-        const { cpu } = domain.effects
-        if (!domain.vcpus.some(({ id }) => id !== vcpu.id && cpu.running(id))) domain.shutdown(Shutdown.POWEROFF)
-        else if (cpu.running(vcpu.id)) domain.down(vcpu.id)
+        if (!domain.vcpus.some(({ id }) => id !== vcpu.id && domain.isUp(id))) domain.shutdown(Shutdown.POWEROFF)
+        else if (domain.isUp(vcpu.id)) domain.down(vcpu.id)
         return 0
       },
     }),
@@ -95,7 +96,7 @@ export const vcpuOp = commands({
       command: 3,
       name: 'VCPUOP_is_up',
       summary: '1 if a vCPU is up, 0 if it is down; how PV guests count vCPUs',
-      run: ({ domain }, vcpu) => (domain.effects.cpu.running(vcpu.id) ? 1 : 0),
+      run: ({ domain }, vcpu) => (domain.isUp(vcpu.id) ? 1 : 0),
     }),
     onVcpu({
       command: 4,
@@ -152,10 +153,9 @@ export const vcpuOp = commands({
         timeout_abs_ns: 'u64',
         flags: { c: 'u32', type: { kind: 'flags', bits: { VCPU_SSHOTTMR_future: 0 } } },
       }),
-      errors: own,
+      own: true,
       ops: ['time.set_next_event'],
-      run: (call, vcpu, block, f) => {
-        if (vcpu.id !== call.vcpu) return Errno.EINVAL
+      run: (_, vcpu, block, f) => {
         vcpu.timers.set(block.whole(f.timeout_abs_ns))
         return 0
       },
@@ -164,9 +164,8 @@ export const vcpuOp = commands({
       command: 9,
       name: 'VCPUOP_stop_singleshot_timer',
       summary: 'not any more',
-      errors: own,
-      run: (call, vcpu) => {
-        if (vcpu.id !== call.vcpu) return Errno.EINVAL
+      own: true,
+      run: (_, vcpu) => {
         vcpu.timers.stop()
         return 0
       },

@@ -82,8 +82,8 @@ export interface PvVcpuContext {
   /** Of callbacks, in 32-bit guests. */
   readonly selectors?: { readonly event: number; readonly failsafe: number }
   readonly assist: bigint
-  /** Frames of the page tables; user 0: none. */
-  readonly roots: { readonly kernel: number; readonly user: number }
+  /** Frames of the page tables. */
+  readonly roots: { readonly kernel: number; readonly user: number | undefined }
   readonly debug: readonly bigint[]
 }
 
@@ -91,7 +91,7 @@ export interface PvVcpuContext {
 const guestSelector = (selector: bigint): number => Number(selector & 0xffffn) | 3
 
 /** The number of a frame, or one that none has. */
-const frameOf = (cr3: bigint): number => Number(BigInt.asUintN(52, cr3) / PAGE)
+const frameOf = (cr3: bigint): number => Number(cr3 / PAGE)
 
 /** Undefined: what Xen answers with -EINVAL before it looks at page tables and descriptors. */
 export function pvContext(bytes: Uint8Array): PvVcpuContext | undefined {
@@ -135,7 +135,7 @@ export function pvContext(bytes: Uint8Array): PvVcpuContext | undefined {
     failsafe: get('failsafe'),
     syscall: get('syscall'),
     assist: get('assist'),
-    roots: { kernel: frameOf(get('cr3')), user: frameOf(user) },
+    roots: { kernel: frameOf(get('cr3')), user: user === 0n ? undefined : frameOf(user) },
     debug: Array.from({ length: 8 }, (_, i) => view.getBigUint64(at.debug + 8 * i, true)),
     context: {
       registers: REGISTERS.map((offset) => view.getBigUint64(offset, true)),

@@ -88,7 +88,7 @@ export function pvContext32(bytes: Uint8Array): PvVcpuContext | undefined {
     syscall: 0n,
     selectors: { event: guestSelector(half('eventCs'), true), failsafe: guestSelector(half('failsafeCs'), true) },
     assist: BigInt(word('assist')),
-    roots: { kernel: frameOfCr3(word('cr3')), user: 0 },
+    roots: { kernel: frameOfCr3(word('cr3')), user: undefined },
     debug: Array.from({ length: 8 }, (_, i) => BigInt(view.getUint32(at.debug + 4 * i, true))),
     context: {
       registers: Array.from({ length: 16 }, (_, i) => {

@@ -45,6 +45,8 @@ export class PvKind implements Kind {
   /** vcpu_guest_context with which a vCPU that is initialised will begin. */
   readonly #contexts: (Uint8Array | undefined)[]
   readonly #started: boolean[]
+  /** By VGCF_online: Xen takes it for up, but does not wake it. */
+  readonly #asleep: boolean[]
   readonly narrow: boolean
   #eoiPage: number | undefined
 
@@ -55,6 +57,7 @@ export class PvKind implements Kind {
     this.#gdts = domain.vcpus.map(() => [])
     this.#contexts = domain.vcpus.map(() => undefined)
     this.#started = domain.vcpus.map(() => false)
+    this.#asleep = domain.vcpus.map(() => false)
     const { effects } = domain
     this.mm = createMm({ effects, xen: domain.frames, guest: domain.guest, narrow })
     this.grants = new PvGrants(this.mm)
@@ -70,6 +73,7 @@ export class PvKind implements Kind {
     state.list('gdts', this.#gdts)
     state.list('contexts', this.#contexts)
     state.list('started', this.#started)
+    state.list('asleep', this.#asleep)
     this.#eoiPage = state.field('eoiPage', this.#eoiPage)
   }
 
@@ -175,7 +179,11 @@ export class PvKind implements Kind {
     const answer = this.setGdt(vcpu, gdt.frames, gdt.entries)
     if (answer < 0) return answer
     const { mm } = this
-    for (const set of [() => mm.setKernelRoot(vcpu, roots.kernel), () => mm.setUserRoot(vcpu, roots.user)]) {
+    const { kernel, user } = roots
+    // Frame 0 is no guest's.
+    const setKernel = () => (kernel === 0 ? Errno.EINVAL : mm.setKernelRoot(vcpu, kernel))
+    const setUser = () => (user === undefined ? 0 : user === 0 ? Errno.EINVAL : mm.setUserRoot(vcpu, user))
+    for (const set of [setKernel, setUser]) {
       const failed = set()
       if (failed >= 0) continue
       this.setGdt(vcpu, [], 0)
@@ -183,8 +191,12 @@ export class PvKind implements Kind {
     }
     this.#setState(vcpu, context)
     this.#contexts[vcpu] = bytes
-    if (context.online) this.up(vcpu)
+    this.#asleep[vcpu] = context.online
     return 0
+  }
+
+  asleep(vcpu: number): boolean {
+    return this.#asleep[vcpu] as boolean
   }
 
   #parse(bytes: Uint8Array): PvVcpuContext | undefined {
@@ -217,7 +229,7 @@ export class PvKind implements Kind {
     const { pv } = this.#domain.effects
     const bytes = this.#contexts[vcpu]
     const context = bytes && this.#parse(bytes)
-    if (!context) return pv.resume(vcpu)
+    if (!context) return this.#domain.effects.cpu.unpark(vcpu)
     this.#contexts[vcpu] = undefined
     this.#started[vcpu] = true
     const { low, high } = { low: Number(context.ldt.base & 0xffffffffn), high: Number(context.ldt.base >> 32n) }
@@ -228,7 +240,8 @@ export class PvKind implements Kind {
   }
 
   down(vcpu: number): void {
-    this.#domain.effects.cpu.park(vcpu)
+    if (this.#asleep[vcpu]) this.#asleep[vcpu] = false
+    else this.#domain.effects.cpu.park(vcpu)
   }
 
   movedInfo(vcpu: number, address: number): void {
@@ -246,6 +259,8 @@ export class PvKind implements Kind {
     if (this.#eoiPage !== undefined) this.release(this.#eoiPage)
     this.#eoiPage = undefined
     clearEvents(effects.memory, sharedInfo.address, this.narrow)
+    // Its vCPUs are new ones.
+    for (const { timers } of this.#domain.vcpus) timers.begin(TICK)
     if (this.frame(startInfo) < 0) return undefined
     return restoreStartInfo(effects.memory, startInfo * PAGE, {
       pages: this.maximumGpfn + 1,

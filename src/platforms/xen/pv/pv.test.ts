@@ -298,6 +298,8 @@ describe('VCPUOP_initialise', () => {
     ['a GDT that is too large', 0x1360, 8193n],
     ['a GDT of another’s frames', 0x12e0, 5n],
     ['a page table that is none of its own', 0x1390, 0x5000n],
+    ['no page table', 0x1390, 0n],
+    ['a page table beyond all frames', 0x1390, (1n << 52n) + 0x5000n],
   ])('refuses %s', (_name, offset, value) => {
     fill()
     mock.effects.cpu.park(1)
@@ -306,8 +308,88 @@ describe('VCPUOP_initialise', () => {
     expect([kind.mm.frames.typeRefs[own[0] as number], kind.mm.kernelRoots[1]]).toEqual([0, 0])
   })
 
+  test('refuses a user page table in frame 0', () => {
+    fill()
+    put(CONTEXT + 0x1380, 1n)
+    expect(initialise()).toBe(-22)
+  })
+
+  test('one that is online counts as up, but runs only after it has been down', () => {
+    fill()
+    put(CONTEXT + 0x200, 0x24)
+    mock.effects.cpu.park(1)
+    expect([initialise(), hypercall(24, 3, 1), hypercall(24, 1, 1)]).toEqual([0, 1, 0])
+    expect(mock.effects.cpu.running(1)).toBe(false)
+    expect([hypercall(24, 2, 1), hypercall(24, 3, 1), hypercall(24, 1, 1)]).toEqual([0, 0, 0])
+    expect(mock.log.filter((line) => line.startsWith('begin'))).toHaveLength(1)
+  })
+
   test('refuses what it cannot read, and vCPUs that are none', () => {
     expect([hypercall(24, 0, 1, HOLE), hypercall(24, 0, 2, CONTEXT)]).toEqual([-14, -2])
+  })
+})
+
+describe('time', () => {
+  const bind = () => {
+    put(AREA, 0, 0)
+    return hypercall(32, 1, AREA)
+  }
+  const ticks = () => {
+    const at = platform.domain.sharedInfo.address + 0x800
+    const [bits] = [view().getUint32(at, true), view().setUint32(at, 0, true)]
+    return bits !== 0
+  }
+
+  test('a vCPU ticks until it is told not to, and again in a restored domain', () => {
+    expect(bind()).toBe(0)
+    mock.advance(20_000_000)
+    platform.enter(0)
+    expect(ticks()).toBe(true)
+    expect(hypercall(24, 7, 0)).toBe(0)
+    mock.advance(20_000_000)
+    platform.enter(0)
+    expect(ticks()).toBe(false)
+    platform.domain.events.restart()
+    for (const vcpu of platform.domain.vcpus) vcpu.restart()
+    kind.restore(0, { store: 1, console: 2 })
+    expect(bind()).toBe(0)
+    platform.enter(0)
+    expect(ticks()).toBe(true)
+  })
+
+  test('timers of another vCPU: refused before the structure is read', () => {
+    expect([hypercall(24, 8, 1, HOLE), hypercall(24, 9, 1), hypercall(24, 8, 0, HOLE)]).toEqual([-22, -22, -14])
+  })
+})
+
+describe('run states', () => {
+  const INFO = 0x3000
+  const state = (vcpu: number) => {
+    expect(hypercall(24, 4, vcpu, INFO)).toBe(0)
+    return view().getUint32(INFO, true)
+  }
+  const [RUNNABLE, BLOCKED, OFFLINE] = [1, 2, 3]
+
+  test('a vCPU that is blocked stays so while it is down, until something wakes it', () => {
+    const other = mock.vcpus[1]!
+    kind.up(1)
+    platform.enter(1)
+    other.halted = true
+    platform.leave(1, true)
+    expect([state(1), hypercall(24, 2, 1), state(1)]).toEqual([BLOCKED, 0, BLOCKED])
+    other.halted = false
+    expect(state(1)).toBe(OFFLINE)
+    platform.domain.up(1)
+    expect(state(1)).toBe(RUNNABLE)
+  })
+
+  test('what it had written last of its state stays when another stops it', () => {
+    put(AREA, INFO + 64)
+    kind.up(1)
+    platform.enter(1)
+    platform.leave(1, false)
+    expect([hypercall(24, 5, 1, AREA), hypercall(24, 2, 1), state(1)]).toEqual([0, 0, OFFLINE])
+    expect(view().getUint32(INFO + 64, true)).toBe(RUNNABLE)
   })
 })
 

@@ -145,6 +145,10 @@ export class PvhKind implements Kind {
     return 0
   }
 
+  asleep(): boolean {
+    return false
+  }
+
   initialised(vcpu: number): boolean {
     return this.#contexts[vcpu] !== undefined || this.#parked[vcpu] === true || this.#domain.effects.cpu.running(vcpu)
   }

@@ -52,9 +52,32 @@ export class Runstate implements Stateful {
     this.#change(halted ? RunState.BLOCKED : RunState.RUNNABLE)
   }
 
+  /** It is down: one that was blocked still is. What the guest sees of others is from their last turn. */
   offline(): void {
+    this.#unblock()
+    if (this.#state === RunState.BLOCKED) return
+    const own = this.#state === RunState.RUNNING
     this.#settle()
-    this.#change(RunState.OFFLINE)
+    this.#state = RunState.OFFLINE
+    if (own) this.#publish()
+  }
+
+  /** It is up again. */
+  online(): void {
+    if (this.#state !== RunState.OFFLINE) return
+    this.#settle()
+    this.#state = RunState.RUNNABLE
+  }
+
+  /** One that was blocked is not any more, though it has not run yet. */
+  #unblock(): void {
+    const { time, cpu } = this.#domain.effects
+    if (this.#state !== RunState.BLOCKED || cpu.waits(this.#vcpu)) return
+    const now = time.now()
+    const waited = Math.min(now - this.#since, time.stolen(this.#vcpu) - this.#stolen)
+    this.#times[RunState.BLOCKED] += now - this.#since - waited
+    this.#since = now - waited
+    this.#state = cpu.running(this.#vcpu) ? RunState.RUNNABLE : RunState.OFFLINE
   }
 
   /** VCPUOP_register_runstate_memory_area; the address is the caller's. */
@@ -70,6 +93,7 @@ export class Runstate implements Stateful {
 
   /** The structure as of now, in a caller's layout. */
   info(wide: boolean): Block {
+    this.#unblock()
     const now = this.#domain.effects.time.now()
     const times = [...this.#times]
     times[this.#state] = (times[this.#state] as number) + now - this.#since

@@ -56,6 +56,7 @@ export class Timers implements Stateful {
   /** The period with which the vCPU begins, once it runs. */
   begin(nanoseconds: number): void {
     this.#period = nanoseconds
+    this.#last = 0
   }
 
   /** The vCPU goes on, or halts: the periodic timer runs with it. */
