@@ -6,23 +6,22 @@ u32 own_domid;
 struct channel { u32 status, other; };
 
 static s64 op(u32 cmd, void *arg) { return H2(EVENT_CHANNEL_OP, cmd, arg); }
-extern u8 shared_page[];
 
-#define LIMIT 24
+/* The ports of the test: those of vCPUs first, which are somebody else's and stay, and as many as are played with. */
+#define KEPT (3 * vcpus)
+#define LIMIT (KEPT + 21)
 #define PENDING 0x80000000u
 #define MASKED 0x40000000u
 #define LINKED 0x20000000u
 #define LINK 0x1ffffu
 
-struct vcpu_info { u8 pending, mask; u64 selector; };
-#define info ((volatile struct vcpu_info *)shared_page)
 static volatile u64 *const bits = (u64 *)(shared_page + 0x800), *const masks = (u64 *)(shared_page + 0xa00);
-/* The FIFO ABI: a control block (ready, reserved, 16 heads) and the first page of words. */
-static volatile u32 control[PAGE / 4] __attribute__((aligned(4096))), words[PAGE / 4] __attribute__((aligned(4096)));
+/* The FIFO ABI: control blocks (ready, reserved, 16 heads) and the first page of words. */
+static volatile u32 controls[VCPUS][PAGE / 4] __attribute__((aligned(4096))), words[PAGE / 4] __attribute__((aligned(4096)));
 static int fifo;
 
 static void fifo_init(void) {
-  struct { u64 gfn; u32 offset, vcpu; u8 link_bits, pad[7]; } a = {mfn_of((void *)control), 4, 0};
+  struct { u64 gfn; u32 offset, vcpu; u8 link_bits, pad[7]; } a = {mfn_of((void *)controls[0]), 4, 0};
   struct { u64 gfn; } b = {mfn_of((void *)words)}, bad = {1ul << 40};
   NOTE("no array", op(12, &b), op(11, &a));
   a.offset = 4032;
@@ -31,8 +30,12 @@ static void fifo_init(void) {
   NOTE("init_control", op(11, &a));
   a.vcpu = 0, a.gfn = bad.gfn;
   NOTE("init_control", op(11, &a));
-  a.gfn = mfn_of((void *)control);
+  a.gfn = mfn_of((void *)controls[0]);
   NOTE("init_control", op(11, &a), a.link_bits, op(11, &a));
+  for (a.vcpu = 1; a.vcpu < vcpus; a.vcpu++) {
+    a.gfn = mfn_of((void *)controls[a.vcpu]);
+    NOTE("init_control", a.vcpu, op(11, &a), op(11, &a));
+  }
   /* Nobody unmasks what the builder made. */
   for (u32 i = 0; i < base; i++) words[i] = MASKED;
   NOTE("expand_array", op(12, &bad), op(12, &b));
@@ -50,25 +53,25 @@ void event_init(u32 with_fifo) {
   if ((fifo = with_fifo)) fifo_init();
 }
 
-/* Two of the ports are somebody else's: they stay. */
-#define KEPT 3
-
 int is_pending(u32 port) { return fifo ? words[port] >> 31 : bits[port / 64] >> port % 64 & 1; }
 
 /* What the guest would do in its upcall: everything that is in a queue is taken. */
 void quiet(void) {
-  info->mask = 1;
-  info->pending = 0;
-  info->selector = 0;
   for (u32 i = 0; i < 64; i++) bits[i] = 0;
-  if (!fifo) return;
-  control[0] = 0;
-  for (u32 queue = 0; queue < 16; queue++) {
-    for (u32 port = control[2 + queue], next; port; port = next) {
-      next = words[port] & LINK;
-      words[port] &= MASKED;
+  for (u32 vcpu = 0; vcpu < vcpus; vcpu++) {
+    infos[vcpu]->mask = 1;
+    infos[vcpu]->pending = 0;
+    infos[vcpu]->selector = 0;
+    if (!fifo) continue;
+    volatile u32 *control = controls[vcpu];
+    control[0] = 0;
+    for (u32 queue = 0; queue < 16; queue++) {
+      for (u32 port = control[2 + queue], next; port; port = next) {
+        next = words[port] & LINK;
+        words[port] &= MASKED;
+      }
+      control[2 + queue] = 0;
     }
-    control[2 + queue] = 0;
   }
 }
 
@@ -80,17 +83,28 @@ void raise_port(u32 port) {
 
 static s64 number(u32 port) { return port ? (s64)port - base : 0x100; }
 
-/* How an event is shown: bits, or queues. */
-static void note_event(u32 port) {
-  if (!fifo) {
-    NOTE("event", is_pending(port), masks[port / 64] >> port % 64 & 1, info->pending, info->selector);
-    return;
-  }
-  u32 word = words[port];
-  NOTE("event", word >> 28, number(word & LINK), info->pending, control[0]);
-  for (u32 queue = 0; queue < 16; queue++)
-    if (control[0] >> queue & 1) NOTE("head", queue, number(control[2 + queue]));
+void clear_port(u32 port) {
+  if (fifo) words[port] &= ~PENDING;
+  else asm volatile("lock btrq %1, (%0)" : : "r"(bits), "r"((u64)port) : "memory");
 }
+
+/* How an event is shown: bits, or queues. */
+void note_event(u32 port) {
+  for (u32 vcpu = 0; vcpu < vcpus; vcpu++) {
+    volatile struct vcpu_info *info = infos[vcpu];
+    if (!fifo) {
+      NOTE("event", is_pending(port), masks[port / 64] >> port % 64 & 1, info->pending, info->selector);
+      continue;
+    }
+    u32 word = words[port];
+    volatile u32 *control = controls[vcpu];
+    NOTE("event", word >> 28, number(word & LINK), info->pending, control[0]);
+    for (u32 queue = 0; queue < 16; queue++)
+      if (control[0] >> queue & 1) NOTE("head", queue, number(control[2 + queue]));
+  }
+}
+
+u32 any_port(void) { return base + KEPT + below(LIMIT - KEPT); }
 
 static void mask_step(u32 port) {
   int on = below(2);

@@ -6,6 +6,11 @@ struct start_info *start_info;
 u32 chance;
 static u64 digest;
 static u32 seed, show;
+/* What is played, by number. */
+#define VCPU_SET 1
+#define RETURNS_SET 2
+u32 vcpus = 1, playing;
+volatile struct vcpu_info *infos[VCPUS];
 
 /* The console: dom0 has Xen's, others a ring (xen/io/console.h). */
 struct ring { char in[1024], out[2048]; u32 in_cons, in_prod, out_cons, out_prod; };
@@ -39,15 +44,18 @@ static void put(const char *text, u32 length) {
   H2(EVENT_CHANNEL_OP, 4, &port);
 }
 
-static char line[512];
+/* Text waits for the end of a seed: to write it takes time, which shows. */
+static char text[1 << 20];
 static u32 used;
 
+static void flush(void) {
+  for (u32 at = 0; at < used; at += 512) put(text + at, used - at < 512 ? used - at : 512);
+  used = 0;
+}
+
 static void character(char c) {
-  line[used++] = c;
-  if (c == '\n' || used == sizeof line) {
-    put(line, used);
-    used = 0;
-  }
+  text[used++] = c;
+  if (used == sizeof text) flush();
 }
 
 void print(const char *format, ...) {
@@ -76,6 +84,7 @@ void print(const char *format, ...) {
 
 void stop(void) {
   u32 reason = 0;
+  flush();
   for (;;) H2(SCHED_OP, 2, &reason);
 }
 
@@ -113,8 +122,11 @@ static u32 option(const char *name, u32 otherwise) {
 
 void main(void) {
   mmu_init();
+  for (u32 vcpu = 0; vcpu < VCPUS; vcpu++) infos[vcpu] = (void *)(shared_page + 64 * vcpu);
+  u32 set = option("set=", 0);
   console_init();
   traps_init();
+  if (set == VCPU_SET) smp_ports();
   event_init(option("fifo=", 0));
   user_init();
 #ifdef EVERY
@@ -122,6 +134,8 @@ void main(void) {
 #endif
   vcpu_init();
   grant_init();
+  if (set == VCPU_SET) smp_init();
+  if (set == RETURNS_SET) returns_init();
   u32 first = option("first=", 1), seeds = option("seeds=", 200), calls = option("calls=", 500);
   show = option("show=", 0);
   for (seed = first; seed < first + seeds; seed++) {
@@ -130,7 +144,9 @@ void main(void) {
     mmu_begin();
     grant_begin();
     for (u32 i = 0; i < calls; i++)
-      switch (below(16)) {
+      if (set == VCPU_SET) smp_step();
+      else if (set == RETURNS_SET) returns_step();
+      else switch (below(16)) {
         case 0: cpu_step(); break;
         case 1: case 2: event_step(); break;
         case 3: case 4: case 5: grant_step(); break;
@@ -138,11 +154,14 @@ void main(void) {
         case 9: vcpu_step(); break;
         default: mmu_step();
       }
+    if (set == VCPU_SET) smp_end();
+    if (set == RETURNS_SET) returns_end();
     mmu_end();
     grant_end();
     cpu_end();
     event_end();
     print("seed %d: %x\n", (s64)seed, digest);
+    flush();
   }
   print("end\n");
   stop();

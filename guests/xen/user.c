@@ -7,7 +7,7 @@ extern u64 entry_arguments[2];
 static u8 trap_stack[PAGE] __attribute__((aligned(16)));
 static u8 user_stack[PAGE] __attribute__((aligned(16)));
 static u64 root;
-static u32 upcall_port;
+static u32 upcall_port[VCPUS];
 
 /* In the kernel it is a hypercall that does not exist. */
 #define END "\n mov $-1, %eax\n syscall\n ud2"
@@ -58,9 +58,11 @@ static void enter(u64 frame, u64 b) { enter_frame((void *)frame); }
 
 /* A port whose event comes when the guest lets it in. */
 void user_init(void) {
-  struct { u32 vcpu, port; } a = {0, 0};
-  H2(EVENT_CHANNEL_OP, 7, &a);
-  upcall_port = a.port;
+  for (u32 vcpu = 0; vcpu < vcpus; vcpu++) {
+    struct { u32 vcpu, port; } a = {vcpu, 0};
+    H2(EVENT_CHANNEL_OP, 7, &a);
+    upcall_port[vcpu] = a.port;
+  }
   root = ((u64 *)start_info->mfn_list)[((u64)start_info->pt_base - VIRT_BASE) / PAGE];
 }
 
@@ -90,14 +92,20 @@ static void excursion(void) {
   }
   if (ts) H1(FPU_TASKSWITCH, 1);
   quiet();
-  if (event) raise_port(upcall_port);
+  if (event) raise_port(upcall_port[playing]);
   attempt(enter, (u64)&frame, 0);
   H1(FPU_TASKSWITCH, 0);
   quiet();
   /* 32 bits: QEMU keeps the rest of RIP in compatibility mode. */
-  u32 from = trap.vector == 14 || trap.rip - (u64)code < 64 ? trap.rip - (u64)code : trap.rip - frame.rip;
+  u32 from = trap.rip - frame.rip;
+  if (trap.rip - (u64)code < 64) from = trap.rip - (u64)code;
+  else if (trap.rip < 2 * PAGE) from = trap.rip;
+  else if (trap.rip - (u64)user_stack < 2 * PAGE) from = trap.rip - (u64)user_stack;
+  u64 sp = trap.rsp;
+  if (sp - (u64)user_stack < 2 * PAGE) sp -= (u64)user_stack;
+  else if (sp >= VIRT_BASE) sp &= 15;
   NOTE("excursion", code - codes[0] == 0, frame.cs, frame.ss, frame.rflags, user, event, ts, masks);
-  NOTE("ends", trap.vector, trap.error, from, trap.cs, trap.rflags & 0xfe7fff, trap.rsp - (u64)user_stack, trap.ss,
+  NOTE("ends", trap.vector, trap.error, from, trap.cs, trap.rflags & 0xfe7fff, sp, trap.ss,
        trap.mask, trap.vector == 14 ? (trap.cr2 - (u64)user_stack < PAGE ? trap.cr2 - (u64)user_stack : trap.cr2) : 0);
   NOTE("at", (u64)trap_stack + sizeof trap_stack - trap.at < PAGE ? (u64)trap_stack + sizeof trap_stack - trap.at : 0);
   if (trap.vector == 0x102) NOTE("syscall", trap.rcx - (u64)code, trap.r11 & 0xfe7fff);

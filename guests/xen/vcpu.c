@@ -1,25 +1,29 @@
 /* vcpu_op, sched_op, timers: what they answer, and whether their events come. */
 #include "xen.h"
 
-static u32 timer_port, other_port;
+u32 timer_port[VCPUS], other_port[VCPUS];
 static u8 area[PAGE] __attribute__((aligned(4096)));
 static s64 op(u32 cmd, u32 vcpu, void *arg) { return H3(VCPU_OP, cmd, vcpu, arg); }
 static u32 any_vcpu(void) { return below(3) ? 0 : PICK(1u, 77u, 8192u, 0xffffffffu); }
 static void *any_area(void) { return (void *)(below(4) ? (u64)area : PICK(0x1000ul, 0xffff800000000000ul)); }
 
 void vcpu_init(void) {
-  struct { u32 virq, vcpu, port; } a = {0, 0, 0};
-  H2(EVENT_CHANNEL_OP, 1, &a);
-  timer_port = a.port;
+  for (u32 vcpu = 0; vcpu < vcpus; vcpu++) {
+    struct { u32 virq, vcpu, port; } a = {0, vcpu, 0};
+    H2(EVENT_CHANNEL_OP, 1, &a);
+    timer_port[vcpu] = a.port;
+  }
   /* It ticks from the start, until it is told not to. */
-  for (u32 i = 0; i < 400000000 && !is_pending(timer_port); i++) asm volatile("pause");
-  int ticks = is_pending(timer_port);
+  for (u32 i = 0; i < 400000000 && !is_pending(timer_port[0]); i++) asm volatile("pause");
+  int ticks = is_pending(timer_port[0]);
   op(7, 0, 0);
   quiet();
-  NOTE("ticks", ticks, is_pending(timer_port));
-  struct { u32 vcpu, port; } b = {0, 0};
-  H2(EVENT_CHANNEL_OP, 7, &b);
-  other_port = b.port;
+  NOTE("ticks", ticks, is_pending(timer_port[0]));
+  for (u32 vcpu = 0; vcpu < vcpus; vcpu++) {
+    struct { u32 vcpu, port; } b = {vcpu, 0};
+    H2(EVENT_CHANNEL_OP, 7, &b);
+    other_port[vcpu] = b.port;
+  }
 }
 
 static void timer_step(void) {
@@ -43,7 +47,7 @@ static void timer_step(void) {
       NOTE("singleshot", vcpu, a.when, a.flags, answer);
     }
   }
-  NOTE("timer", is_pending(timer_port));
+  NOTE("timer", is_pending(timer_port[0]));
   NOTE("no singleshot", op(9, vcpu, 0), op(9, 0, 0));
   quiet();
 }
@@ -51,14 +55,14 @@ static void timer_step(void) {
 static void block(u64 a, u64 b) { H2(SCHED_OP, 1, 0); }
 
 static void sched_step(void) {
-  u32 ports[4] = {other_port, timer_port, other_port, PICK(0xfffffu, 0xffffffffu)};
+  u32 ports[4] = {other_port[0], timer_port[0], other_port[0], PICK(0xfffffu, 0xffffffffu)};
   struct { u32 *ports; u32 count; u64 timeout; } a = {ports, PICK(1u, 2u, 3u), PICK(1ul, 2ul)};
   int raised = below(2);
   switch (below(8)) {
     case 0: NOTE("yield", H2(SCHED_OP, 0, 0)); return;
     case 1:
-      raise_port(other_port);
-      if (attempt(block, 0, 0)) note_trap("block", block);
+      raise_port(other_port[0]);
+      if (attempt(block, 0, 0)) NOTE("block", trap.vector, trap.cs, trap.mask);
       else NOTE("block", 0);
       return quiet();
     case 2: {
@@ -72,7 +76,7 @@ static void sched_step(void) {
     }
     case 3: NOTE("no sched_op", H2(SCHED_OP, 8, &a), H2(SCHED_OP, 99, &a), H2(SCHED_OP, 3, 0x1000)); return;
     default:
-      if (raised) raise_port(other_port);
+      if (raised) raise_port(other_port[0]);
       if (below(8) == 0) a.ports[0] = ports[3];
       if (below(8) == 0) a.count = PICK(129u, 4u, 0u);
       if (below(8) == 0) a.ports = (u32 *)PICK(0x1000ul, 0xffff800000000000ul);

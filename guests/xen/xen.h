@@ -77,13 +77,23 @@ int frames_were_given(void);
 u64 normal(u64 entry);
 u64 random_entry(void);
 
+/* Several vCPUs: how many there are, the one that plays now, where each has its vcpu_info. */
+#define VCPUS 8
+struct vcpu_info { u8 pending, mask; u64 selector, cr2, pad; u8 time[32]; };
+extern u32 vcpus, playing;
+extern volatile struct vcpu_info *infos[VCPUS];
+
 /* Exceptions: code that may raise one is run by `attempt`; what came is in `trap`. */
 struct trap {
   u64 vector, rcx, r11, error, rip, cs, rflags, rsp, ss, cr2, mask, at;
+  /* DS, ES, FS and GS of a failsafe frame. */
+  u64 selectors[4];
 };
 extern struct trap trap;
 /* 0, or 1 after an exception. The function must not depend on callee-saved registers afterwards. */
 int attempt(void (*function)(u64, u64), u64 a, u64 b);
+struct trap_info { u8 vector, flags; u16 cs; u64 address; };
+extern struct trap_info trap_table[257];
 void traps_init(void);
 /* Notes the exception that came. */
 void note_trap(const char *what, void (*function)(u64, u64));
@@ -98,6 +108,10 @@ void cpu_end(void);
 int is_pending(u32 port);
 void raise_port(u32 port);
 void quiet(void);
+/* One of those that are played with; what shows of it. */
+u32 any_port(void);
+void note_event(u32 port);
+void clear_port(u32 port);
 void event_init(u32 fifo);
 void event_step(void);
 void event_end(void);
@@ -110,9 +124,20 @@ void grant_step(void);
 void grant_end(void);
 void set_user_root(u64 root);
 void user_init(void);
+void returns_init(void);
+void returns_step(void);
+void returns_end(void);
 void user_step(void);
 /* In every/, which is built with EVERY. */
 void user_all(void);
 void every(void);
 void vcpu_init(void);
 void vcpu_step(void);
+extern u8 shared_page[];
+/* A step of vcpu_op that any vCPU can take about any other. */
+extern u32 timer_port[VCPUS], other_port[VCPUS];
+/* Before ports are counted, and after all else is there. */
+void smp_ports(void);
+void smp_init(void);
+void smp_step(void);
+void smp_end(void);

@@ -12,22 +12,37 @@ const MEMORY = 64 << 20
 const SECONDS = 300
 const HYPERVISOR = '/boot/xen-4.17-amd64.gz'
 
-/** Seeds that are played in one go. */
-export const BATCH = 20
-/** The first seed of each. */
-export const batches: readonly number[] = Array.from({ length: 12 }, (_, i) => 1 + i * BATCH)
+/** Seeds that one machine plays, one after the other. */
+export interface Batch {
+  readonly first: number
+  readonly seeds: number
+  /** What is played: guests/xen/main.c has the numbers. */
+  readonly set: number
+  readonly vcpus: number
+}
+
+/** 240 seeds of everything that one vCPU does, 60 with up to eight, 40 of 32-bit user code and LDTs. */
+export const batches: readonly Batch[] = [
+  ...Array.from({ length: 12 }, (_, i) => ({ first: 1 + i * 20, seeds: 20, set: 0, vcpus: 1 })),
+  ...Array.from({ length: 6 }, (_, i) => ({ first: 241 + i * 10, seeds: 10, set: 1, vcpus: i < 2 ? 2 : 8 })),
+  ...Array.from({ length: 2 }, (_, i) => ({ first: 301 + i * 20, seeds: 20, set: 2, vcpus: 1 })),
+]
 /** The command line; every other batch has FIFO events. */
-export const batchLine = (first: number): string => `first=${first} seeds=${BATCH} fifo=${((first - 1) / BATCH) % 2}`
+export const batchLine = ({ first, seeds, set }: Batch): string =>
+  `first=${first} seeds=${seeds} fifo=${(Math.floor((first - 1) / 10) / (set === 1 ? 1 : 2)) % 2} set=${set}`
 
 export async function playHere(
   guest: string,
   cmdline: string,
+  vcpus = 1,
   options: Partial<Pick<MachineOptions, 'observe' | 'translate'>> = {},
 ): Promise<{ lines: string[]; exit: string }> {
   let text = ''
   const machine = await Machine.create({
     memory: MEMORY,
-    cpu: 'inorder',
+    cpus: vcpus,
+    // SYSCALL of 32-bit code is AMD's only, as in QEMU.
+    cpu: cmdline.includes('set=2') ? 'amd' : 'inorder',
     platform: 'xen-pv',
     deterministic: true,
     serial: { com1: (bytes) => (text += Buffer.from(bytes).toString('latin1')) },
@@ -39,12 +54,13 @@ export async function playHere(
 }
 
 /** Xen goes on after its dom0's end; it is stopped when the guest has written `end`. */
-export async function playOnXen(guest: string, cmdline: string): Promise<string[]> {
+export async function playOnXen(guest: string, cmdline: string, vcpus = 1): Promise<string[]> {
   const folder = mkdtempSync(join(tmpdir(), 'paravirt-xen-'))
   try {
     const xen = join(folder, 'xen')
     writeFileSync(xen, gunzipSync(readFileSync(HYPERVISOR)))
-    const append = 'com1=115200,8n1 console=com1 dom0_mem=64M,max:65M dom0_max_vcpus=1 loglvl=error guest_loglvl=none'
+    const console = 'com1=115200,8n1 console=com1 loglvl=error guest_loglvl=none'
+    const append = `${console} dom0_mem=64M,max:65M dom0_max_vcpus=${vcpus}`
     const boot = ['-kernel', xen, '-append', append, '-initrd', `${guest} ${cmdline}`]
     // Without SMAP: this QEMU's IRET at CPL 3 reads the stack as the supervisor.
     const machine = ['-M', 'pc', '-accel', 'tcg', '-cpu', 'max,-smap', '-m', '256M', '-no-reboot']
