@@ -26,6 +26,8 @@ import type { ExitReason, Hardware, HostOptions, MachineOptions, MachineStats } 
 import { turn } from './turn.ts'
 
 const SLICE_NS = 4e6
+/** The event loop has its turn at least so often. */
+const BREATH_MS = SLICE_NS / 1e6
 const MAX_SLICE = 4_000_000
 /** A timer may be as late as this takes. */
 const MIN_SLICE = 4000
@@ -36,6 +38,8 @@ export class Machine {
   readonly #state: RunState
   readonly #observe: MachineOptions['observe']
   #running = false
+  /** When it had its last one. */
+  #breath = 0
 
   private constructor(parts: Assembly, state: RunState, observe: MachineOptions['observe']) {
     this.#parts = parts
@@ -135,7 +139,7 @@ export class Machine {
     this.#running = true
     try {
       if (clock instanceof RealClock) clock.resume()
-      let pause = performance.now()
+      this.#breath = performance.now()
       const rate = new Rate()
       for (;;) {
         if (state.paused) await this.#rest()
@@ -155,18 +159,20 @@ export class Machine {
         if (!vcpus.canRun()) {
           this.#flush()
           if (!(await this.#idle())) return { kind: 'halted' }
-          pause = performance.now()
-        } else if (now - pause > SLICE_NS / 1e6) {
-          this.#flush()
-          await turn()
-          pause = performance.now()
-        }
+        } else if (now - this.#breath > BREATH_MS) await this.#breathe()
       }
     } finally {
       this.#running = false
       signal?.removeEventListener('abort', abort)
       this.#flush()
     }
+  }
+
+  /** The event loop's turn: input, timers, whoever wants to stop the machine. */
+  async #breathe(): Promise<void> {
+    this.#flush()
+    await turn()
+    this.#breath = performance.now()
   }
 
   async #rest(): Promise<void> {
@@ -202,7 +208,12 @@ export class Machine {
       if (clock instanceof CountedClock) {
         if (left === Infinity) return false
         clock.skipTo(clock.nextDeadline())
-      } else await state.sleep(left)
+        // No time passes, however long the guest waits.
+        if (performance.now() - this.#breath > BREATH_MS) await this.#breathe()
+      } else {
+        await state.sleep(left)
+        this.#breath = performance.now()
+      }
       clock.runDue()
     }
   }
