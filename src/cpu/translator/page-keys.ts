@@ -2,8 +2,8 @@
  * Which accesses of a region probably stay in one page for a while: those by the same registers. Each such group has the
  * page of its last access in the state block and compares with that before it asks the TLB (memory.ts).
  *
- * That pays where several accesses follow each other, or where a loop walks: its registers only move by additions. It
- * costs where each access is in another page than the last, so groups are chosen.
+ * That pays where a loop walks, its registers only moving by additions. It costs at the region's entry and after calls,
+ * where the pages are forgotten, and where each access is in another page than the last. So groups are chosen.
  */
 import type { Effect, Value } from '../isa/ir.ts'
 import { NO_SEGMENT, R, S } from '../layout.ts'
@@ -18,7 +18,6 @@ export type PageKey = string
 const MOST = 8
 /** What an access that finds another page than the last costs, in accesses that find the same. */
 const COST = 2
-const LOOP = 8
 /** An index below that mostly stays in a page. */
 const MOST_INDEX = 1024
 
@@ -137,7 +136,8 @@ export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey,
       let far = foreign
       for (const [written, times] of jumps) if (written & registers) far += times
       const group = groups.get(key) as { gain: number }
-      group.gain += (head ? LOOP : 1) * (count - COST * far)
+      // What is done once does not earn what forgetting the page at the entry costs.
+      if (head) group.gain += count - COST * far
     }
   }
   const best = [...groups].filter(([, { gain }]) => gain > 0).sort(([, a], [, b]) => b.gain - a.gain)
