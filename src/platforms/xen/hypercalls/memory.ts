@@ -164,7 +164,7 @@ export const memoryOp = commands({
       command: 13,
       name: 'XENMEM_set_memory_map',
       summary: 'replace the map that XENMEM_memory_map gives',
-      struct: struct({ domid, nr_entries: 'u32', buffer: 'pointer' }),
+      struct: struct({ domid, gap: 'gap', nr_entries: 'u32', buffer: 'pointer' }),
       errors: { EINVAL: 'more than 1024 entries', ESRCH: 'no such domain', EPERM: 'another domain', EFAULT },
       source,
       run: (call, block, f) => {

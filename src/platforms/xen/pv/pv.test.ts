@@ -329,6 +329,16 @@ describe('VCPUOP_initialise', () => {
   })
 })
 
+test('XENMEM_set_memory_map: its inner structure begins at a multiple of 8', () => {
+  const SELF = 0x7ff0
+  put(AREA, SELF, 1, 0x3000)
+  put(0x3000, 0x1000, 0x2000, 2)
+  expect(hypercall(12, 13, AREA)).toBe(0)
+  put(AREA, 4, 0x4000)
+  expect([hypercall(12, 9, AREA), view().getUint32(AREA, true)]).toEqual([0, 1])
+  expect(view().getBigUint64(0x4008, true)).toBe(0x2000n)
+})
+
 describe('time', () => {
   const bind = () => {
     put(AREA, 0, 0)
