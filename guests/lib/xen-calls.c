@@ -102,11 +102,11 @@ void ask_memory(void) {
   OP(map, 12, 9, 3, 0, QUAD(other_words));
   OP(map, 12, 9, 3, 0, QUAD(BAD));
   BAD_OP(map, 12, 9);
-  OP(set, 12, 13, SELF, 1, QUAD(other_words));
-  OP(set, 12, 13, SELF, 1025, QUAD(other_words));
-  OP(set, 12, 13, DOM0, 1, QUAD(other_words));
-  OP(set, 12, 13, NOBODY, 1, QUAD(other_words));
-  OP(set, 12, 13, SELF, 1, QUAD(BAD));
+  OP(set, 12, 13, SELF, 0, 1, 0, QUAD(other_words));
+  OP(set, 12, 13, SELF, 0, 1025, 0, QUAD(other_words));
+  OP(set, 12, 13, DOM0, 0, 1, 0, QUAD(other_words));
+  OP(set, 12, 13, NOBODY, 0, 1, 0, QUAD(other_words));
+  OP(set, 12, 13, SELF, 0, 1, 0, QUAD(BAD));
   BAD_OP(set, 12, 13);
   physmap();
   reservations();

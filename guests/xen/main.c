@@ -55,6 +55,10 @@ static void flush(void) {
 
 static void character(char c) {
   text[used++] = c;
+#ifdef EVERY
+  /* Its last lines come when there is no console any more. */
+  if (c == '\n') flush();
+#endif
   if (used == sizeof text) flush();
 }
 

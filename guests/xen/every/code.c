@@ -76,9 +76,9 @@ void user_all(void) {
   H2(CALLBACK_OP, 0, &enter_by);
   GO(system_enter, 0, 0);
   come("no event", let_in, (u64)shared_page);
-  raise_port(upcall_port), come("an event that is let in", let_in, (u64)shared_page);
-  raise_port(upcall_port), come("SCHEDOP_block", wait, 0);
-  raise_port(upcall_port), come("sched_op_compat, block", wait_as_before, 0);
+  raise_port(upcall_port[0]), come("an event that is let in", let_in, (u64)shared_page);
+  raise_port(upcall_port[0]), come("SCHEDOP_block", wait, 0);
+  raise_port(upcall_port[0]), come("sched_op_compat, block", wait_as_before, 0);
   struct { u64 address, pad; } handler = {(u64)stubs + 2 * 16};
   H2(28, 0, &handler);
   come("NMI", nmi, 0);
