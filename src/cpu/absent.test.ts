@@ -1,28 +1,13 @@
 import { expect, test } from 'vitest'
 import { AbsentPages } from './absent.ts'
-import { Core } from './core.ts'
+import type { Core } from './core.ts'
 import { M, PageAttr, S } from './layout.ts'
 import { physicalAddress } from './mapping.ts'
-
-const host = {
-  mmioRead: () => 0,
-  mmioWrite: () => {},
-  portIn: () => 0,
-  portOut: () => {},
-  rdmsr: () => undefined,
-  wrmsr: () => false,
-  cpuid: () => [0, 0, 0, 0] as const,
-  hypercall: () => false,
-  tsc: () => 0,
-  readCr8: () => 0,
-  writeCr8: () => {},
-  random: () => 0,
-  acknowledge: () => -1,
-}
+import { coreAlone } from './testing/alone.ts'
 
 /** A core in which page 2 to 5 are absent, two together; `unpacked` tells which have come. */
 async function absent() {
-  const core = await Core.create({ ramBytes: 1 << 16, vcpus: 1, signature: 0, host })
+  const core = await coreAlone()
   const unpacked: number[] = []
   const bundle = (pages: number[]) => ({
     pages,

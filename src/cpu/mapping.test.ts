@@ -1,23 +1,9 @@
 import { beforeEach, expect, test } from 'vitest'
-import { Core } from './core.ts'
+import type { Core } from './core.ts'
 import { S } from './layout.ts'
 import { bytesAt, physicalAddress } from './mapping.ts'
+import { coreAlone } from './testing/alone.ts'
 
-const host = {
-  mmioRead: () => 0,
-  mmioWrite: () => {},
-  portIn: () => 0,
-  portOut: () => {},
-  rdmsr: () => undefined,
-  wrmsr: () => false,
-  cpuid: () => [0, 0, 0, 0] as const,
-  hypercall: () => false,
-  tsc: () => 0,
-  readCr8: () => 0,
-  writeCr8: () => {},
-  random: () => 0,
-  acknowledge: () => -1,
-}
 const CR0 = 0x80000001n
 const PAE = 0x20n
 const PSE = 0x10n
@@ -26,7 +12,7 @@ const LONG = 0x500n
 let core: Core
 let p: number
 beforeEach(async () => {
-  core = await Core.create({ ramBytes: 1 << 16, vcpus: 1, signature: 0, host })
+  core = await coreAlone()
   p = core.vcpus[0] as number
   core.writeRam(0x8000, Uint8Array.of(1, 2, 3, 4))
 })

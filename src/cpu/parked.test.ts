@@ -1,23 +1,9 @@
 /** TLB entries of pages that are absent come back as they were, without a walk, and are forgotten like all others. */
 import { expect, test } from 'vitest'
-import { Core } from './core.ts'
+import type { Core } from './core.ts'
 import { M, S, Tlb } from './layout.ts'
+import { coreAlone } from './testing/alone.ts'
 
-const host = {
-  mmioRead: () => 0,
-  mmioWrite: () => {},
-  portIn: () => 0,
-  portOut: () => {},
-  rdmsr: () => undefined,
-  wrmsr: () => false,
-  cpuid: () => [0, 0, 0, 0] as const,
-  hypercall: () => false,
-  tsc: () => 0,
-  readCr8: () => 0,
-  writeCr8: () => {},
-  random: () => 0,
-  acknowledge: () => -1,
-}
 const PG_PE = 0x80000001n
 const DIRECTORY = 0x6000
 const TABLE = 0x7000
@@ -30,7 +16,7 @@ const [BEFORE, AFTER] = [0x11, 0x22]
 
 /** A core that has the page in its TLB, for loads and stores; then the page is absent and its entries are parked. */
 async function parked(linear = LINEAR) {
-  const core = await Core.create({ ramBytes: 1 << 16, vcpus: 1, signature: 0, host })
+  const core = await coreAlone()
   const p = core.vcpus[0] as number
   const entry = M.RAM + TABLE + 4 * Number(linear >> 12n)
   core.i32[(M.RAM + DIRECTORY) >> 2] = TABLE | RIGHTS
