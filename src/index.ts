@@ -20,12 +20,13 @@ export type {
   MsrWrite,
   PortRead,
   PortWrite,
+  RingRequest,
 } from './machine/hooks.ts'
 export type { ExitReason, MachineStats } from './machine/types.ts'
 export type { Event } from './paravirt/observe.ts'
 export type { GuestControl, ShutdownRequest } from './paravirt/platform.ts'
 export type { Register } from './paravirt/effects.ts'
-export type { Argument, ArgumentType, Declaration, RequestKind } from './paravirt/requests.ts'
+export type { Argument, ArgumentType, ArgumentValue, Declaration, RequestKind } from './paravirt/requests.ts'
 export { InputError } from './errors.ts'
 export { BootError } from './boot/error.ts'
 export { SnapshotError } from './snapshot/error.ts'

@@ -65,7 +65,7 @@ export function commandLine(finish: (code: number) => void): Command {
     .option('--no-reboot', 'end when the guest resets itself, instead of booting it again')
     .option('--system-map <FILE>', "symbols for a panic's backtrace, if the kernel carries none")
     .option('--qemu-test-devices', 'isa-debug-exit at 0xf4, pc-testdev and fw_cfg, for test kernels')
-    .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, counters, memory, ports, all')
+    .option('--trace <KINDS>', 'print requests: cpuid, msr, hypercalls, commands, counters, memory, ports, rings, all')
     .option('--trace-file <FILE>', 'write the trace there, as lines of JSON')
     .option('--count [WHAT]', "print how often each request was made; 'all': also what the kernel did without asking")
     .option('--stats', 'print instructions, time, memory and translation to stderr at the end')

@@ -17,6 +17,7 @@ const kinds = {
   counters: 'counter',
   memory: 'memory',
   ports: 'port',
+  rings: 'ring',
 } as const
 /** As they are called in a trace's records. */
 export const requestKinds: readonly RequestKind[] = Object.values(kinds)

@@ -12,7 +12,7 @@ export type HookTarget =
   | { readonly msr: Numbers }
   | { readonly port: Numbers }
   | { readonly hypercall: Numbers }
-  /** The ABI's name of a CPUID leaf, MSR, hypercall or backdoor command. */
+  /** The ABI's name of a CPUID leaf, MSR, hypercall, backdoor command or request on a ring. */
   | string
 
 /** The function that a target wants; a declared request is of one of these kinds, and its hook gets that kind's call. */
@@ -26,7 +26,7 @@ export type HookFor<Target> = Target extends { readonly cpuid: Numbers }
         ? HookFunctions['hypercall']
         : HookFunctions[HookKind]
 
-const KINDS: readonly HookKind[] = ['cpuid', 'msr', 'port', 'hypercall']
+const KINDS = ['cpuid', 'msr', 'port', 'hypercall'] as const
 /** VMware's backdoor. */
 const BACKDOOR = 0x5658
 const MESSAGE = 30
@@ -37,7 +37,7 @@ export function addHook(hooks: Hooks, platform: PlatformName, target: HookTarget
   const kind = KINDS.find((one) => one in target)
   if (!kind || typeof target !== 'object' || Object.keys(target).length !== 1)
     throw new InputError('hook: the target is a name, or one of { cpuid }, { msr }, { port }, { hypercall }')
-  return hooks.add(kind, wanted((target as Record<HookKind, Numbers>)[kind]), hook as HookFunctions[HookKind])
+  return hooks.add(kind, wanted((target as Record<typeof kind, Numbers>)[kind]), hook as HookFunctions[typeof kind])
 }
 
 function wanted(numbers: Numbers): (number: number) => boolean {
@@ -83,6 +83,8 @@ function addByName(hooks: Hooks, platform: PlatformName, name: string, hook: Gen
               : undefined
         },
       )
+    case 'ring':
+      return hooks.addRing(request, hook)
     default:
       throw new InputError(`hook: '${name}' is no request that a hook can answer: it does not leave the processor`)
   }

@@ -128,7 +128,8 @@ export async function assemble(options: Hardware & HostOptions, state: RunState)
   // Power-on is now: building the core is not the guest's time.
   const clock = deterministic ? new CountedClock(() => vcpus.count()) : new RealClock()
   census?.start(core)
-  const requests = new Observer(() => clock.now())
+  const { hooks } = options
+  const requests = new Observer(() => clock.now(), hooks && ((request, args) => hooks.refusal(request, args)))
   const consoles: readonly ConsolePort[] = outputs.map((sink) => ({
     connected: sink.connected,
     output: (bytes) => {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { CoreHost } from '../cpu/core.ts'
+import { ringRequest } from '../paravirt/requests.ts'
 import { Hooks } from './hooks.ts'
 
 let hooks: Hooks
@@ -130,5 +131,29 @@ describe('hooks', () => {
       (call) => (call.access === 'read' ? call.proceed() * 2 : undefined),
     )
     expect(host.portIn(0, 10, 1)).toBe(22)
+  })
+
+  test('requests on rings: heard by name, refused with an error that they have', () => {
+    const request = ringRequest({
+      number: 1,
+      name: 'READ',
+      summary: '',
+      args: [{ name: 'path', type: { kind: 'text' } }],
+      errors: { ENOENT: 'it is not there' },
+      source: '',
+    })
+    const heard: unknown[] = []
+    expect(hooks.refusal(request, () => ['a'])).toBeUndefined()
+    const stop = hooks.addRing(request, ({ args }) => {
+      heard.push(args)
+      return args['path'] === 'b' ? 'ENOENT' : args['path'] === 'c' ? 'EIO' : undefined
+    })
+    expect(hooks.refusal(request, () => ['a'])).toBeUndefined()
+    expect(hooks.refusal(request, () => ['b'])).toBe('ENOENT')
+    expect(() => hooks.refusal(request, () => ['c'])).toThrow("READ has no error 'EIO'; it has ENOENT")
+    expect(hooks.refusal({ ...request }, () => ['b'])).toBeUndefined()
+    stop()
+    expect(hooks.refusal(request, () => ['b'])).toBeUndefined()
+    expect(heard).toEqual([{ path: 'a' }, { path: 'b' }, { path: 'c' }])
   })
 })

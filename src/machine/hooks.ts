@@ -4,8 +4,10 @@
  */
 import type { CoreHost } from '../cpu/core.ts'
 import type { CpuidResult } from '../cpu/models.ts'
+import { InputError } from '../errors.ts'
 import type { HypercallInstruction } from '../paravirt/platform.ts'
 import { type Register, registers } from '../paravirt/effects.ts'
+import type { ArgumentValue, Declaration } from '../paravirt/requests.ts'
 import { S } from '../cpu/layout.ts'
 
 export interface Call {
@@ -61,6 +63,13 @@ export interface Hypercall extends Call {
   proceed(): void
 }
 
+/** A request that a backend has found on a ring. */
+export interface RingRequest {
+  readonly request: Declaration
+  /** By name; what only an answer has is not there. */
+  readonly args: Readonly<Record<string, ArgumentValue>>
+}
+
 /** A hook returns its answer, or undefined to let the machine answer (if it has not called `proceed` itself). */
 export interface HookFunctions {
   /** The words of the leaf. */
@@ -71,12 +80,16 @@ export interface HookFunctions {
   port: (call: PortRead | PortWrite) => number | 'done' | undefined
   /** RAX, `done` if the registers are as they shall be, or `#UD`. */
   hypercall: (call: Hypercall) => bigint | 'done' | '#UD' | undefined
+  /** The name of one of the request's `errors`, which is its answer; undefined: the backend carries it out. */
+  ring: (call: RingRequest) => string | undefined
 }
 
 export type HookKind = keyof HookFunctions
+/** Those that a vCPU makes, which are known by numbers. */
+type NumberedKind = Exclude<HookKind, 'ring'>
 
 /** A hook, and for which numbers it is asked. */
-interface Entry<Kind extends HookKind> {
+interface Entry<Kind extends NumberedKind> {
   readonly wants: (number: number) => boolean
   readonly run: HookFunctions[Kind]
 }
@@ -90,20 +103,44 @@ interface Registers {
 const SYSCALL = 2
 
 export class Hooks {
-  readonly #entries: { readonly [Kind in HookKind]: Set<Entry<Kind>> } = {
+  readonly #entries: { readonly [Kind in NumberedKind]: Set<Entry<Kind>> } = {
     cpuid: new Set(),
     msr: new Set(),
     port: new Set(),
     hypercall: new Set(),
   }
+  readonly #rings = new Set<{ readonly wanted: Declaration; readonly run: HookFunctions['ring'] }>()
   #state: Registers | undefined
 
   /** Ask `run` of requests whose number `wants` accepts; the last one added is asked first. Returns how to stop. */
-  add<Kind extends HookKind>(kind: Kind, wants: (number: number) => boolean, run: HookFunctions[Kind]): () => void {
+  add<Kind extends NumberedKind>(kind: Kind, wants: (number: number) => boolean, run: HookFunctions[Kind]): () => void {
     const entry = { wants, run }
     const entries = this.#entries[kind] as Set<Entry<Kind>>
     entries.add(entry)
     return () => entries.delete(entry)
+  }
+
+  /** The same for a request on a ring. */
+  addRing(wanted: Declaration, run: HookFunctions['ring']): () => void {
+    const entry = { wanted, run }
+    this.#rings.add(entry)
+    return () => this.#rings.delete(entry)
+  }
+
+  /** The error with which a hook has a request on a ring answered. Throws InputError for one that it cannot have. */
+  refusal(request: Declaration, args: () => readonly ArgumentValue[]): string | undefined {
+    if (this.#rings.size === 0) return undefined
+    let refused: string | undefined
+    for (const { wanted, run } of this.#rings) {
+      if (wanted !== request) continue
+      const named = args().map((value, i) => [request.args[i]?.name ?? `arg${i}`, value] as const)
+      refused = run({ request, args: Object.fromEntries(named) }) ?? refused
+    }
+    if (refused !== undefined && !Object.hasOwn(request.errors, refused))
+      throw new InputError(
+        `hook: ${request.name} has no error '${refused}'; it has ${Object.keys(request.errors).join(', ')}`,
+      )
+    return refused
   }
 
   /** The core, once it exists: for registers. */
@@ -213,7 +250,7 @@ export class Hooks {
     }
   }
 
-  #ask<Kind extends HookKind, Answer>(
+  #ask<Kind extends NumberedKind, Answer>(
     kind: Kind,
     number: number,
     machine: () => Answer,

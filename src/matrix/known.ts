@@ -58,4 +58,12 @@ export const knownErrors: readonly KnownError[] = [
     why: 'counters of the processor, which a host gives only if it is told to',
   },
   { platform: 'xen-pv', request: 'console_io', why: "the emergency console, which is the privileged domain's" },
+  ...['xen-hvm', 'xen-pvh', 'xen-pv'].flatMap((platform) =>
+    ['XS_READ', 'XS_DIRECTORY'].map((request) => ({
+      platform,
+      request,
+      text: 'ENOENT',
+      why: 'Linux looks whether a node is there',
+    })),
+  ),
 ]

@@ -4,6 +4,7 @@ import type { Argument, ArgumentType, Declaration } from './requests.ts'
 
 function numberText({ kind, number, command }: Declaration): string {
   if (command !== undefined) return `${number}.${command}`
+  if (kind === 'ring') return String(number)
   return kind === 'msr' || kind === 'cpuid' || number > 9 ? `0x${number.toString(16)}` : String(number)
 }
 

@@ -1,9 +1,13 @@
 /** How values of requests look to people: addresses in hexadecimal, flags and choices by name, counts in decimal. */
-import type { Argument, ArgumentType } from './requests.ts'
+import type { Argument, ArgumentType, ArgumentValue } from './requests.ts'
+
+/** Longer texts are cut. */
+const LONGEST = 80
 
 const hex = (value: bigint) => `0x${value.toString(16)}`
 
-export function formatValue(type: ArgumentType, value: bigint): string {
+export function formatValue(type: ArgumentType, value: ArgumentValue): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, LONGEST)) + (value.length > LONGEST ? '...' : '')
   switch (type.kind) {
     case 's64':
       return BigInt.asIntN(64, value).toString()
@@ -45,11 +49,13 @@ function formatFlags(bits: Readonly<Record<string, number>>, value: bigint): str
 }
 
 /** `name=value, ...`; values without a declared argument are numbered. */
-export function formatArguments(args: readonly Argument[], values: readonly bigint[]): string {
+export function formatArguments(args: readonly Argument[], values: readonly ArgumentValue[]): string {
   return values
     .map((value, i) => {
       const declared = args[i]
-      return declared ? `${declared.name}=${formatValue(declared.type, value)}` : `arg${i}=${hex(value)}`
+      return declared
+        ? `${declared.name}=${formatValue(declared.type, value)}`
+        : `arg${i}=${formatValue({ kind: 'linear' }, value)}`
     })
     .join(', ')
 }

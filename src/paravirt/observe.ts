@@ -1,33 +1,51 @@
 /**
  * Who watches the requests: counters, which cost an addition, and listeners, which are told only while there are some.
  */
-import type { Declaration } from './requests.ts'
+import type { ArgumentValue, Declaration } from './requests.ts'
+
+/** `Event.vcpu` of a request that a backend found on a ring: who put it there is not known. */
+export const NO_VCPU = -1
 
 /** What a request said and what it was answered, as a listener sees it. */
 export interface Event {
   /** Virtual time in nanoseconds. */
   readonly t: number
+  /** -1 for a request on a ring. */
   readonly vcpu: number
   readonly request: Declaration
   /** `read` and `write` of an MSR; `call` for everything else. */
   readonly access: 'read' | 'write' | 'call'
-  /** Values in the order of the request's `args`. */
-  readonly args: readonly bigint[]
+  /** Values in the order of the request's `args`; what only an answer has is left out where it failed. */
+  readonly args: readonly ArgumentValue[]
   /** The value, the status by name, or `#GP`, `#UD`. */
   readonly result: bigint | string
 }
 
 export type Listener = (event: Event) => void
 
+/** Backends' way to tell of requests on their rings. */
+export interface RingWatch {
+  /** The error, by name, with which somebody has it answered instead of carrying it out. */
+  refusal(request: Declaration, args: () => readonly ArgumentValue[]): string | undefined
+  /** It was answered: `result` as in `Event`. */
+  note(request: Declaration, args: () => readonly ArgumentValue[], result: bigint | string): void
+}
+
 export class Observer {
+  readonly rings: RingWatch
   readonly #counts = new Map<Declaration, number>()
   readonly #listeners = new Set<Listener>()
   readonly #now: () => number
   readonly #others: (() => ReadonlyMap<Declaration, number>)[] = []
   readonly #watchers: ((listening: boolean) => void)[] = []
 
-  constructor(now: () => number) {
+  /** `refusal`: who may answer requests on rings before backends do. */
+  constructor(now: () => number, refusal: RingWatch['refusal'] = () => undefined) {
     this.#now = now
+    this.rings = {
+      refusal,
+      note: (request, args, result) => this.note(NO_VCPU, request, 'call', args, result),
+    }
   }
 
   /** How often each request was made. */
@@ -65,7 +83,7 @@ export class Observer {
     vcpu: number,
     request: Declaration,
     access: Event['access'],
-    args: () => readonly bigint[],
+    args: () => readonly ArgumentValue[],
     result: bigint | string,
   ): void {
     this.#counts.set(request, (this.#counts.get(request) ?? 0) + 1)
@@ -77,7 +95,7 @@ export class Observer {
     vcpu: number,
     request: Declaration,
     access: Event['access'],
-    args: () => readonly bigint[],
+    args: () => readonly ArgumentValue[],
     result: bigint | string,
   ): void {
     if (this.#listeners.size === 0) return

@@ -8,9 +8,10 @@ import type { Op } from './ops.ts'
 
 /**
  * `counter`: RDPMC of a number that no processor has. `memory`: the guest asks by what it writes to memory that it
- * shares with its hypervisor. `port`: an access of a certain size.
+ * shares with its hypervisor. `port`: an access of a certain size. `ring`: an entry or a message on a ring or queue that
+ * it shares with the backend of a device.
  */
-export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'counter' | 'memory' | 'port'
+export type RequestKind = 'cpuid' | 'msr' | 'hypercall' | 'command' | 'counter' | 'memory' | 'port' | 'ring'
 
 /** How an argument looks and what values make sense for it; property tests draw from here. */
 export type ArgumentType =
@@ -19,6 +20,8 @@ export type ArgumentType =
   | { readonly kind: 'gpa'; readonly length: number; readonly align: number }
   /** A linear address. */
   | { readonly kind: 'linear' }
+  /** A string: a character for each byte. */
+  | { readonly kind: 'text' }
   | { readonly kind: 'vcpu' }
   | { readonly kind: 'vector' }
   /** Named bits; all others are reserved. Bit numbers by name. */
@@ -26,6 +29,9 @@ export type ArgumentType =
   | { readonly kind: 'choice'; readonly values: Readonly<Record<string, number>> }
   /** Several arguments in one word: name, lowest bit, width. */
   | { readonly kind: 'fields'; readonly fields: readonly (readonly [name: string, bit: number, width: number])[] }
+
+/** Of an argument of kind `text`, or of any other. */
+export type ArgumentValue = bigint | string
 
 export interface Argument {
   readonly name: string
@@ -54,6 +60,13 @@ export interface Declaration {
   readonly tier: Tier
   /** Document and section. */
   readonly source: string
+}
+
+/** A request on a ring, by what makes it different from others. */
+export function ringRequest(
+  row: Pick<Declaration, 'number' | 'name' | 'summary' | 'source'> & Partial<Declaration>,
+): Declaration {
+  return { kind: 'ring', args: [], errors: {}, ops: [], tier: 'call', ...row }
 }
 
 /** A model-specific register: `read` gives undefined and `write` false for #GP(0). */

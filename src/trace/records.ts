@@ -5,10 +5,10 @@ import { InputError } from '../errors.ts'
 import { fileProblem } from '../file-problem.ts'
 import type { Event } from '../paravirt/observe.ts'
 import type { PlatformDefinition } from '../paravirt/platform.ts'
-import type { Declaration } from '../paravirt/requests.ts'
+import type { Argument, ArgumentType, ArgumentValue, Declaration } from '../paravirt/requests.ts'
 import { traceLine } from '../paravirt/trace.ts'
 
-const hex = z.string().regex(/^0x[\da-f]+$/)
+const HEX = /^0x[\da-f]+$/
 const recordSchema = z.object({
   t: z.number(),
   vcpu: z.number().int(),
@@ -16,7 +16,7 @@ const recordSchema = z.object({
   number: z.number(),
   name: z.string(),
   access: z.enum(['read', 'write', 'call']),
-  args: z.record(z.string(), hex),
+  args: z.record(z.string(), z.string()),
   result: z.string(),
 })
 export type TraceRecord = z.infer<typeof recordSchema>
@@ -58,19 +58,27 @@ export function recordPrinter(definitions: readonly PlatformDefinition[]): (reco
     const names = Object.keys(record.args)
     const known = declared.get(`${record.kind} ${record.name}`)
     const args = names.map(
-      (name) => known?.args.find((arg) => arg.name === name) ?? { name, type: { kind: 'u64' as const } },
+      (name) => known?.args.find((arg) => arg.name === name) ?? unknownArgument(name, record.args[name]!),
     )
     const event: Event = {
       t: record.t,
       vcpu: record.vcpu,
       access: record.access,
       request: { ...(known ?? unknownRequest(record)), args },
-      args: names.map((name) => BigInt(record.args[name]!)),
-      result: /^0x[\da-f]+$/.test(record.result) ? BigInt(record.result) : record.result,
+      args: args.map(({ name, type }) => valueOf(type, record.args[name]!)),
+      result: HEX.test(record.result) ? BigInt(record.result) : record.result,
     }
     return traceLine(event)
   }
 }
+
+const valueOf = (type: ArgumentType, text: string): ArgumentValue =>
+  type.kind !== 'text' && HEX.test(text) ? BigInt(text) : text
+
+const unknownArgument = (name: string, value: string): Argument => ({
+  name,
+  type: { kind: HEX.test(value) ? 'u64' : 'text' },
+})
 
 function unknownRequest({ kind, number, name }: TraceRecord): Declaration {
   return {

@@ -28,6 +28,19 @@ function file(name: string, events: readonly Event[]): string {
 const events = [write(1e8, 0x1001n), kick(2e8, 1n), kick(3e8, 1n), kick(4e8, 9n, 'KVM_ENOSYS')]
 const a = file('a', events)
 
+test('texts are read back as they are, known or not', () => {
+  const read = definitions['xen-pv'].requests.find(({ name }) => name === 'XS_READ')!
+  const unknown = { ...read, name: 'XS_OTHER' }
+  const told = [read, unknown].map((request): Event => {
+    const args = [0n, 'a "b"\0', request === read ? '0x10' : 'one']
+    return { t: 5e8, vcpu: -1, request, access: 'call', args, result: 'ENOENT' }
+  })
+  expect(traceFile(file('texts', told), undefined, {}).lines).toEqual([
+    String.raw`    0.500000000  -  XS_READ(tx_id=0, path="a \"b\"\u0000", value="0x10") = ENOENT`,
+    String.raw`    0.500000000  -  XS_OTHER(tx_id=0, path="a \"b\"\u0000", value="one") = ENOENT`,
+  ])
+})
+
 test('a trace read back is printed as --trace prints it', () => {
   expect(traceFile(a, undefined, {}).lines).toEqual(events.map(traceLine))
 })

@@ -1,12 +1,25 @@
 /** Dom0's part of a domain: its grants of the rings that the builder has made, consoles, store and devices. */
 import type { Devices } from '../../paravirt/devices.ts'
 import type { Deadline, Effects } from '../../paravirt/effects.ts'
-import { ConsoleBackend } from './devices/console.ts'
+import type { RingWatch } from '../../paravirt/observe.ts'
+import type { Declaration } from '../../paravirt/requests.ts'
+import { blockDeclarations } from './devices/block/requests.ts'
+import { ConsoleBackend, consoleDeclaration } from './devices/console.ts'
+import { netDeclarations } from './devices/net/requests.ts'
+import { storeDeclarations } from './store/declarations.ts'
 import { Dom0 } from './dom0/dom0.ts'
 import type { EventChannels } from './events/channels.ts'
 import type { GrantTable } from './grants/table.ts'
 import { guestPage } from './guest-page.ts'
 import type { Rings } from './kind.ts'
+
+/** What a guest can ask of them, on their rings. */
+export const ringRequests: readonly Declaration[] = [
+  ...storeDeclarations,
+  ...blockDeclarations,
+  ...Object.values(netDeclarations),
+  consoleDeclaration,
+]
 
 /** With what a domain's backends are made. */
 export type BackendPlan = Rings & {
@@ -24,6 +37,7 @@ interface Served {
   readonly grants: GrantTable
   readonly uuid: Uint8Array
   readonly devices: Devices
+  readonly rings: RingWatch
   /** An event at a time; see `TimeEffects`. */
   readonly deadline: (callback: () => void) => Deadline
 }
@@ -49,16 +63,26 @@ export function grantRings({ grants }: Served, rings: Rings): void {
 }
 
 export function makeBackends(domain: Served, plan: BackendPlan): { console: ConsoleBackend | undefined; dom0: Dom0 } {
-  const { effects, events, grants } = domain
+  const { effects, events, grants, rings } = domain
   const { memory, cpu, time, machine, consoles } = effects
   const page = (frame: number, release?: () => void, offset?: number, length?: number) =>
     guestPage(memory, frame, release, offset, length)
   const [first] = consoles
-  const console = first && new ConsoleBackend(page(plan.console.frame), events, plan.console.port, first)
+  const console =
+    first &&
+    new ConsoleBackend({
+      page: page(plan.console.frame),
+      signals: events,
+      port: plan.console.port,
+      console: first,
+      rings,
+      name: 'console/0',
+    })
   const dom0 = new Dom0({
     grants,
     page,
     signals: events,
+    rings,
     time: { now: () => time.now(), deadline: (callback) => domain.deadline(callback) },
     wake: () => machine.wake(),
     report: (line) => machine.report([line]),

@@ -7,6 +7,7 @@
  */
 import type { Devices } from '../../paravirt/devices.ts'
 import type { Deadline, Effects } from '../../paravirt/effects.ts'
+import type { RingWatch } from '../../paravirt/observe.ts'
 import type { PlatformOptions } from '../../paravirt/platform.ts'
 import { SnapshotError } from '../../snapshot/error.ts'
 import type { Stateful, Transfer } from '../../snapshot/stateful.ts'
@@ -70,6 +71,8 @@ export class Domain implements Context, Stateful {
   readonly vmmcall: boolean
   /** Disks and network cards that it is given. */
   readonly devices: Devices
+  /** Who watches requests on its rings. */
+  readonly rings: RingWatch
   /** What serves it, once it is built, and with what it was made. */
   dom0: Dom0 | undefined
   #console: ConsoleBackend | undefined
@@ -79,10 +82,11 @@ export class Domain implements Context, Stateful {
   #used = 0
   readonly #debugText: number[] = []
 
-  constructor({ effects, features, model, devices }: PlatformOptions, kind: (domain: Domain) => Kind) {
+  constructor({ effects, features, model, devices, observer }: PlatformOptions, kind: (domain: Domain) => Kind) {
     this.effects = effects
     this.features = features
     this.devices = devices ?? { disks: [], networks: [] }
+    this.rings = observer.rings
     this.vmmcall = model.vendor === 'AuthenticAMD'
     this.frames = new Frames(effects.memory)
     this.guest = new GuestMemory(effects, () => this.kind)

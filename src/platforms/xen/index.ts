@@ -17,6 +17,7 @@ import type {
 } from '../../paravirt/platform.ts'
 import type { Transfer } from '../../snapshot/stateful.ts'
 import { NativePlatform } from '../native/index.ts'
+import { ringRequests } from './backends.ts'
 import { pvRefusal } from './builder/image.ts'
 import { Shutdown } from './constants.ts'
 import { Domain } from './domain.ts'
@@ -167,7 +168,7 @@ export const xenPv: PlatformDefinition = {
   name: 'xen-pv',
   title: 'Xen, PV',
   features,
-  requests: [...leaves, ...requestsOf('pv')],
+  requests: [...leaves, ...requestsOf('pv'), ...ringRequests],
   board: 'bare',
   console: 'hvc0',
   devices: ['disks', 'networks'],
@@ -190,7 +191,7 @@ export const xenPv32: PlatformDefinition = {
   name: 'xen-pv32',
   title: 'Xen, PV of 32 bits',
   features,
-  requests: [...leaves, ...requestsOf('pv')],
+  requests: [...leaves, ...requestsOf('pv'), ...ringRequests],
   board: 'bare',
   console: 'hvc0',
   devices: ['disks', 'networks'],
@@ -203,7 +204,7 @@ export const xenHvm: PlatformDefinition = {
   name: 'xen-hvm',
   title: 'Xen, HVM',
   features,
-  requests: [...leaves, ...msrs, ...ports, ...requestsOf('pvh')],
+  requests: [...leaves, ...msrs, ...ports, ...requestsOf('pvh'), ...ringRequests],
   devices: ['disks', 'networks'],
   frames: room,
   refuses: hvmRefusal,
@@ -214,7 +215,7 @@ export const xenPvh: PlatformDefinition = {
   name: 'xen-pvh',
   title: 'Xen, PVH',
   features,
-  requests: [...leaves, ...msrs, ...requestsOf('pvh')],
+  requests: [...leaves, ...msrs, ...requestsOf('pvh'), ...ringRequests],
   board: 'bare',
   console: 'hvc0',
   devices: ['disks', 'networks'],

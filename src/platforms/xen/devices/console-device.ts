@@ -3,6 +3,7 @@
  * drivers/tty/hvc/hvc_xen.c; libxl's `type=ioemu`).
  */
 import type { ConsolePort } from '../../../paravirt/effects.ts'
+import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { addDevice } from '../store/domain.ts'
 import { ConsoleBackend } from './console.ts'
@@ -11,6 +12,7 @@ import { Backend, type BackendParts, Errno, type Frontend, FrontendError, mapRin
 export class ConsoleDevice implements Stateful {
   readonly #parts: BackendParts
   readonly #port: ConsolePort
+  readonly #id: number
   readonly #backend: Backend
   /** Reference and port of its ring, if it is connected. */
   #ring: { readonly reference: number; readonly port: number } | undefined
@@ -20,6 +22,7 @@ export class ConsoleDevice implements Stateful {
   constructor(parts: BackendParts, id: number, port: ConsolePort) {
     this.#parts = parts
     this.#port = port
+    this.#id = id
     addDevice(parts.store, {
       domain: parts.domain,
       kind: 'console',
@@ -35,9 +38,8 @@ export class ConsoleDevice implements Stateful {
     state.part('backend', this.#backend)
     this.#ring = state.field('ring', this.#ring)
     if (state.loading && this.#ring) {
-      const { sharing, signals } = this.#parts
       const { reference, port } = this.#ring
-      this.#console = new ConsoleBackend(sharing.restore(reference, true), signals, port, this.#port)
+      this.#console = this.#on(this.#parts.sharing.restore(reference, true), port)
     }
     if (this.#console) state.part('console', this.#console)
   }
@@ -48,8 +50,13 @@ export class ConsoleDevice implements Stateful {
     const [page] = mapRing(this.#parts.sharing, [reference], port)
     if (!page) throw new FrontendError(Errno.EINVAL, 'no ring')
     this.#ring = { reference, port }
-    this.#console = new ConsoleBackend(page, this.#parts.signals, port, this.#port)
+    this.#console = this.#on(page, port)
     this.#backend.switch(XenbusState.CONNECTED)
+  }
+
+  #on(page: SharedPage, port: number): ConsoleBackend {
+    const { signals, rings } = this.#parts
+    return new ConsoleBackend({ page, signals, port, console: this.#port, rings, name: `console/${this.#id}` })
   }
 
   disconnect(): void {

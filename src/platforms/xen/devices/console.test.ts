@@ -1,6 +1,8 @@
 import * as fc from 'fast-check'
 import { beforeEach, expect, test } from 'vitest'
 import type { ConsolePort } from '../../../paravirt/effects.ts'
+import { Observer } from '../../../paravirt/observe.ts'
+import { traceLine } from '../../../paravirt/trace.ts'
 import { testSignals, TestPage } from '../store/testing.ts'
 import { ConsoleBackend } from './console.ts'
 
@@ -10,6 +12,7 @@ let notify: () => void
 let port: ConsolePort
 let shown: string
 let backend: ConsoleBackend
+let lines: string[]
 
 beforeEach(() => {
   page = new TestPage()
@@ -20,7 +23,10 @@ beforeEach(() => {
     (listener) => (notify = listener),
     () => raised++,
   )
-  backend = new ConsoleBackend(page, signals, 2, port)
+  lines = []
+  const observer = new Observer(() => 0)
+  observer.listen((event) => lines.push(traceLine(event).trim()))
+  backend = new ConsoleBackend({ page, signals, port: 2, console: port, rings: observer.rings, name: 'console/0' })
 })
 
 /** The guest writes text behind what it has written. */
@@ -96,4 +102,9 @@ test('any amount of input arrives, as fast as the guest takes it', () => {
 test('closed, it leaves the user alone', () => {
   backend.close()
   expect(port.onInput).toBeUndefined()
+})
+
+test('what is shown is a request', () => {
+  write('on\n')
+  expect(lines).toEqual([String.raw`0.000000000  -  xencons_interface.out(device="console/0", text="on\n") = 3`])
 })

@@ -3,6 +3,8 @@
  * user types into the other ring. The guest may write anything into the page.
  */
 import type { ConsolePort } from '../../../paravirt/effects.ts'
+import type { RingWatch } from '../../../paravirt/observe.ts'
+import { ringRequest } from '../../../paravirt/requests.ts'
 import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signal, Signals } from '../../../paravirt/signals.ts'
 import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
@@ -11,11 +13,36 @@ import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 const IN = { at: 0, size: 1024, consumer: 0xc00, producer: 0xc04 } as const
 const OUT = { at: 0x400, size: 2048, consumer: 0xc08, producer: 0xc0c } as const
 
+/** What a guest asks of a console. */
+export const consoleDeclaration = ringRequest({
+  number: 0,
+  name: 'xencons_interface.out',
+  summary: 'show what is on the ring: the answer is how many bytes that were',
+  args: [
+    { name: 'device', type: { kind: 'text' } },
+    { name: 'text', type: { kind: 'text' } },
+  ],
+  source: 'xen/io/console.h',
+})
+
+export interface ConsoleOptions {
+  readonly page: SharedPage
+  readonly signals: Signals
+  /** The guest's end. */
+  readonly port: number
+  readonly console: ConsolePort
+  readonly rings: RingWatch
+  /** What it is called where its requests are told. */
+  readonly name: string
+}
+
 export class ConsoleBackend implements Stateful {
   readonly #page: SharedPage
   readonly #view: DataView
   readonly #console: ConsolePort
   readonly #signals: Signals
+  readonly #rings: RingWatch
+  readonly #name: string
   #signal: Signal | undefined
   readonly #word = new Uint8Array(4)
   /** What was typed and the guest has no room for yet. */
@@ -24,9 +51,10 @@ export class ConsoleBackend implements Stateful {
   readonly #before: ConsolePort['onInput']
   #used = false
 
-  /** `port` is the guest's end. */
-  constructor(page: SharedPage, signals: Signals, port: number, console: ConsolePort) {
+  constructor({ page, signals, port, console, rings, name }: ConsoleOptions) {
     this.#page = page
+    this.#rings = rings
+    this.#name = name
     this.#view = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length)
     this.#console = console
     this.#before = console.onInput
@@ -82,6 +110,7 @@ export class ConsoleBackend implements Stateful {
       bytes.set(this.#page.bytes.subarray(OUT.at + first, OUT.at + first + part))
       bytes.set(this.#page.bytes.subarray(OUT.at, OUT.at + waiting - part), part)
       this.#console.output(bytes)
+      this.#rings.note(consoleDeclaration, () => [this.#name, String.fromCharCode(...bytes)], BigInt(waiting))
     }
     this.#set(OUT.consumer, consumer + waiting)
     return true

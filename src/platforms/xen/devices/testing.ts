@@ -1,4 +1,6 @@
 /** For tests: a guest without a machine, which has pages, grants, event channels and a connection to the store. */
+import { type Event, Observer } from '../../../paravirt/observe.ts'
+import { traceLine } from '../../../paravirt/trace.ts'
 import type { Sharing, SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signal, Signals } from '../../../paravirt/signals.ts'
 import { StoreClient } from '../store/client.ts'
@@ -13,6 +15,10 @@ export class TestMachine {
   readonly store: StoreClient
   readonly parts: BackendParts
   readonly reports: string[] = []
+  /** Requests on rings that were answered. */
+  readonly events: Event[] = []
+  /** Errors with which requests are answered, by name, whatever they ask. */
+  readonly refusals = new Map<string, string>()
   /** Mapped and not released, by reference. */
   readonly mapped = new Map<number, number>()
   /** Signals that the guest got, by port. */
@@ -24,7 +30,17 @@ export class TestMachine {
   readonly #ports = new Map<number, () => void>()
 
   constructor() {
-    this.server = new StoreServer(() => this.#now)
+    const observer = new Observer(
+      () => this.#now,
+      (request) => this.refusals.get(request.name),
+    )
+    observer.listen((event) => {
+      const { request, result } = event
+      if (typeof result === 'string' && !Object.hasOwn(request.errors, result))
+        throw new Error(`${request.name} does not declare ${result}`)
+      this.events.push(event)
+    })
+    this.server = new StoreServer(() => this.#now, observer.rings)
     this.server.connect(DOMAIN)
     this.store = new StoreClient(this.server)
     const find = (reference: number, writable: boolean) => {
@@ -82,6 +98,7 @@ export class TestMachine {
       domain: DOMAIN,
       sharing,
       signals,
+      rings: observer.rings,
       now: () => this.#now,
       deadline: (callback) => {
         const entry = { at: Infinity, callback }
@@ -91,6 +108,12 @@ export class TestMachine {
       wake: () => void this.wakes++,
       report: (line) => void this.reports.push(line),
     }
+  }
+
+  /** Lines of the trace since the last time, of all rings but the store's. */
+  takeTrace(): string[] {
+    const all = this.events.splice(0).filter(({ request }) => !request.name.startsWith('XS_'))
+    return all.map((event) => traceLine(event).slice(16).trim())
   }
 
   grant(reference: number, writable = true): TestPage {

@@ -2,6 +2,7 @@
  * What every backend has in common: two folders in the store, a state on either side that the other watches, and what
  * it takes from the hypervisor (xen/io/xenbus.h; Linux's drivers/xen/xenbus).
  */
+import type { RingWatch } from '../../../paravirt/observe.ts'
 import type { Sharing, SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signals } from '../../../paravirt/signals.ts'
 import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
@@ -25,6 +26,8 @@ export interface BackendParts {
   readonly domain: number
   readonly sharing: Sharing
   readonly signals: Signals
+  /** Who watches requests on rings. */
+  readonly rings: RingWatch
   readonly now: () => number
   readonly deadline: (callback: () => void) => { set(at: number): void }
   /** Somebody outside the machine has done something: a machine that waits looks again. */

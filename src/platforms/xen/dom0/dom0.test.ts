@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { MemoryDisk } from '../../../backends/disk.ts'
 import { UserNetwork } from '../../../backends/network/user.ts'
+import { Observer } from '../../../paravirt/observe.ts'
 import type { Signals } from '../../../paravirt/signals.ts'
 import { grantSharing } from '../devices/sharing.ts'
 import { TestGuest, TestPage } from '../store/testing.ts'
@@ -27,6 +28,7 @@ beforeEach(() => {
     grants: { hold: () => -3, restore },
     page: () => page,
     signals,
+    rings: new Observer(() => 0).rings,
     time: { now: () => 0, deadline: () => ({ set: () => {} }) },
     wake: () => {},
     report: () => {},

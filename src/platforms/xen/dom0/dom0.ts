@@ -4,6 +4,7 @@
  */
 import type { Devices } from '../../../paravirt/devices.ts'
 import type { ConsolePort, Deadline } from '../../../paravirt/effects.ts'
+import type { RingWatch } from '../../../paravirt/observe.ts'
 import type { SharedPage } from '../../../paravirt/sharing.ts'
 import type { Signals } from '../../../paravirt/signals.ts'
 import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
@@ -28,6 +29,7 @@ interface Ring {
 
 export interface Dom0Options extends GrantParts {
   readonly signals: Signals
+  readonly rings: RingWatch
   readonly time: { now(): number; deadline(callback: () => void): Deadline }
   readonly wake: () => void
   readonly report: (line: string) => void
@@ -59,8 +61,8 @@ export class Dom0 implements Stateful {
   readonly #devices: readonly (Stateful & { close(): void })[]
 
   constructor(options: Dom0Options) {
-    const { signals, time, wake, report, devices, memory, vcpus } = options
-    const server = new StoreServer(() => time.now())
+    const { signals, rings, time, wake, report, devices, memory, vcpus } = options
+    const server = new StoreServer(() => time.now(), rings)
     const store = new StoreClient(server)
     this.#server = server
     this.#store = store
@@ -89,6 +91,7 @@ export class Dom0 implements Stateful {
       domain: DOMU,
       sharing: grantSharing(options),
       signals,
+      rings,
       now: () => time.now(),
       deadline,
       wake,

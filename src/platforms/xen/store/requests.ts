@@ -1,6 +1,6 @@
 /**
- * The requests that a client can make of the store, each a row: what it is called and what it does. Handlers return
- * the answer's payload, or throw the StoreError that is the answer (xenstore.txt).
+ * The requests that a client can make of the store, each a row: what it does (`declarations.ts` says what it is called).
+ * Handlers return the answer's payload, or throw the StoreError that is the answer (xenstore.txt).
  */
 import type { Connection, Watch } from './connection.ts'
 import { childrenLength, Transaction } from './database.ts'
@@ -19,7 +19,6 @@ export interface Context {
 
 export interface StoreRequest {
   readonly type: number
-  readonly name: string
   /** Only domain 0 may; others get EACCES. The host does these things itself, not by messages. */
   readonly privileged?: true
   /** Its transaction id is not looked at. */
@@ -187,38 +186,36 @@ function endTransaction(by: Connection, payload: string, { tree, charge }: Conte
 const T = MessageType
 
 export const storeRequests: readonly StoreRequest[] = [
-  { type: T.CONTROL, name: 'XS_CONTROL', privileged: true },
-  { type: T.DIRECTORY, name: 'XS_DIRECTORY', handle: directory },
-  { type: T.READ, name: 'XS_READ', handle: read },
-  { type: T.GET_PERMS, name: 'XS_GET_PERMS', handle: getPermissions },
+  { type: T.CONTROL, privileged: true },
+  { type: T.DIRECTORY, handle: directory },
+  { type: T.READ, handle: read },
+  { type: T.GET_PERMS, handle: getPermissions },
   // Its first event follows the answer; so the server does it.
-  { type: T.WATCH, name: 'XS_WATCH', noTransaction: true },
-  { type: T.UNWATCH, name: 'XS_UNWATCH', noTransaction: true, handle: unwatch },
-  { type: T.TRANSACTION_START, name: 'XS_TRANSACTION_START', handle: startTransaction },
-  { type: T.TRANSACTION_END, name: 'XS_TRANSACTION_END', handle: endTransaction },
-  { type: T.INTRODUCE, name: 'XS_INTRODUCE', privileged: true },
-  { type: T.RELEASE, name: 'XS_RELEASE', privileged: true },
+  { type: T.WATCH, noTransaction: true },
+  { type: T.UNWATCH, noTransaction: true, handle: unwatch },
+  { type: T.TRANSACTION_START, handle: startTransaction },
+  { type: T.TRANSACTION_END, handle: endTransaction },
+  { type: T.INTRODUCE, privileged: true },
+  { type: T.RELEASE, privileged: true },
   {
     type: T.GET_DOMAIN_PATH,
-    name: 'XS_GET_DOMAIN_PATH',
     handle: (_, payload) => `${homeOf(atoi(onlyString(payload)))}\0`,
   },
-  { type: T.WRITE, name: 'XS_WRITE', handle: write },
-  { type: T.MKDIR, name: 'XS_MKDIR', handle: mkdir },
-  { type: T.RM, name: 'XS_RM', handle: rm },
-  { type: T.SET_PERMS, name: 'XS_SET_PERMS', handle: setPermissions },
-  { type: T.IS_DOMAIN_INTRODUCED, name: 'XS_IS_DOMAIN_INTRODUCED', privileged: true },
-  { type: T.RESUME, name: 'XS_RESUME', privileged: true },
-  { type: T.SET_TARGET, name: 'XS_SET_TARGET', privileged: true },
+  { type: T.WRITE, handle: write },
+  { type: T.MKDIR, handle: mkdir },
+  { type: T.RM, handle: rm },
+  { type: T.SET_PERMS, handle: setPermissions },
+  { type: T.IS_DOMAIN_INTRODUCED, privileged: true },
+  { type: T.RESUME, privileged: true },
+  { type: T.SET_TARGET, privileged: true },
   {
     type: T.RESET_WATCHES,
-    name: 'XS_RESET_WATCHES',
     handle: (by, _, context) => {
       resetConnection(by, context)
       return OK
     },
   },
-  { type: T.DIRECTORY_PART, name: 'XS_DIRECTORY_PART', handle: directoryPart },
+  { type: T.DIRECTORY_PART, handle: directoryPart },
 ]
 
 /** Answers are bytes; a long one is E2BIG. */

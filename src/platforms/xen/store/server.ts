@@ -2,16 +2,19 @@
  * Xenstore's server, as xenstored 4.17 behaves: it holds the tree, does requests in the order of their arrival, and
  * keeps for every connection what is to be sent. How bytes come and go is the business of `ring.ts` and `client.ts`.
  */
+import type { RingWatch } from '../../../paravirt/observe.ts'
 import type { Stateful, Transfer } from '../../../snapshot/stateful.ts'
 import { Connection, Outstanding } from './connection.ts'
 import { Database } from './database.ts'
+import { storeDeclarations, storeValues, unknownMessage } from './declarations.ts'
 import { Access } from './permissions.ts'
 import { Accounts, Quota } from './quotas.ts'
 import { WriteRate } from './rate.ts'
 import { addWatch, answer, type Context, firstEvent, resetConnection, storeRequests } from './requests.ts'
 import { type SpecialPath, Tree } from './tree.ts'
-import { type Message, MessageType, StoreError, toBytes, toText } from './wire.ts'
+import { type Message, MessageType, type StoreErrno, StoreError, toBytes, toText } from './wire.ts'
 
+const declarations = new Map(storeDeclarations.map((each) => [each.number, each]))
 const byType = new Map(storeRequests.map((request) => [request.type, request]))
 /** Domain 0 and the guest. */
 const DOMAINS = 2
@@ -21,12 +24,14 @@ export class StoreServer implements Stateful {
   readonly #connections = new Set<Connection>()
   readonly #context: Context
   readonly #now: () => number
+  readonly #rings: RingWatch | undefined
   /** The host's own clients look at their events after each request. */
   readonly #afterwards = new Set<() => void>()
 
-  /** `now` in nanoseconds. */
-  constructor(now: () => number) {
+  /** `now` in nanoseconds; `rings` are told of guests' requests. */
+  constructor(now: () => number, rings?: RingWatch) {
     this.#now = now
+    this.#rings = rings
     const charge = (by: Connection) => {
       for (const { transactions } of this.#connections) if (transactions.size > 0) return by.rate?.charge()
     }
@@ -93,33 +98,56 @@ export class StoreServer implements Stateful {
   }
 
   /** Do a request; its answer, and events that it causes, wait in the connections. */
-  handle(by: Connection, { type, request, transaction, payload }: Message): void {
+  handle(by: Connection, message: Message): void {
+    const { type, request, transaction } = message
+    const text = toText(message.payload)
+    const declared = declarations.get(type) ?? unknownMessage
+    const values = (answered?: string) =>
+      declared === unknownMessage
+        ? [BigInt(transaction), BigInt(type)]
+        : storeValues(declared, transaction, text, answered)
     by.begin()
-    const reply = (replyType: number, bytes: Uint8Array) =>
+    const reply = (replyType: number, bytes: Uint8Array) => {
       by.reply({ type: replyType, request, transaction, payload: bytes })
+      if (by.privileged) return
+      const error = replyType === MessageType.ERROR ? toText(bytes).slice(0, -1) : undefined
+      this.#rings?.note(declared, () => values(error === undefined ? toText(bytes) : undefined), error ?? 0n)
+    }
     try {
-      const declared = byType.get(type)
-      if (!declared) throw new StoreError('ENOSYS')
-      if (declared.privileged && !by.privileged) throw new StoreError('EACCES')
-      const text = toText(payload)
-      if (type === MessageType.WATCH) {
-        const watch = addWatch(by, text)
-        reply(type, toBytes('OK\0'))
-        firstEvent(by, watch)
-        return
-      }
-      if (!declared.handle) throw new StoreError('ENOSYS')
-      if (transaction !== 0 && !declared.noTransaction) {
-        by.transaction = by.transactions.get(transaction)
-        if (!by.transaction) throw new StoreError('ENOENT')
-      }
-      reply(type, answer(declared.handle(by, text, this.#context)))
+      const refused = by.privileged ? undefined : this.#rings?.refusal(declared, values)
+      if (refused !== undefined) throw new StoreError(refused as StoreErrno)
+      this.#do(by, type, transaction, text, reply)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
       reply(MessageType.ERROR, toBytes(`${error.errno}\0`))
     } finally {
       by.transaction = undefined
     }
+  }
+
+  /** Throws StoreError. */
+  #do(
+    by: Connection,
+    type: number,
+    transaction: number,
+    text: string,
+    reply: (type: number, bytes: Uint8Array) => void,
+  ): void {
+    const declared = byType.get(type)
+    if (!declared) throw new StoreError('ENOSYS')
+    if (declared.privileged && !by.privileged) throw new StoreError('EACCES')
+    if (type === MessageType.WATCH) {
+      const watch = addWatch(by, text)
+      reply(type, toBytes('OK\0'))
+      firstEvent(by, watch)
+      return
+    }
+    if (!declared.handle) throw new StoreError('ENOSYS')
+    if (transaction !== 0 && !declared.noTransaction) {
+      by.transaction = by.transactions.get(transaction)
+      if (!by.transaction) throw new StoreError('ENOENT')
+    }
+    reply(type, answer(declared.handle(by, text, this.#context)))
   }
 
   /** Call `listener` whenever requests have been done; returns how to stop. */

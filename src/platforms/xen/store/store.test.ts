@@ -1,5 +1,7 @@
 import * as fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { Observer } from '../../../paravirt/observe.ts'
+import { traceLine } from '../../../paravirt/trace.ts'
 import { save } from '../../../snapshot/stateful.ts'
 import { StoreClient } from './client.ts'
 import { writeDomain } from './domain.ts'
@@ -26,11 +28,27 @@ function advance(nanoseconds: number): void {
     }
 }
 
+/** Errors with which requests are answered, whatever they ask; lines of the trace. */
+let refusals: Map<string, string>
+let lines: string[]
+
 beforeEach(() => {
   now = 0
   raised = 0
   deadlines = []
-  server = new StoreServer(() => now)
+  refusals = new Map()
+  lines = []
+  const observer = new Observer(
+    () => 0,
+    ({ name }) => refusals.get(name),
+  )
+  observer.listen((event) => {
+    const { request, result } = event
+    lines.push(traceLine(event).slice(20))
+    if (typeof result === 'string' && !Object.hasOwn(request.errors, result))
+      throw new Error(`${request.name} does not declare ${result}`)
+  })
+  server = new StoreServer(() => now, observer.rings)
   host = new StoreClient(server)
   const page = new TestPage()
   page.bytes.fill(0xee, 0, 2048)
@@ -475,4 +493,42 @@ test("a domain's nodes are those that libxl writes", () => {
     expect(guest.ask(T.WRITE, `${path}\0x`)).toBe('OK\0')
   for (const path of ['device/vbd/1', 'memory/target', 'control/x', 'console/port', 'name'])
     expect(guest.ask(T.WRITE, `${path}\0x`)).toBe('!EACCES')
+})
+
+describe('requests are told', () => {
+  test('with what they ask and what they were answered; those of the host are not', () => {
+    host.write(`${HOME}/data/b`, 2)
+    guest.ask(T.WRITE, 'data/a\0one\0')
+    guest.ask(T.READ, 'data/a\0')
+    guest.ask(T.READ, 'data/c\0')
+    guest.ask(T.DIRECTORY, 'data\0')
+    guest.ask(T.SET_PERMS, 'data/a\0n1\0r0\0')
+    guest.ask(T.WATCH, 'data\0token\0')
+    const id = Number.parseInt(guest.ask(T.TRANSACTION_START, '\0'))
+    guest.ask(T.RM, 'data/a\0', id)
+    guest.ask(T.TRANSACTION_END, 'F\0', id)
+    guest.ask(T.INTRODUCE, '1\0')
+    guest.ask(99, '')
+    expect(lines).toEqual([
+      String.raw`XS_WRITE(tx_id=0, path="data/a", value="one\u0000") = 0`,
+      String.raw`XS_READ(tx_id=0, path="data/a", value="one\u0000") = 0`,
+      'XS_READ(tx_id=0, path="data/c") = ENOENT',
+      'XS_DIRECTORY(tx_id=0, path="data", answer="b,a") = 0',
+      'XS_SET_PERMS(tx_id=0, path="data/a", perms="n1,r0") = 0',
+      'XS_WATCH(tx_id=0, path="data", token="token") = 0',
+      'XS_TRANSACTION_START(tx_id=0, answer="1") = 0',
+      'XS_RM(tx_id=1, path="data/a") = 0',
+      'XS_TRANSACTION_END(tx_id=1, commit="F") = 0',
+      'XS_INTRODUCE(tx_id=0, payload="1") = EACCES',
+      'XS_unknown(tx_id=0, type=99) = ENOSYS',
+    ])
+  })
+
+  test('one that is refused is not carried out', () => {
+    refusals.set('XS_WRITE', 'ENOSPC')
+    expect(guest.ask(T.WRITE, 'data/a\0one')).toBe('!ENOSPC')
+    host.write(`${HOME}/data/b`, 2)
+    expect(host.list(`${HOME}/data`)).toEqual(['b'])
+    expect(lines).toEqual(['XS_WRITE(tx_id=0, path="data/a", value="one") = ENOSPC'])
+  })
 })

@@ -55,6 +55,7 @@ export class BlockBackend implements Stateful {
   readonly #backend: Backend
   readonly #maxQueues: number
   readonly #disk: Disk
+  readonly #name: string
   readonly #laters: readonly { set(at: number): void }[]
   readonly #connected: Connected[] = []
   readonly #queues: BlockQueue[] = []
@@ -65,6 +66,7 @@ export class BlockBackend implements Stateful {
     this.#parts = parts
     this.#maxQueues = queues
     this.#disk = disk
+    this.#name = `vbd/${id}`
     this.#laters = Array.from({ length: queues }, (_, i) => parts.deadline(() => this.#queues[i]?.run()))
     this.#device = new BlockDevice(disk, (what) => parts.report(`${name}: ${what}`))
     addDevice(parts.store, {
@@ -180,7 +182,7 @@ export class BlockBackend implements Stateful {
   }
 
   #addQueue(index: number, { protocol, persistent }: Connected, pages: readonly SharedPage[]) {
-    const { sharing, signals, now, wake } = this.#parts
+    const { sharing, signals, now, wake, rings } = this.#parts
     const ring = new BackRing(pages, requestSize(protocol))
     const schedule = () => this.#laters[index]?.set(now())
     const queue = new BlockQueue({
@@ -189,6 +191,8 @@ export class BlockBackend implements Stateful {
       pages: new BlockPages(sharing, persistent),
       protocol,
       canDiscard: this.#device.canDiscard,
+      rings,
+      name: this.#name,
       signals,
       schedule,
       wake,

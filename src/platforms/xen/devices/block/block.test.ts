@@ -405,3 +405,47 @@ test('garbage in the ring: an answer for each request or none, nothing beyond th
     { numRuns: 100 },
   )
 })
+
+describe('requests are told', () => {
+  beforeEach(() => {
+    connect(new MemoryDisk(bytes))
+    machine.grant(20)
+    machine.grant(21)
+    machine.takeTrace()
+  })
+
+  test('with what they ask and what they were answered', () => {
+    submit([
+      { operation: 0, sector: 8n, segments: [{ reference: 20 }, { reference: 21 }] },
+      { operation: 1, sector: 64n, segments: [{ reference: 20 }] },
+      { operation: 5, sector: 0n, discard: 16n },
+      { operation: 3 },
+      { operation: 6, sector: 8n, indirect: { operation: 1, pages: [99] }, count: 300 },
+      { operation: 4 },
+    ])
+    expect(machine.takeTrace()).toEqual([
+      '-  BLKIF_OP_READ(device="vbd/51712", id=0, sector_number=8, nr_segments=2) = 0',
+      '-  BLKIF_OP_WRITE(device="vbd/51712", id=1, sector_number=64, nr_segments=1) = BLKIF_RSP_ERROR',
+      '-  BLKIF_OP_DISCARD(device="vbd/51712", id=2, sector_number=0, nr_sectors=16) = 0',
+      '-  BLKIF_OP_FLUSH_DISKCACHE(device="vbd/51712", id=3, sector_number=0, nr_segments=0) = 0',
+      '-  BLKIF_OP_INDIRECT(device="vbd/51712", id=4, sector_number=8, nr_segments=300, indirect_op=BLKIF_OP_WRITE) = BLKIF_RSP_ERROR',
+      '-  BLKIF_OP_unknown(device="vbd/51712", id=5, operation=4) = BLKIF_RSP_EOPNOTSUPP',
+    ])
+  })
+
+  test('one that is refused is not carried out', () => {
+    machine.refusals.set('BLKIF_OP_WRITE', 'BLKIF_RSP_ERROR').set('BLKIF_OP_DISCARD', 'BLKIF_RSP_EOPNOTSUPP')
+    const before = bytes.slice()
+    expect(
+      submit([
+        { operation: 1, segments: [{ reference: 20 }] },
+        { operation: 5, discard: 8n },
+      ]),
+    ).toEqual([-1, -2])
+    expect(bytes).toEqual(before)
+    expect(machine.takeTrace().map((line) => line.split(' ').at(-1))).toEqual([
+      'BLKIF_RSP_ERROR',
+      'BLKIF_RSP_EOPNOTSUPP',
+    ])
+  })
+})

@@ -3,13 +3,16 @@
  * is answered on the ring; indices that are no ring's stop the ring until the frontend connects again.
  */
 import type { BlockDevice, BlockStatus } from '../../../../devices/block/block.ts'
+import type { RingWatch } from '../../../../paravirt/observe.ts'
 import { GuestBuffers } from '../../../../paravirt/sharing.ts'
 import type { Signal, Signals } from '../../../../paravirt/signals.ts'
 import type { Stateful, Transfer } from '../../../../snapshot/stateful.ts'
 import type { BackRing } from '../ring.ts'
 import type { BlockPages } from './grants.ts'
 import {
+  blockDeclaration,
   BlockRequest,
+  blockValues,
   encodeResponse,
   MAX_INDIRECT_SEGMENTS,
   MAX_SEGMENTS,
@@ -19,6 +22,7 @@ import {
   segmentAt,
   SEGMENTS_PER_PAGE,
   Status,
+  statusNames,
 } from './requests.ts'
 
 const SECTOR = 512
@@ -38,6 +42,9 @@ export interface BlockQueueOptions {
   readonly pages: BlockPages
   readonly protocol: Protocol
   readonly canDiscard: boolean
+  readonly rings: RingWatch
+  /** What its device is called where its requests are told. */
+  readonly name: string
   readonly signals: Signals
   /** Have `run` called soon. */
   readonly schedule: () => void
@@ -46,8 +53,7 @@ export interface BlockQueueOptions {
 
 /** A request that ends when the disk has made everything safe; `begun`: it has been told to. */
 type Flush = {
-  readonly id: bigint
-  readonly operation: number
+  readonly request: Uint8Array
   /** What became of the request's own data. */
   readonly written: BlockStatus
   begun: boolean
@@ -122,10 +128,14 @@ export class BlockQueue implements Stateful {
   }
 
   #dispatch(request: BlockRequest): void {
-    const { device, pages, canDiscard } = this.#options
-    const indirect = request.operation === Operation.INDIRECT
-    const operation = indirect ? request.indirectOperation : request.operation
-    const respond = (status: number) => this.#respond(request.id, operation, status)
+    const { device, pages, canDiscard, rings, name } = this.#options
+    const operation = carriedOut(request)
+    const respond = (status: number) => this.#respond(request, status)
+    const refused = rings.refusal(blockDeclaration(request), () => blockValues(name, request))
+    if (refused !== undefined) {
+      respond(refused === statusNames[Status.ERROR] ? Status.ERROR : Status.EOPNOTSUPP)
+      return
+    }
     switch (request.operation) {
       case Operation.DISCARD:
         respond(
@@ -161,19 +171,20 @@ export class BlockQueue implements Stateful {
     // What was answered before is safe before these are; both may carry data of their own.
     const written = buffers.length > 0 ? device.write(request.sector, buffers) : 'ok'
     pages.done()
-    const flush: Flush = { id: request.id, operation, written, begun: false }
+    const flush: Flush = { request: request.bytes, written, begun: false }
     this.#flushes.push(flush)
     this.#flush(flush)
   }
 
   #flush(flush: Flush): void {
-    const { id, operation, written } = flush
+    const { written } = flush
+    const request = new BlockRequest(flush.request, this.#options.protocol)
     flush.begun = true
     let now = true
     this.#options.device.flush((flushed) => {
       this.#flushes.splice(this.#flushes.indexOf(flush), 1)
       if (this.#stopped) return
-      this.#respond(id, operation, statuses[written === 'ok' ? flushed : written])
+      this.#respond(request, statuses[written === 'ok' ? flushed : written])
       if (now) return
       this.#announce()
       this.#options.wake()
@@ -216,7 +227,14 @@ export class BlockQueue implements Stateful {
     return segments
   }
 
-  #respond(id: bigint, operation: number, status: number): void {
-    this.#options.ring.respond(encodeResponse(this.#options.protocol, id, operation, status))
+  #respond(request: BlockRequest, status: number): void {
+    const { ring, protocol, rings, name } = this.#options
+    ring.respond(encodeResponse(protocol, request.id, carriedOut(request), status))
+    rings.note(blockDeclaration(request), () => blockValues(name, request), statusNames[status] ?? 0n)
   }
+}
+
+/** What a request does, however its segments come. */
+function carriedOut(request: BlockRequest): number {
+  return request.operation === Operation.INDIRECT ? request.indirectOperation : request.operation
 }

@@ -1,4 +1,5 @@
 /** Requests on a block ring, in both layouts that guests of x86 use (xen/io/blkif.h, "blkif_request"). */
+import { type Argument, type ArgumentValue, type Declaration, ringRequest } from '../../../../paravirt/requests.ts'
 
 export const Operation = {
   READ: 0,
@@ -10,6 +11,11 @@ export const Operation = {
 } as const
 
 export const Status = { OKAY: 0, ERROR: -1, EOPNOTSUPP: -2 } as const
+/** As xen/io/blkif.h calls those that are errors. */
+export const statusNames: Readonly<Record<number, string>> = {
+  [Status.ERROR]: 'BLKIF_RSP_ERROR',
+  [Status.EOPNOTSUPP]: 'BLKIF_RSP_EOPNOTSUPP',
+}
 
 /** Segments in a request, and in one whose segments are in other pages. */
 export const MAX_SEGMENTS = 11
@@ -65,6 +71,11 @@ export class BlockRequest {
     this.id = this.#view.getBigUint64(this.#layout.id, true)
   }
 
+  /** As they came. */
+  get bytes(): Uint8Array {
+    return new Uint8Array(this.#view.buffer, this.#view.byteOffset, this.#view.byteLength)
+  }
+
   /** What an indirect request does. */
   get indirectOperation(): number {
     return this.#view.getUint8(1)
@@ -109,4 +120,102 @@ export function encodeResponse(protocol: Protocol, id: bigint, operation: number
   view.setUint8(8, operation)
   view.setInt16(10, status, true)
   return bytes
+}
+
+const SOURCE = 'xen/io/blkif.h'
+const argument = (name: string, kind: 'text' | 'u8' | 'u16' | 'u64'): Argument => ({ name, type: { kind } })
+const device = argument('device', 'text')
+const id = argument('id', 'u64')
+const sector = argument('sector_number', 'u64')
+const moving = [device, id, sector, argument('nr_segments', 'u8')]
+
+const badSegments = 'no segments or more than 11, a segment that is none, a bad grant, sectors beyond the disk'
+const failed = 'the disk has failed'
+const unwritable = `${badSegments}, a disk that is read-only, or ${failed}`
+
+/** What a guest can ask of its disks. */
+export const blockDeclarations: readonly Declaration[] = [
+  ringRequest({
+    number: Operation.READ,
+    name: 'BLKIF_OP_READ',
+    summary: 'read sectors into segments of pages',
+    args: moving,
+    errors: { BLKIF_RSP_ERROR: `${badSegments}, or ${failed}` },
+    source: SOURCE,
+  }),
+  ringRequest({
+    number: Operation.WRITE,
+    name: 'BLKIF_OP_WRITE',
+    summary: 'write sectors from segments of pages',
+    args: moving,
+    errors: { BLKIF_RSP_ERROR: unwritable },
+    source: SOURCE,
+  }),
+  ringRequest({
+    number: Operation.WRITE_BARRIER,
+    name: 'BLKIF_OP_WRITE_BARRIER',
+    summary: 'write sectors, if any; all that was answered before is safe, and they are',
+    args: moving,
+    errors: { BLKIF_RSP_ERROR: unwritable },
+    source: SOURCE,
+  }),
+  ringRequest({
+    number: Operation.FLUSH_DISKCACHE,
+    name: 'BLKIF_OP_FLUSH_DISKCACHE',
+    summary: 'all that was answered before is safe',
+    args: moving,
+    errors: { BLKIF_RSP_ERROR: unwritable },
+    source: SOURCE,
+  }),
+  ringRequest({
+    number: Operation.DISCARD,
+    name: 'BLKIF_OP_DISCARD',
+    summary: 'what these sectors hold is no longer needed',
+    args: [device, id, sector, argument('nr_sectors', 'u64')],
+    errors: {
+      BLKIF_RSP_ERROR: 'sectors beyond the disk, or a disk that is read-only',
+      BLKIF_RSP_EOPNOTSUPP: 'a raw image',
+    },
+    source: SOURCE,
+  }),
+  ringRequest({
+    number: Operation.INDIRECT,
+    name: 'BLKIF_OP_INDIRECT',
+    summary: 'a read or a write of up to 256 segments, which are listed in other pages',
+    args: [
+      device,
+      id,
+      sector,
+      argument('nr_segments', 'u16'),
+      { name: 'indirect_op', type: { kind: 'choice', values: { BLKIF_OP_READ: 0, BLKIF_OP_WRITE: 1 } } },
+    ],
+    errors: { BLKIF_RSP_ERROR: `neither a read nor a write, more than 256 segments, ${unwritable}` },
+    source: SOURCE,
+  }),
+]
+
+const unknownOperation = ringRequest({
+  number: -1,
+  name: 'BLKIF_OP_unknown',
+  summary: 'an operation that does not exist',
+  args: [device, id, argument('operation', 'u8')],
+  errors: { BLKIF_RSP_EOPNOTSUPP: 'always' },
+  source: SOURCE,
+})
+
+const byOperation = new Map(blockDeclarations.map((each) => [each.number, each]))
+export const blockDeclaration = ({ operation }: BlockRequest): Declaration =>
+  byOperation.get(operation) ?? unknownOperation
+
+/** Values of a request's arguments. */
+export function blockValues(name: string, request: BlockRequest): ArgumentValue[] {
+  const { operation, id: own, sector: first } = request
+  switch (operation) {
+    case Operation.DISCARD:
+      return [name, own, first, request.discardCount]
+    case Operation.INDIRECT:
+      return [name, own, first, BigInt(request.count), BigInt(request.indirectOperation)]
+    default:
+      return byOperation.has(operation) ? [name, own, first, BigInt(request.count)] : [name, own, BigInt(operation)]
+  }
 }

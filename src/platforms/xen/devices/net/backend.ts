@@ -39,6 +39,7 @@ export class NetBackend implements Stateful {
   readonly #device: NetDevice
   readonly #backend: Backend
   readonly #maxQueues: number
+  readonly #name: string
   readonly #receive: { set(at: number): void }
   readonly #port: NetworkPort
   readonly #laters: readonly { set(at: number): void }[]
@@ -48,6 +49,7 @@ export class NetBackend implements Stateful {
   constructor(parts: BackendParts, { port, index, mac, queues }: NetBackendOptions) {
     this.#parts = parts
     this.#maxQueues = queues
+    this.#name = `vif/${index}`
     this.#port = port
     this.#laters = Array.from({ length: queues }, (_, i) => parts.deadline(() => this.#run(i)))
     this.#device = new NetDevice(port)
@@ -158,7 +160,7 @@ export class NetBackend implements Stateful {
   }
 
   #addQueue(index: number, pages: readonly SharedPage[]): Queue {
-    const { sharing } = this.#parts
+    const { sharing, rings } = this.#parts
     const tx = new BackRing(pages.slice(0, 1), TX_ENTRY)
     const rx = new BackRing(pages.slice(1), RX_ENTRY)
     const signals: Signal[] = []
@@ -167,7 +169,7 @@ export class NetBackend implements Stateful {
       for (const signal of signals) signal.close()
       for (const page of pages) page.release()
     }
-    const common = { device: this.#device, sharing }
+    const common = { device: this.#device, sharing, rings, name: this.#name }
     const transmitter = new Transmitter({
       ...common,
       ring: tx,

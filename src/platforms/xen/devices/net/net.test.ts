@@ -301,3 +301,42 @@ test('garbage in both rings: answers or a dead device, nothing left mapped', () 
     { numRuns: 150 },
   )
 })
+
+describe('requests are told', () => {
+  const group = [1, 0, 0x5e, 0, 0, 1]
+
+  test('with what they ask and what they were answered', () => {
+    machine.takeTrace()
+    machine.grant(30)
+    transmit(slot({ id: 1, size: 100, flags: 5 }), slot({ id: 2, size: 40 }))
+    transmit(slot({ id: 3, size: 13 }))
+    transmit(slot({ id: 4, flags: 8 }), extra(2, 0, ...group))
+    transmit(slot({ id: 5, flags: 8 }), extra(3, 0, ...group))
+    offerPage(6, 30)
+    offerPage(7, 99)
+    for (let i = 0; i < 2; i++) deliver?.(new Uint8Array(60))
+    machine.run()
+    expect(machine.takeTrace()).toEqual([
+      '-  netif_tx_request(device="vif/0", id=1, size=100, flags=csum_blank|more_data, slots=2, gso_size=0) = 0',
+      '-  netif_tx_request(device="vif/0", id=3, size=13, flags=0x0, slots=1, gso_size=0) = NETIF_RSP_ERROR',
+      '-  XEN_NETIF_EXTRA_TYPE_MCAST_ADD(device="vif/0", id=4, addr="01:00:5e:00:00:01") = 0',
+      '-  XEN_NETIF_EXTRA_TYPE_MCAST_DEL(device="vif/0", id=5, addr="01:00:5e:00:00:01") = 0',
+      '-  netif_rx_request(device="vif/0", id=6, gref=30) = 60',
+      '-  netif_rx_request(device="vif/0", id=7, gref=99) = NETIF_RSP_ERROR',
+    ])
+  })
+
+  test('one that is refused is not carried out', () => {
+    for (const name of ['netif_tx_request', 'netif_rx_request', 'XEN_NETIF_EXTRA_TYPE_MCAST_ADD'])
+      machine.refusals.set(name, 'NETIF_RSP_ERROR')
+    const page = machine.grant(30)
+    expect(transmit(slot({ id: 1 }))).toEqual([[1, -1]])
+    expect(transmit(slot({ id: 2, flags: 8 }), extra(2, 0, ...group))[0]).toEqual([2, -1])
+    expect(sent).toEqual([])
+    offerPage(3, 30)
+    deliver?.(new Uint8Array(60).fill(7))
+    machine.run()
+    expect(received()).toEqual([{ id: 3, flags: 1, status: -1 }])
+    expect(page.bytes[0]).not.toBe(7)
+  })
+})

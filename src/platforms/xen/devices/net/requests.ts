@@ -1,4 +1,5 @@
 /** Requests and responses of network rings (xen/io/netif.h). */
+import { type Argument, type Declaration, ringRequest } from '../../../../paravirt/requests.ts'
 
 /** Both requests and extra information are this long on the transmit ring; on the receive ring entries are 8 bytes. */
 export const TX_ENTRY = 12
@@ -8,8 +9,9 @@ export const TxFlag = { CHECKSUM_BLANK: 1, DATA_VALIDATED: 2, MORE_DATA: 4, EXTR
 export const RxFlag = { DATA_VALIDATED: 1, CHECKSUM_BLANK: 2, MORE_DATA: 4, EXTRA_INFO: 8 } as const
 export const ExtraType = { GSO: 1, MULTICAST_ADD: 2, MULTICAST_DELETE: 3, HASH: 4, XDP: 5 } as const
 export const GsoType = { TCPV4: 1, TCPV6: 2 } as const
-/** XEN_NETIF_RSP_*. */
-export const Response = { DROPPED: -2, ERROR: -1, OKAY: 0, NULL: 1 } as const
+/** NETIF_RSP_*. */
+export const Response = { ERROR: -1, OKAY: 0, NULL: 1 } as const
+export const ERROR_NAME = 'NETIF_RSP_ERROR'
 
 /** Slots of a packet: more are dropped (NETBK_LEGACY_SLOTS_MAX), many more are an attack (fatal_skb_slots). */
 export const MAX_SLOTS = 18
@@ -76,3 +78,56 @@ export function encodeRxResponse(id: number, flags: number, status: number): Uin
   view.setInt16(6, status, true)
   return bytes
 }
+
+const argument = (name: string, kind: 'text' | 'u8' | 'u16' | 'u32'): Argument => ({ name, type: { kind } })
+const common = [argument('device', 'text'), argument('id', 'u16')]
+
+/** What a guest can ask of its network cards. */
+export const netDeclarations = {
+  transmit: ringRequest({
+    number: 0,
+    name: 'netif_tx_request',
+    summary: 'send a packet, which is in one or more slots',
+    args: [
+      ...common,
+      argument('size', 'u16'),
+      {
+        name: 'flags',
+        type: { kind: 'flags', bits: { csum_blank: 0, data_validated: 1, more_data: 2, extra_info: 3 } },
+      },
+      argument('slots', 'u8'),
+      argument('gso_size', 'u16'),
+    ],
+    errors: {
+      [ERROR_NAME]: 'less than an Ethernet header, more than 18 slots, slots longer than the packet, a bad grant',
+    },
+    source: 'xen/io/netif.h',
+  }),
+  receive: ringRequest({
+    number: 1,
+    name: 'netif_rx_request',
+    summary: 'fill a page with what has arrived; told when that is done, with the number of bytes',
+    args: [...common, argument('gref', 'u32')],
+    errors: { [ERROR_NAME]: 'a bad grant' },
+    source: 'xen/io/netif.h',
+  }),
+  join: ringRequest({
+    number: ExtraType.MULTICAST_ADD,
+    name: 'XEN_NETIF_EXTRA_TYPE_MCAST_ADD',
+    summary: 'receive what is sent to a group, too',
+    args: [...common, argument('addr', 'text')],
+    errors: { [ERROR_NAME]: 'there are 64 groups' },
+    source: 'xen/io/netif.h',
+  }),
+  leave: ringRequest({
+    number: ExtraType.MULTICAST_DELETE,
+    name: 'XEN_NETIF_EXTRA_TYPE_MCAST_DEL',
+    summary: 'receive it no more',
+    args: [...common, argument('addr', 'text')],
+    source: 'xen/io/netif.h',
+  }),
+} as const satisfies Record<string, Declaration>
+
+/** As people write it. */
+export const macText = (address: Uint8Array): string =>
+  Array.from(address, (byte) => byte.toString(16).padStart(2, '0')).join(':')

@@ -3,17 +3,22 @@
  * mistakes cost a packet; what no frontend would do by accident ends the device (`fatal`).
  */
 import type { NetDevice } from '../../../../devices/net/net.ts'
+import type { RingWatch } from '../../../../paravirt/observe.ts'
+import type { ArgumentValue, Declaration } from '../../../../paravirt/requests.ts'
 import type { Sharing } from '../../../../paravirt/sharing.ts'
 import type { BackRing } from '../ring.ts'
 import {
   decodeExtra,
   decodeTx,
   encodeTxResponse,
+  ERROR_NAME,
   type Extra,
   ExtraType,
   FATAL_SLOTS,
   GsoType,
+  macText,
   MAX_SLOTS,
+  netDeclarations,
   Response,
   TxFlag,
   type TxRequest,
@@ -28,6 +33,9 @@ export interface TransmitOptions {
   readonly device: NetDevice
   readonly ring: BackRing
   readonly sharing: Sharing
+  readonly rings: RingWatch
+  /** What the device is called where its requests are told. */
+  readonly name: string
   /** Tell the guest of responses. */
   readonly notify: () => void
   readonly schedule: () => void
@@ -40,6 +48,7 @@ interface Packet {
   readonly first: TxRequest
   readonly extras: readonly Extra[]
   readonly rest: readonly TxRequest[]
+  readonly asks: Declaration
 }
 
 class Fatal extends Error {}
@@ -86,13 +95,16 @@ export class Transmitter {
     const ofType = (type: number) => extras.findLast((extra) => extra.type === type)
     const join = ofType(ExtraType.MULTICAST_ADD)
     const leave = join ? undefined : ofType(ExtraType.MULTICAST_DELETE)
-    if (join ?? leave) {
+    const group = join ?? leave
+    if (group) {
+      const packet = { first, extras, rest: [], asks: join ? netDeclarations.join : netDeclarations.leave }
+      if (this.#refused(packet)) return this.#answer(packet, Response.ERROR)
       const done = join ? device.joinGroup(join.address) : true
       if (leave) device.leaveGroup(leave.address)
-      return this.#answer({ first, extras, rest: [] }, done ? Response.OKAY : Response.ERROR)
+      return this.#answer(packet, done ? Response.OKAY : Response.ERROR)
     }
     const rest = first.flags & TxFlag.MORE_DATA ? this.#rest(1 + extras.length, available - 1 - extras.length) : []
-    const packet = { first, extras, rest }
+    const packet = { first, extras, rest, asks: netDeclarations.transmit }
     // The first slot says how long the packet is, the others how long they are.
     const own = rest.reduce((left, { size }) => left - size, first.size)
     const tooLong = rest.some((_, i) => rest.slice(0, i + 1).reduce((left, { size }) => left - size, first.size) < 0)
@@ -101,7 +113,7 @@ export class Transmitter {
     const gso = ofType(ExtraType.GSO)
     if (gso && gso.size === 0) throw new Fatal('GSO size must not be zero')
     if (gso && gso.gsoType !== GsoType.TCPV4 && gso.gsoType !== GsoType.TCPV6) throw new Fatal('bad GSO type')
-    const bytes = this.#gather(packet, own)
+    const bytes = this.#refused(packet) ? undefined : this.#gather(packet, own)
     if (!bytes) return this.#answer(packet, Response.ERROR)
     device.send({
       bytes,
@@ -147,9 +159,25 @@ export class Transmitter {
     return bytes
   }
 
+  #refused(packet: Packet): boolean {
+    return this.#options.rings.refusal(packet.asks, () => this.#values(packet)) !== undefined
+  }
+
+  #values({ first, extras, rest, asks }: Packet): ArgumentValue[] {
+    const { name } = this.#options
+    const last = (type: number) => extras.findLast((extra) => extra.type === type)
+    const common = [name, BigInt(first.id)]
+    const group = asks === netDeclarations.transmit ? undefined : last(asks.number)
+    if (group) return [...common, macText(group.address)]
+    const gso = last(ExtraType.GSO)?.size ?? 0
+    return [...common, ...[first.size, first.flags, 1 + extras.length + rest.length, gso].map(BigInt)]
+  }
+
   /** A response for each slot. */
-  #answer({ first, extras, rest }: Packet, status: number): void {
-    const { ring } = this.#options
+  #answer(packet: Packet, status: number): void {
+    const { ring, rings } = this.#options
+    const { first, extras, rest, asks } = packet
+    rings.note(asks, () => this.#values(packet), status === Response.OKAY ? 0n : ERROR_NAME)
     ring.take(1 + extras.length + rest.length)
     ring.respond(encodeTxResponse(first.id, status))
     for (const _ of extras) ring.respond(encodeTxResponse(0, Response.NULL))
