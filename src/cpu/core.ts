@@ -192,6 +192,7 @@ export class Core {
       asynchronous: !deterministic && translate !== 'eager',
       limit: options.regions,
       profile: options.profile,
+      alone: vcpus.length === 1,
     })
     const number = (p: number) => ((p >>> 0) - M.VCPU) / M.VCPU_STRIDE
     const register = (p: number, offset: number) => (p + offset) >> 2

@@ -6,6 +6,7 @@ import { RegionEmitter } from './emit.ts'
 import type { Facts } from './facts.ts'
 import { regionGraph } from './graph.ts'
 import { regionImports } from './imports.ts'
+import { P } from './state.ts'
 import { SnapshotRecords, type Snapshot } from './snapshot.ts'
 
 export interface Made {
@@ -26,6 +27,7 @@ export function makeModule(
     const blocks = regionGraph(records, snapshot.entry, snapshot.copy)
     if (!blocks) return undefined
     const code = new Code(REGION)
+    if (snapshot.state !== undefined) code.fix(P, snapshot.state)
     const counted = counters?.(i, writer)
     new RegionEmitter(code, regionImports(writer), records, snapshot.is32, counted?.counters).region(blocks)
     counted?.done()

@@ -1,4 +1,5 @@
 /** The other side of maker.ts, in a thread of its own: makes modules from snapshots and compiles them. */
+import { M } from '../layout.ts'
 import { Facts, type Tables } from './facts.ts'
 import { makeModule } from './make.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -38,12 +39,15 @@ export function serve(post: (message: FromMaker) => void): (message: ToMaker) =>
   }
 }
 
+/** So that the first state block is there. */
+const MEMORY_PAGES = (M.VCPU + M.VCPU_STRIDE) / 65536
+
 /**
  * V8 compiles a function when it is called first, for all threads. So each region is called here, with a memory of zeros,
  * whose budget is used up: it leaves at once, or traps where it reads the record at which it leaves.
  */
 async function enterOnce(module: WebAssembly.Module): Promise<void> {
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 })
+  const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: MEMORY_PAGES })
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 })
   const imports: WebAssembly.Imports = {}
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
@@ -55,7 +59,7 @@ async function enterOnce(module: WebAssembly.Module): Promise<void> {
   Error.stackTraceLimit = 0
   for (const region of Object.values(exports))
     try {
-      ;(region as CallableFunction)(0, -1n, 0)
+      ;(region as CallableFunction)(M.VCPU, -1n, 0)
     } catch {
       // Out of the small memory's bounds.
     }

@@ -17,6 +17,8 @@ export interface Snapshot {
   /** The copy of the record at the entry. */
   readonly copy: number
   readonly is32: boolean
+  /** The state block of the only vCPU, whose address regions then have as a constant. */
+  readonly state: number | undefined
   readonly instructions: Int32Array<ArrayBuffer>
   /** Places at which the interpreter must go on at a record, each with that. */
   readonly stops: readonly (readonly [number, number])[]
@@ -28,7 +30,7 @@ export interface Snapshot {
 /** `copy`: makes a copy of a record in the arena, followed by a goto to the record after it; 0 if there is no room. */
 export function takeSnapshot(
   places: Places,
-  region: { entry: number; copy: number; is32: boolean },
+  region: Pick<Snapshot, 'entry' | 'copy' | 'is32' | 'state'>,
   { known, computed }: Reached<Outline>,
   { instructions: own }: Sketch,
   copy: (record: number) => number,

@@ -46,6 +46,8 @@ interface TranslatorOptions {
   eager: boolean
   /** Modules are made and compiled by another thread. */
   asynchronous: boolean
+  /** There is one vCPU. */
+  alone: boolean
   /** Regions that there are at most. */
   limit?: number | undefined
   /** Regions count what they do. */
@@ -114,6 +116,7 @@ export class Translator {
   readonly #batch: number
   readonly #asynchronous: boolean
   readonly #facts: Facts
+  readonly #alone: boolean
   readonly #limit: number
   /** There if somebody wants to see the regions; then they count what they do. */
   readonly profile: Profile | undefined
@@ -151,6 +154,7 @@ export class Translator {
     this.#threshold = options.eager ? 1 : THRESHOLD
     this.#batch = options.eager ? 1 : BATCH
     this.#asynchronous = options.asynchronous
+    this.#alone = options.alone
     this.#limit = options.limit ?? MAX_REGIONS
     this.#i32 = new Int32Array(memory.buffer)
     this.#u8 = new Uint8Array(memory.buffer)
@@ -374,8 +378,12 @@ export class Translator {
       const of = pageOf(place)
       this.#samplesOf(records.table(of) as number).own(place - of * 4096, region)
     }
-    const snapshot = takeSnapshot(records, { entry, copy, is32: this.#is32(p) }, reached, made, (record) =>
-      this.#arena.copyRecord(record),
+    const snapshot = takeSnapshot(
+      records,
+      { entry, copy, is32: this.#is32(p), state: this.#alone ? p : undefined },
+      reached,
+      made,
+      (record) => this.#arena.copyRecord(record),
     )
     const facts = this.profile && this.#factsOf(p, page, entry, made)
     const pending = { region, copy, snapshot, valid: true, facts, profiled: undefined }

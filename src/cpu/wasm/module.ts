@@ -9,6 +9,8 @@ export interface Signature {
 /** The byte stream of one function's body, with its locals. */
 export class Code {
   bytes: number[] = []
+  /** Parameters whose values are known. */
+  readonly #fixed = new Map<number, number>()
   /** Conditional branches whose outcome is known to be likely or unlikely, by offset in `bytes`. */
   readonly #hints: { at: number; likely: boolean }[] = []
   readonly #locals: Ty[] = []
@@ -102,7 +104,15 @@ export class Code {
     return this.u32(offset)
   }
 
+  /** A parameter (i32) has always this value: `get` makes it a constant. */
+  fix(parameter: number, value: number): this {
+    this.#fixed.set(parameter, value)
+    return this
+  }
+
   get(local: number): this {
+    const fixed = this.#fixed.get(local)
+    if (fixed !== undefined) return this.i32(fixed)
     this.bytes.push(0x20)
     return this.u32(local)
   }
