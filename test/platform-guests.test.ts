@@ -22,7 +22,15 @@ const guests = readdirSync(folder).map((file) => basename(file, '.txt'))
 const complete: readonly PlatformName[] = ['kvm', 'vmware', 'hyperv', 'xen-hvm', 'xen-pvh', 'xen-pv']
 
 /** What no guest of its kind can be answered, and why. */
+/** Of 64-bit guests. */
+const wide = [
+  'XENMEM_claim_pages ENOSYS',
+  'XENMEM_machphys_mfn_list EOPNOTSUPP',
+  ...['', ' EFAULT'].map((error) => `XENMEM_machphys_compat_mfn_list${error}`),
+]
 const hvm = [
+  ...wide,
+  ...[' EINVAL', ' EFAULT'].map((error) => `XENMEM_acquire_resource${error}`), // 32 bits
   'EVTCHNOP_reset EBUSY', // vCPUs take turns, and one that goes on with it has the next
   'GNTTABOP_set_version EBUSY', // nobody uses a grant of theirs but dom0's devices
   'HVMOP_get_mem_type EINVAL', // PV
@@ -33,10 +41,14 @@ const impossible: Readonly<Partial<Record<PlatformName, readonly string[]>>> = {
   'xen-hvm': hvm,
   'xen-pvh': hvm,
   'xen-pv': [
+    ...wide,
+    'XENMEM_machine_memory_map EFAULT', // 32 bits
     'EVTCHNOP_reset EBUSY',
     'dm_op',
     // Of HVM: all is refused before it is looked at.
+    ...['set', 'get'].map((what) => `XENMEM_${what}_pod_target EPERM`),
     ...['', ' EINVAL', ' EILSEQ', ' EOVERFLOW'].map((error) => `XENMEM_add_to_physmap${error}`),
+    ...['', ' EINVAL', ' EILSEQ'].map((error) => `XENMEM_add_to_physmap_batch${error}`),
     ...['', ' ENOENT'].map((error) => `XENMEM_remove_from_physmap${error}`),
     ...['', ' EPERM', ' ENODEV'].map((error) => `HVMOP_set_param${error}`),
     ...['', ' EPERM'].map((error) => `HVMOP_get_param${error}`),

@@ -92,6 +92,81 @@ static void reservations(void) {
   }
 }
 
+static void batches(void) {
+  static const char name[] = "XENMEM_add_to_physmap_batch";
+  unsigned long *indices = (unsigned long *)other_words, *targets = indices + 8;
+  int *answers = (int *)(indices + 16);
+#define BATCH(more, domain, space, size, foreign, from, to, errs) \
+  OP(name, 12, 23 | (more) << 6, HALVES(domain, space), HALVES(size, foreign), QUAD(from), QUAD(to), QUAD(errs))
+  for (int i = 0; i < 3; i++) indices[i] = 1, targets[i] = NO_FRAME, answers[i] = 1;
+  BATCH(0ul, SELF, 0, 3, 0, indices, targets, answers);
+  for (int i = 0; i < 3; i++) told(" of it", answers[i]);
+  BATCH(0ul, SELF, 4, 1, DOM0, indices, targets, answers);
+  told(" of it", answers[0]);
+  BATCH(0ul, SELF, 0, 0, 0, BAD, BAD, BAD);
+  BATCH(0ul, DOM0, 0, 1, 0, indices, targets, answers);
+  BATCH(0ul, NOBODY, 0, 1, 0, indices, targets, answers);
+  BATCH(0ul, SELF, 3, 1, 0, indices, targets, answers);
+  BATCH(0ul, SELF, 5, 1, 0, indices, targets, answers);
+  BATCH(0ul, SELF, 0, 1, 0, BAD, targets, answers);
+  BATCH(0ul, SELF, 0, 1, 0, indices, targets, BAD);
+  targets[2] = -1;
+  BATCH(2ul, SELF, 0, 3, 0, indices, targets, answers);
+  BATCH(3ul, SELF, 0, 3, 0, indices, targets, answers);
+  BATCH(4ul, SELF, 0, 3, 0, indices, targets, answers);
+  BATCH(0x10000ul, SELF, 0, 3, 0, indices, targets, answers);
+  BATCH(1ul << 26, SELF, 0, 3, 0, indices, targets, answers);
+  BAD_OP(name, 12, 23);
+}
+
+/* What toolstacks and device models ask. */
+static void tools(void) {
+  static const char claim[] = "XENMEM_claim_pages";
+  OP(claim, 12, 24, QUAD(0), QUAD(1), 0, 0, DOM0);
+  OP(claim, 12, 24, QUAD(0), QUAD(1), 0, 0, SELF);
+  OP(claim, 12, 24, QUAD(0), QUAD(1), 1, 0, DOM0);
+  OP(claim, 12, 24 | 1 << 6, QUAD(0), QUAD(1), 0, 0, DOM0);
+  BAD_OP(claim, 12, 24);
+  static const char *const pods[] = {"XENMEM_set_pod_target", "XENMEM_get_pod_target"};
+  static const char *const counts[] = {"XENMEM_get_sharing_freed_pages", "XENMEM_get_sharing_shared_pages"};
+  static const unsigned int domains[] = {SELF, 1, DOM0, NOBODY};
+  for (int i = 0; i < 2; i++) {
+    for (int k = 0; k < 4; k++) OP(pods[i], 12, 16 + i, QUAD(1), QUAD(2), QUAD(3), QUAD(4), domains[k]);
+    OP(pods[i], 12, (16 + i) | 1 << 6, QUAD(1), QUAD(2), QUAD(3), QUAD(4), SELF);
+    BAD_OP(pods[i], 12, 16 + i);
+    BAD_OP(counts[i], 12, 18 + i);
+    BAD_OP(counts[i], 12, (18 + i) | 1 << 6);
+  }
+  static const char access[] = "XENMEM_access_op", nodes[] = "XENMEM_get_vnumainfo";
+  for (int k = 0; k < 4; k++) OP(access, 12, 21, HALVES(1, domains[k]), 1);
+  OP(access, 12, 21 | 1 << 6, HALVES(1, NOBODY), 1);
+  BAD_OP(access, 12, 21);
+  for (int k = 0; k < 4; k++) OP(nodes, 12, 26, domains[k], 1, 1, 1);
+  OP(nodes, 12, 26, HALVES(SELF, 1), 1, 1, 1);
+  OP(nodes, 12, 26 | 1 << 6, SELF, 1, 1, 1);
+  BAD_OP(nodes, 12, 26);
+  static const char reserved[] = "XENMEM_reserved_device_memory_map";
+  OP(reserved, 12, 27, 1, 3, QUAD(other_words)), print(" %x of them\n", (unsigned long)words[1]);
+  OP(reserved, 12, 27, 2, 3, QUAD(other_words));
+  OP(reserved, 12, 27 | 1 << 6, 1, 3, QUAD(other_words));
+  BAD_OP(reserved, 12, 27);
+  static const char resource[] = "XENMEM_acquire_resource";
+  for (int k = 0; k < 4; k++) OP(resource, 12, 28, HALVES(domains[k], 1), 0, 1, 0, QUAD(0), QUAD(other_words));
+  OP(resource, 12, 28, HALVES(DOM0, 1), 0, 1, 1, QUAD(0), QUAD(other_words));
+  OP(resource, 12, 28, HALVES(DOM0, 1), 0, 1, 0, QUAD(0xffffffff), QUAD(other_words));
+  BAD_OP(resource, 12, 28);
+  /* The machine-to-physical table. */
+  static const char *const tables[] = {"XENMEM_machphys_mfn_list", "XENMEM_machphys_compat_mfn_list"};
+  for (int i = 0; i < 2; i++) {
+    int command = i ? 25 : 5;
+    OP(tables[i], 12, command, 1, 0, QUAD(other_words)), print(" %x of them\n", (unsigned long)words[4]);
+    OP(tables[i], 12, command, 0, 0, QUAD(BAD));
+    OP(tables[i], 12, command, 1, 0, QUAD(BAD));
+    OP(tables[i], 12, command | 1 << 6, 1, 0, QUAD(other_words));
+    BAD_OP(tables[i], 12, command);
+  }
+}
+
 void ask_memory(void) {
   print("XENMEM_maximum_ram_page %s\n", xen_call(12, 2, 0, 0, 0) > 0 ? "some" : "none");
   CALL("XENMEM_maximum_ram_page", 12, 2 | 1 << 6, 0, 0, 0);
@@ -108,13 +183,14 @@ void ask_memory(void) {
   OP(set, 12, 13, NOBODY, 0, 1, 0, QUAD(other_words));
   OP(set, 12, 13, SELF, 0, 1, 0, QUAD(BAD));
   BAD_OP(set, 12, 13);
+  OP(set, 12, 13 | 1 << 6, SELF, 0, 1, 0, QUAD(other_words));
+  OP(map, 12, 9 | 1 << 6, 3, 0, QUAD(other_words));
+  print("none: "), OP(set, 12, 13, SELF, 0, 0, 0, QUAD(0));
+  OP(map, 12, 9, 3, 0, QUAD(other_words));
   physmap();
+  batches();
   reservations();
-  static const char claim[] = "XENMEM_claim_pages";
-  OP(claim, 12, 24, QUAD(0), QUAD(1), 0, 0, DOM0);
-  OP(claim, 12, 24, QUAD(0), QUAD(1), 0, 0, SELF);
-  OP(claim, 12, 24, QUAD(0), QUAD(1), 1, 0, DOM0);
-  BAD_OP(claim, 12, 24);
+  tools();
   OP("no memory_op", 12, 63, SELF);
 }
 

@@ -5,14 +5,13 @@
  */
 import { strictEqual } from 'node:assert'
 import { FLAGS, READING, WRITING } from './xen-pv-grants-model.ts'
-import { AREA, DOMID, LIST, PAGE, type Session } from './xen-pv-session.ts'
+import { AREA, DOMID, DOMU, LIST, PAGE, type Session } from './xen-pv-session.ts'
 
 const GRANT_TABLE_OP = 20
 const [FIRST, REFS] = [8, 8]
 const PERMIT = 1
 const ACCEPT = 2
 const TYPE = 3
-const DOMU = 1
 const ST = { OKAY: 0, BAD_DOMAIN: -2, BAD_GNTREF: -3, BAD_HANDLE: -4 } as const
 
 /** The guest's entry, and where its use is told. */
@@ -38,7 +37,7 @@ export function checkGrants(s: Session): void {
 const anyRef = (s: Session): number => (s.rarely(20) ? s.pick(600, 0xffff_ffff) : FIRST + s.below(REFS))
 const anyDomain = (s: Session): number => (s.rarely(20) ? s.pick(DOMID.NOBODY, DOMID.DOM0, DOMID.SELF) : DOMU)
 
-/** A command on one element, at times on a wrong count of them or on none; whether it was looked at. */
+/** A command on one element of 64-bit words, at times on a wrong count of them or on none; whether it was looked at. */
 function one(s: Session, vcpu: number, command: number, ...words: readonly (number | bigint)[]): boolean {
   const at = s.place()
   s.put(AREA, ...words)
@@ -124,18 +123,24 @@ export const grantCalls = {
     const [from, to] = [(byRef & 1) !== 0, (byRef & 2) !== 0]
     offer(s, FIRST + s.below(REFS), PERMIT, page(s))
     const offset = s.pick(0, 0, 64, 4095)
-    const place = (ref: boolean) => BigInt(whose(ref)) | (BigInt(offset) << 16n)
-    one(s, vcpu, 5, end(from), place(from), end(to), place(to), s.pick(0, 1, 64, 4096) | (byRef << 16))
+    // A frame number is what differs in length.
+    const side = (ref: boolean) => {
+      const [at, place] = [end(ref), whose(ref) | (offset << 16)]
+      return s.narrow ? [two(at, place >>> 0)] : [at, place >>> 0]
+    }
+    one(s, vcpu, 5, ...side(from), ...side(to), s.pick(0, 1, 64, 4096) | (byRef << 16))
   },
   transfer(s: Session, vcpu: number) {
     const ref = anyRef(s)
     if (!s.rarely(4)) offer(s, ref, ACCEPT, s.below(256))
     const { frames } = s.kind.mm
     const before = frames.pages
-    if (!one(s, vcpu, 4, page(s), two(anyDomain(s), ref))) return
+    const [frame, domain] = [page(s), anyDomain(s)]
+    const words = s.narrow ? [two(frame, domain), two(ref, 0)] : [frame, two(domain, ref)]
+    if (!one(s, vcpu, 4, ...words)) return
     // It comes back, or is lost.
     const lost = before - frames.pages
-    strictEqual(lost === 0 || (lost === 1 && status(s, 16) !== ST.OKAY), true)
+    strictEqual(lost === 0 || (lost === 1 && status(s, s.narrow ? 12 : 16) !== ST.OKAY), true)
   },
   swap_grants(s: Session, vcpu: number) {
     one(s, vcpu, 11, two(anyRef(s), anyRef(s)), 0)

@@ -33,6 +33,8 @@ const registers = {
   wide: ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'],
   narrow: ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp'],
 } as const
+/** The guest's own number. */
+export const DOMU = 1
 export const DOMID = { SELF: 0x7ff0, IO: 0x7ff1, NOBODY: 9, DOM0: 0 } as const
 
 export class Session {

@@ -198,11 +198,10 @@ static void devices(void) {
 
 static void memory(void) {
   u64 *list = (u64 *)other_words, *taken = (u64 *)spare;
-  OP("XENMEM_machine_memory_map", 12, 10, 1, 0, QUAD(other_words));
-  static const char tables[] = "XENMEM_machphys_mfn_list", where[] = "XENMEM_machphys_mapping";
-  OP(tables, 12, 5, 1, 0, QUAD(other_words)), OP(tables, 12, 5, 1, 0, QUAD(BAD)), BAD_OP(tables, 12, 5);
+  static const char machine[] = "XENMEM_machine_memory_map", where[] = "XENMEM_machphys_mapping";
+  OP(machine, 12, 10, 1, 0, QUAD(other_words)), OP(machine, 12, 10 | 1 << 6, 1), BAD_OP(machine, 12, 10);
   OP(where, 12, 12, 0), print(" from %x to %x, the last %x\n", *(u64 *)words, *(u64 *)(words + 2), *(u64 *)(words + 4));
-  BAD_OP(where, 12, 12);
+  BAD_OP(where, 12, 12), OP(where, 12, 12 | 1 << 6, 0);
   OP("XENMEM_increase_reservation", 12, 0, QUAD(taken), QUAD(1), 0, 0, SELF);
   OP("XENMEM_decrease_reservation", 12, 1, QUAD(taken), QUAD(1), 0, 0, SELF);
   OP("XENMEM_decrease_reservation", 12, 1, QUAD(taken), QUAD(1), 0, 0, SELF);

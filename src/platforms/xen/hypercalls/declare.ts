@@ -39,6 +39,8 @@ export interface Command extends Declaration {
   readonly struct: Struct | undefined
   /** What the array consists of that its pointer leads to. */
   readonly element?: Struct | undefined
+  /** What comes before its structure is read: 0, or the answer. */
+  readonly check?: ((call: Call) => number) | undefined
   /** The structure goes back when the command has succeeded. */
   readonly writes: boolean
   readonly run: (call: Call, block: Block) => Answer
@@ -68,6 +70,7 @@ export function command<Name extends string = never>(
     readonly command: number
     readonly struct?: Struct<Name>
     readonly element?: Struct
+    readonly check?: (call: Call) => number
     /** Arguments that are no structure. */
     readonly args?: readonly Argument[]
     readonly run: (call: Call, block: Block, fields: Struct<Name>['fields']) => Answer

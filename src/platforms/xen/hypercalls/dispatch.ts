@@ -97,6 +97,7 @@ export class Hypercalls {
     const request = commands.get(number >>> 0)
     let answer: Answer = of.check?.(call) ?? 0
     if (!request) return this.#unknown(call, of.number, answer === 0 ? of.unknown?.(call) : answer)
+    if (answer === 0) answer = request.check?.(call) ?? 0
     const { struct } = request
     const { block } = call
     if (answer !== 0) {

@@ -78,8 +78,30 @@ describe('memory_op', () => {
 
   test('bits above the command are where long operations go on', () => {
     const { raw } = setUp()
-    for (const command of [2, 3, 4, 14, 15, 24]) expect(raw(12, [64 + command, BUFFER])).toBe('EINVAL')
-    expect(raw(12, [7 + 64 * 0x10000, BUFFER])).toBe('EDOM')
+    const answers = (number: number, at: number, commands: readonly number[]) =>
+      commands.map((command) => raw(12, [number * 64 + command, at]))
+    const all = (answer: string, count: number) => Array.from({ length: count }, () => answer)
+    // Before the structure is looked at.
+    expect(answers(1, NOWHERE, [2, 3, 4, 14, 15, 24, 26, 27])).toEqual(all('EINVAL', 8))
+    expect(answers(2 ** 40, NOWHERE, [2, 3, 4, 14, 15, 24, 26, 27])).toEqual(all('EINVAL', 8))
+    expect(answers(0x10000, NOWHERE, [7, 23])).toEqual(all('EDOM', 2))
+    expect(answers(2 ** 26, NOWHERE, [7, 23])).toEqual(all('EDOM', 2))
+    expect(answers(1, NOWHERE, [5, 9, 10, 12, 13, 16, 17, 18, 19, 25])).toEqual(all('ENOSYS', 10))
+    expect(answers(1, NOWHERE, [21])).toEqual(['EFAULT'])
+  })
+
+  test('bits above the command of 32-bit guests', () => {
+    const guest = setUp()
+    guest.vcpu(0).wide = false
+    const answers = (at: number, commands: readonly number[]) =>
+      commands.map((command) => guest.raw(12, [0x20000 * 64 + command, at]))
+    expect(answers(NOWHERE, [2, 3, 4, 14, 27])).toEqual(Array.from({ length: 5 }, () => 'EINVAL'))
+    expect(answers(NOWHERE, [7, 15, 23, 26, 24, 5, 9, 13, 16, 18, 25])).toEqual([
+      ...Array.from({ length: 4 }, () => 'EFAULT'),
+      ...Array.from({ length: 7 }, () => 'ENOSYS'),
+    ])
+    guest.view.setUint16(BUFFER, SELF, true)
+    expect(answers(BUFFER, [7, 15, 23, 26])).toEqual(['EDOM', 'EINVAL', 'EDOM', 'EINVAL'])
   })
 
   const reservation = (count: number, order = 0, domid: number = SELF) => ({
@@ -152,6 +174,8 @@ describe('memory_op', () => {
     })
     expect(guest.bytes(LIST + 0x100, 20)).toEqual(guest.bytes(LIST, 20))
     expect(guest.op('XENMEM_memory_map', { nr_entries: 1, buffer: NOWHERE }).answer).toBe('EFAULT')
+    expect(guest.op('XENMEM_set_memory_map', { domid: SELF, nr_entries: 0, buffer: NOWHERE }).answer).toBe(0)
+    expect(guest.op('XENMEM_memory_map', { nr_entries: 1, buffer: LIST }).answer).toBe('ENOSYS')
   })
 
   test('the guest-physical map', () => {
@@ -187,13 +211,6 @@ describe('memory_op', () => {
     expect(domain.sharedInfo.frame).toBe(domain.sharedInfo.home)
     expect(op('XENMEM_add_to_physmap', { domid: SELF, space: 3, size: 2, idx: 60, gpfn: 70 }).answer).toBe(0)
     expect(['none', 'none', 'ram', 'ram']).toEqual([60, 61, 70, 71].map((frame) => mock.effects.memory.kind(frame)))
-  })
-
-  test('dom0’s', () => {
-    const { op } = setUp()
-    expect(op('XENMEM_claim_pages', { domid: SELF }).answer).toBe('EINVAL')
-    expect(op('XENMEM_claim_pages', { domid: DOMU }).answer).toBe('EPERM')
-    expect(op('XENMEM_claim_pages', { domid: DOMU, extent_order: 1 }).answer).toBe('EINVAL')
   })
 })
 

@@ -5,13 +5,14 @@
  * The command's high bits count the extents that are done: the guest never sees them, they are where a long operation
  * goes on.
  */
-import { DOM0, DOMID, DOMU } from '../constants.ts'
+import { DOM0, DOMID } from '../constants.ts'
 import { Errno } from '../errno.ts'
 import type { Extents } from '../kind.ts'
 import { type Block, struct } from '../struct.ts'
 import type { Call } from './call.ts'
 import { type Answer, command, commands } from './declare.ts'
-import { COMMAND_BITS, isSelf, other } from './reservation.ts'
+import { COMMAND_BITS, isSelf, noBits, other } from './reservation.ts'
+import { toolMemoryCommands } from './memory-tools.ts'
 import { pvMemoryCommands } from '../mm/hypercalls.ts'
 import { physmapCommands } from '../pvh/physmap-commands.ts'
 
@@ -100,8 +101,8 @@ const about = (number: number, name: string, summary: string, value: (call: Call
     struct: struct({ domid }),
     errors: { EINVAL: 'bits above the command', ESRCH: 'no such domain', EPERM: 'another domain', EFAULT },
     source,
+    check: noBits('EINVAL'),
     run: (call, block, f) => {
-      if (call.arg(0) >>> COMMAND_BITS !== 0) return Errno.EINVAL
       const dom = block.get(f.domid)
       return isSelf(dom) ? value(call) : other(dom)
     },
@@ -122,7 +123,8 @@ export const memoryOp = commands({
       summary: 'the number after the last frame of the machine',
       errors: { EINVAL: 'bits above the command' },
       source,
-      run: (call) => (call.arg(0) >>> COMMAND_BITS !== 0 ? Errno.EINVAL : call.domain.effects.memory.frames),
+      check: noBits('EINVAL'),
+      run: (call) => call.domain.effects.memory.frames,
     }),
     about(3, 'XENMEM_current_reservation', 'how many frames the domain has', ({ domain }) => domain.kind.pages),
     about(4, 'XENMEM_maximum_reservation', 'how many it may have', ({ domain }) => domain.maxPages),
@@ -132,11 +134,16 @@ export const memoryOp = commands({
       name: 'XENMEM_memory_map',
       summary: 'the map of guest-physical memory, as e820 entries',
       struct: struct({ nr_entries: { c: 'u32', back: true }, buffer: 'pointer' }),
-      errors: { EFAULT: 'the structure or the map cannot be read or written' },
+      errors: {
+        EFAULT: 'the structure or the map cannot be read or written',
+        ENOSYS: 'bits above the command; XENMEM_set_memory_map left none',
+      },
       source,
+      check: noBits('ENOSYS'),
       run: (call, block, f) => {
         const { domain, vcpu } = call
         const map = domain.memoryMap
+        if (map.length === 0) return Errno.ENOSYS
         const count = Math.min(block.get(f.nr_entries), map.length)
         const bytes = new Uint8Array(map.length * E820_ENTRY)
         const e820View = new DataView(bytes.buffer)
@@ -152,21 +159,19 @@ export const memoryOp = commands({
       },
     }),
     command({
-      command: 10,
-      name: 'XENMEM_machine_memory_map',
-      summary: 'the machine’s map, which is dom0’s',
-      guest: 'pv',
-      errors: { EPERM: 'always' },
-      source,
-      run: () => Errno.EPERM,
-    }),
-    command({
       command: 13,
       name: 'XENMEM_set_memory_map',
       summary: 'replace the map that XENMEM_memory_map gives',
       struct: struct({ domid, gap: 'gap', nr_entries: 'u32', buffer: 'pointer' }),
-      errors: { EINVAL: 'more than 1024 entries', ESRCH: 'no such domain', EPERM: 'another domain', EFAULT },
+      errors: {
+        EINVAL: 'more than 1024 entries',
+        ESRCH: 'no such domain',
+        EPERM: 'another domain',
+        EFAULT,
+        ENOSYS: 'bits above the command',
+      },
       source,
+      check: noBits('ENOSYS'),
       run: (call, block, f) => {
         const { domain, vcpu } = call
         const count = block.get(f.nr_entries)
@@ -188,20 +193,6 @@ export const memoryOp = commands({
     ...physmapCommands,
     ...pvMemoryCommands,
     about(14, 'XENMEM_maximum_gpfn', 'the highest frame number of the guest', ({ domain }) => domain.kind.maximumGpfn),
-    command({
-      command: 24,
-      name: 'XENMEM_claim_pages',
-      summary: 'keep frames for a domain to be built, which only dom0 may',
-      struct: reservation,
-      errors: { EPERM: 'always, if the structure is right', EINVAL: 'it is not', EFAULT },
-      source,
-      run: (call, block, f) => {
-        if (call.arg(0) >>> COMMAND_BITS !== 0) return Errno.EINVAL
-        const list = block.get(f.extent_start) | block.high(f.extent_start)
-        if (list !== 0 || block.get(f.extent_order) !== 0 || block.get(f.mem_flags) !== 0) return Errno.EINVAL
-        const dom = block.get(f.domid)
-        return dom === DOM0 || dom === DOMU ? Errno.EPERM : Errno.EINVAL
-      },
-    }),
+    ...toolMemoryCommands,
   ],
 })

@@ -1,10 +1,7 @@
 /** Hypercalls of direct paging, which only PV has. */
-import { Errno } from '../errno.ts'
 import { command, type Command, type Hypercall, hypercall } from '../hypercalls/declare.ts'
-import { struct } from '../struct.ts'
-import { NARROW_END } from './entries.ts'
-import { Extents } from './extents.ts'
 import { exchange } from './exchange.ts'
+import { machphysCommands } from './machphys.ts'
 import { mmOf } from './mm.ts'
 import { mmuUpdate } from './mmu-update.ts'
 import { mmuextOp } from './mmuext-op.ts'
@@ -97,27 +94,6 @@ export const mmuHypercalls: readonly Hypercall[] = [
 const extents = [pointer('extent_start'), number('nr_extents'), number('extent_order')]
 const never = { EFAULT: 'never: the answer is how many extents are done' } as const
 
-const mapping = struct({
-  v_start: { c: 'long', out: true },
-  v_end: { c: 'long', out: true },
-  max_mfn: { c: 'long', out: true },
-})
-
-/** Where the guest finds the machine-to-physical table, and how many entries there is room for. */
-const M2P_START = 0xffff800000000000n
-const M2P_END = 0xffff804000000000n
-const NARROW_M2P_END = 0xffe00000n
-
-const machphysList = struct({
-  max_extents: 'u32',
-  extent_start: 'pointer',
-  nr_extents: { c: 'u32', out: true },
-})
-
-/** Frames of the table that a 2 MiB page maps. */
-const M2P_CHUNK = 512
-const CHUNK_BYTES = 1 << 21
-
 /** Commands of memory_op. */
 export const pvMemoryCommands: readonly Omit<Command, 'number'>[] = [
   command({
@@ -166,39 +142,5 @@ export const pvMemoryCommands: readonly Omit<Command, 'number'>[] = [
     },
     run: (call) => exchange(call, mmOf(call)),
   }),
-  command({
-    command: 5,
-    name: 'XENMEM_machphys_mfn_list',
-    summary: 'frames of the machine-to-physical table, one for each 2 MiB of it',
-    source: 'xen/memory.h',
-    guest: 'pv',
-    struct: machphysList,
-    errors: { EFAULT: 'the list cannot be written' },
-    run: (call, block, fields) => {
-      const { frames } = mmOf(call)
-      const chunks = Math.ceil((frames.count * (call.wide ? 8 : 4)) / CHUNK_BYTES)
-      const list = new Extents(call, block.get(fields.extent_start), block.high(fields.extent_start))
-      const count = Math.min(chunks, block.get(fields.max_extents))
-      if (count > 0 && !list.allowed(0)) return Errno.EFAULT
-      for (let i = 0; i < count; i++) if (!list.write(i, frames.m2p + i * M2P_CHUNK)) return Errno.EFAULT
-      block.set(fields.nr_extents, count)
-      return 0
-    },
-  }),
-  command({
-    command: 12,
-    name: 'XENMEM_machphys_mapping',
-    summary: 'where the machine-to-physical table is',
-    source: 'xen/memory.h',
-    guest: 'pv',
-    struct: mapping,
-    errors: { EFAULT: 'the structure cannot be written' },
-    run: (call, block, fields) => {
-      const [start, end, entry] = call.wide ? [M2P_START, M2P_END, 8n] : [BigInt(NARROW_END), NARROW_M2P_END, 4n]
-      block.setBig(fields.v_start, start)
-      block.setBig(fields.v_end, end)
-      block.setBig(fields.max_mfn, (end - start) / entry - 1n)
-      return 0
-    },
-  }),
+  ...machphysCommands,
 ]

@@ -3,40 +3,22 @@ import { DOM0, DOMID, DOMU } from '../constants.ts'
 import type { Domain } from '../domain.ts'
 import { Errno } from '../errno.ts'
 import { type Answer, command } from '../hypercalls/declare.ts'
-import { COMMAND_BITS, isSelf } from '../hypercalls/reservation.ts'
+import { above, COMMAND_BITS, isSelf, lateBits } from '../hypercalls/reservation.ts'
 import { struct } from '../struct.ts'
 import { PvhKind } from './kind.ts'
+import { addToPhysmapBatch } from './physmap-batch.ts'
+import { mapOne, Space } from './physmap-space.ts'
 
 const source = 'xen/memory.h'
 const domid = { c: 'u16', type: { kind: 'choice', values: { DOM0, DOMID_SELF: DOMID.SELF } } } as const
-/** XENMAPSPACE_*: what is mapped. */
-const Space = { shared_info: 0, grant_table: 1, gmfn: 2, gmfn_range: 3, gmfn_foreign: 4, dev_mmio: 5 } as const
 const space = { c: 'u32', type: { kind: 'choice', values: Space } } as const
 /** Frames that are mapped before other vCPUs have their turn. */
 const SLICE = 512
-/** XENMAPIDX_grant_table_status */
-const GRANT_STATUS = 2 ** 31
+/** Both counts are u16. */
+const MOST_EXTENTS = 0xffff
 const INVALID_GFN = 0xffff_ffff_ffff_ffffn
 
 const pvhOf = ({ kind }: Domain): PvhKind | undefined => (kind instanceof PvhKind ? kind : undefined)
-
-/** One page of a space to a frame number of the guest's. */
-function mapOne(domain: Domain, kind: PvhKind, which: number, index: number, gfn: number): number {
-  switch (which) {
-    case Space.shared_info:
-      return index === 0 ? kind.physmap.map(domain.sharedInfo, gfn) : Errno.EINVAL
-    case Space.grant_table: {
-      const isStatus = index >= GRANT_STATUS
-      const page = domain.grants.frameToMap(isStatus ? index - GRANT_STATUS : index, isStatus)
-      return typeof page === 'number' ? page : kind.physmap.map(page, gfn)
-    }
-    case Space.gmfn:
-    case Space.gmfn_range:
-      return kind.physmap.move(index, gfn)
-    default:
-      return Errno.EINVAL
-  }
-}
 
 const errors = {
   EACCES: 'a PV guest, or memory of devices',
@@ -59,9 +41,10 @@ export const physmapCommands = [
       EOVERFLOW: 'numbers wrap around',
     },
     source,
+    check: lateBits('EDOM', MOST_EXTENTS),
     run: (call, block, f): Answer => {
-      const start = call.arg(0) >>> COMMAND_BITS
-      if (start > 0xffff) return Errno.EDOM
+      const start = above(call)
+      if (start > MOST_EXTENTS) return Errno.EDOM
       const which = block.get(f.space)
       if (which === Space.gmfn_foreign) return Errno.ENOSYS
       const dom = block.get(f.domid)
@@ -89,10 +72,11 @@ export const physmapCommands = [
     name: 'XENMEM_remove_from_physmap',
     summary: 'nothing at a frame number any more',
     struct: struct({ domid, gpfn: 'long' }),
-    errors: { ...errors, ENOENT: 'nothing is there' },
+    errors: { ...errors, EINVAL: 'bits above the command', ENOENT: 'nothing is there' },
     source,
+    check: lateBits('EINVAL'),
     run: (call, block, f) => {
-      if (call.arg(0) >>> COMMAND_BITS !== 0) return Errno.EINVAL
+      if (above(call) !== 0) return Errno.EINVAL
       const dom = block.get(f.domid)
       if (dom !== DOMID.SELF && dom !== DOMU && dom !== DOM0) return Errno.ESRCH
       const kind = pvhOf(call.domain)
@@ -100,4 +84,5 @@ export const physmapCommands = [
       return dom === DOM0 ? Errno.EACCES : kind.physmap.remove(block.whole(f.gpfn))
     },
   }),
+  addToPhysmapBatch,
 ]
