@@ -42,17 +42,17 @@ function pv(narrow: boolean) {
 
 describe('of PVH guests', () => {
   const domains = [SELF, DOMU, DOM0, UNKNOWN]
-  const ask = (guest: ReturnType<typeof setUp>, name: string, values: Readonly<Record<string, Value>> = {}) =>
+  const askAll = (guest: ReturnType<typeof setUp>, name: string, values: Readonly<Record<string, Value>> = {}) =>
     domains.map((domid) => guest.op(name, { ...values, domid }).answer)
 
   test.for([true, false])('wide: %s', (wide) => {
     const guest = pvh(wide)
     for (const name of ['XENMEM_set_pod_target', 'XENMEM_get_pod_target'])
-      expect(ask(guest, name)).toEqual(['EPERM', 'EPERM', 'EINVAL', 'ESRCH'])
-    expect(ask(guest, 'XENMEM_access_op')).toEqual(['ESRCH', 'EPERM', 'EINVAL', 'ESRCH'])
-    expect(ask(guest, 'XENMEM_get_vnumainfo')).toEqual(['EOPNOTSUPP', 'EOPNOTSUPP', 'EPERM', 'ESRCH'])
-    expect(ask(guest, 'XENMEM_get_vnumainfo', { pad: 1 })).toEqual(['EINVAL', 'EINVAL', 'EINVAL', 'EINVAL'])
-    expect(ask(guest, 'XENMEM_claim_pages')).toEqual(
+      expect(askAll(guest, name)).toEqual(['EPERM', 'EPERM', 'EINVAL', 'ESRCH'])
+    expect(askAll(guest, 'XENMEM_access_op')).toEqual(['ESRCH', 'EPERM', 'EINVAL', 'ESRCH'])
+    expect(askAll(guest, 'XENMEM_get_vnumainfo')).toEqual(['EOPNOTSUPP', 'EOPNOTSUPP', 'EPERM', 'ESRCH'])
+    expect(askAll(guest, 'XENMEM_get_vnumainfo', { pad: 1 })).toEqual(['EINVAL', 'EINVAL', 'EINVAL', 'EINVAL'])
+    expect(askAll(guest, 'XENMEM_claim_pages')).toEqual(
       wide ? ['EINVAL', 'EPERM', 'EPERM', 'EINVAL'] : ['ENOSYS', 'ENOSYS', 'ENOSYS', 'ENOSYS'],
     )
     expect([18, 19, 10, 12, 20, 22].map((command) => guest.raw(12, [command, NOWHERE]))).toEqual([
