@@ -171,6 +171,8 @@ export class TestCalls {
     } as unknown as MemoryEffects
     const { narrow } = table
     const kind = {
+      name: 'pv',
+      narrow,
       mayAccess: (low: number, high: number) => (narrow ? low >>> 0 < NARROW_END : isGuestAddress(high)),
     }
     const guest = new GuestMemory({ memory } as Effects, () => kind)
