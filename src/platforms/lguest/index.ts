@@ -17,6 +17,7 @@ import { buildGuest, entryState } from './build.ts'
 import { Devices } from './devices/devices.ts'
 import { features } from './features.ts'
 import { ownFrames, PAGE } from './frames.ts'
+import { virtioRequests } from './devices/requests.ts'
 import { Host } from './host.ts'
 import { hypercalls } from './hypercalls.ts'
 import { Lguest, VCPU } from './lguest.ts'
@@ -112,7 +113,7 @@ export const lguest: PlatformDefinition = {
   name: 'lguest',
   title: 'lguest',
   features,
-  requests: hypercalls,
+  requests: [...hypercalls, ...Object.values(virtioRequests)],
   board: 'bare',
   cpus: 1,
   console: 'hvc0',

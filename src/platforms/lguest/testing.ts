@@ -3,7 +3,7 @@ import type { Kernel } from '../../boot/entries.ts'
 import { cpuModel } from '../../cpu/models.ts'
 import type { Devices } from '../../paravirt/devices.ts'
 import { Mock } from '../../paravirt/mock.ts'
-import { type Event, Observer } from '../../paravirt/observe.ts'
+import { type Event, Observer, type RingWatch } from '../../paravirt/observe.ts'
 import { chosenFeatures } from '../../paravirt/platform.ts'
 import { Data, LHCALL, Reg, type RegOffset, REGS_BYTES, RING, RING_FREE, TRAP_ENTRY } from './abi.ts'
 import { frameMap, PAGE } from './frames.ts'
@@ -27,6 +27,8 @@ export interface TestOptions {
   readonly features?: readonly string[]
   readonly devices?: Devices
   readonly listen?: (event: Event) => void
+  /** Errors with which requests of devices are answered. */
+  readonly refusal?: RingWatch['refusal'] | undefined
   /** Frames for shadow tables. */
   readonly pool?: number
   /** Of a guest that is no longer needed, with as many frames. */
@@ -40,11 +42,11 @@ export class TestGuest {
   readonly map = frameMap(PAGES)
   readonly view: DataView
 
-  constructor({ features = [], devices, listen, pool = POOL, ram }: TestOptions = {}) {
+  constructor({ features = [], devices, listen, refusal, pool = POOL, ram }: TestOptions = {}) {
     this.mock = new Mock({ pages: PAGES, frames: this.map.pool - PAGES + pool, ram })
     this.view = new DataView(this.mock.ram.buffer)
     const { effects } = this.mock
-    const observer = new Observer(() => effects.time.now())
+    const observer = new Observer(() => effects.time.now(), refusal)
     observer.listen(listen ?? ((event) => this.events.push(event)))
     const on = chosenFeatures(lguest, features)
     this.platform = new LguestPlatform({ effects, model: cpuModel('inorder'), features: on, observer, devices })

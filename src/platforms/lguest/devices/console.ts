@@ -1,13 +1,17 @@
 /** The virtio console as the Launcher has it: bytes in, bytes out. */
 import type { ConsolePort } from '../../../paravirt/effects.ts'
 import { type Kind, VirtioId } from './device.ts'
+import { type Told, virtioRequests } from './requests.ts'
 import { joined, LauncherError, type Virtqueue } from './virtqueue.ts'
 
 const INPUT = 0
 /** What is typed waits here until the guest takes it; more is lost, as on a terminal. */
 const TYPED_AHEAD = 65_536
 
-export function consoleKind(port: ConsolePort, later: (action: () => void) => () => void): Kind {
+/** Bytes of a text that watchers are told. */
+const LONGEST_TOLD = 4096
+
+export function consoleKind(port: ConsolePort, later: (action: () => void) => () => void, { rings, name }: Told): Kind {
   const typed: number[] = []
   /** Where input goes, while there is a driver. */
   let waiting: Virtqueue | undefined
@@ -20,6 +24,7 @@ export function consoleKind(port: ConsolePort, later: (action: () => void) => ()
       const bytes = Uint8Array.from(typed.splice(0, into.length))
       into.write(bytes)
       queue.give(chain.head, bytes.length)
+      rings.note(virtioRequests.type, () => [name], BigInt(bytes.length))
       queue.trigger()
     }
   }
@@ -37,8 +42,10 @@ export function consoleKind(port: ConsolePort, later: (action: () => void) => ()
       if (index === INPUT) return input(queue)
       for (let chain = queue.take(); chain; chain = queue.take()) {
         if (chain.in.length > 0) throw new LauncherError('Input buffers in console output queue?')
-        port.output(joined(chain.out).read())
+        const text = joined(chain.out).read()
+        port.output(text)
         queue.give(chain.head, 0)
+        rings.note(virtioRequests.show, () => [name, String.fromCharCode(...text.subarray(0, LONGEST_TOLD))], 0n)
       }
       queue.trigger()
     },

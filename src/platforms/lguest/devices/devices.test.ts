@@ -1,6 +1,8 @@
 /** The Launcher's devices: descriptors on their page, what their state and queues do, and rings that are none. */
 import { describe, expect, test } from 'vitest'
 import { MemoryDisk } from '../../../backends/disk.ts'
+import type { RingWatch } from '../../../paravirt/observe.ts'
+import { traceLine } from '../../../paravirt/trace.ts'
 import { Data, LHCALL, Reg } from '../abi.ts'
 import { PAGE } from '../frames.ts'
 import { MEMORY, TestGuest } from '../testing.ts'
@@ -17,9 +19,9 @@ const STATUS = 0x42000
 const SECTORS = 16
 
 /** Descriptors begin at the end of RAM; a disk, the source of random numbers, four consoles. */
-const guestWith = (disk?: Uint8Array) => {
+const guestWith = (disk?: Uint8Array, refusal?: RingWatch['refusal']) => {
   const disks = disk ? [new MemoryDisk(disk)] : []
-  const guest = TestGuest.ready({ features: ['rng'], devices: { disks, networks: [] } })
+  const guest = TestGuest.ready({ features: ['rng'], devices: { disks, networks: [] }, refusal })
   const u16 = (at: number) => guest.view.getUint16(at, true)
   return {
     guest,
@@ -240,4 +242,55 @@ describe('a ring that is none ends the guest, in the Launcher’s words', () => 
     act(r)
     expect(r.death()).toEqual([words])
   })
+})
+
+test('requests of devices are told, with what they ask and what they were answered', () => {
+  const r = guestWith(new Uint8Array(SECTORS * 512))
+  const told = () =>
+    r.guest.events
+      .splice(0)
+      .filter(({ request }) => request.kind === 'ring')
+      .map((event) => traceLine(event).slice(16).trim())
+  r.status(DISK_DESCRIPTOR, DRIVER_OK)
+  const ask = (type: number, sector: number, length: number, flags: number) => {
+    r.guest.view.setUint32(HEADER, type, true)
+    r.guest.view.setBigUint64(HEADER + 8, BigInt(sector), true)
+    r.describe(DISK_QUEUE, 0, HEADER, 16, Flag.NEXT, 1)
+    r.describe(DISK_QUEUE, 1, BUFFER, length, flags | Flag.NEXT, 2)
+    r.describe(DISK_QUEUE, 2, STATUS, 1, Flag.WRITE)
+    r.offer(DISK_QUEUE, 0)
+  }
+  ask(0, 3, 1024, Flag.WRITE)
+  ask(0, SECTORS, 512, Flag.WRITE)
+  ask(0x80000001, 2, 512, 0)
+  ask(2, 0, 8, 0)
+  r.describe(RNG_QUEUE, 0, BUFFER, 16, Flag.WRITE)
+  r.offer(RNG_QUEUE, 0)
+  r.guest.mock.ram.set(new TextEncoder().encode('hello'), BUFFER)
+  r.describe(CONSOLE_OUT, 0, BUFFER, 5)
+  r.offer(CONSOLE_OUT, 0)
+  r.guest.mock.effects.consoles[0]?.onInput?.(Uint8Array.of(1, 2))
+  r.describe(CONSOLE_IN, 0, BUFFER, 64, Flag.WRITE)
+  r.offer(CONSOLE_IN, 0)
+  expect(told()).toEqual([
+    '-  VIRTIO_BLK_T_IN(device="block/0", sector=3, length=1024) = 0',
+    '-  VIRTIO_BLK_T_IN(device="block/0", sector=16, length=512) = VIRTIO_BLK_S_IOERR',
+    '-  VIRTIO_BLK_T_OUT(device="block/0", sector=2, length=512, barrier=1) = 0',
+    '-  VIRTIO_BLK_T_SCSI_CMD(device="block/0") = VIRTIO_BLK_S_UNSUPP',
+    '-  virtio_rng.requestq(device="rng/0", length=16) = 0',
+    '-  virtio_console.transmitq(device="console/0", text="hello") = 0',
+    '-  virtio_console.receiveq(device="console/0") = 2',
+  ])
+})
+
+test('a request of a disk that somebody refuses is not carried out', () => {
+  const bytes = new Uint8Array(SECTORS * 512).fill(7)
+  const r = guestWith(bytes, ({ name }) => (name === 'VIRTIO_BLK_T_IN' ? 'VIRTIO_BLK_S_IOERR' : undefined))
+  r.status(DISK_DESCRIPTOR, DRIVER_OK)
+  r.guest.view.setUint32(HEADER, 0, true)
+  r.describe(DISK_QUEUE, 0, HEADER, 16, Flag.NEXT, 1)
+  r.describe(DISK_QUEUE, 1, BUFFER, 512, Flag.WRITE | Flag.NEXT, 2)
+  r.describe(DISK_QUEUE, 2, STATUS, 1, Flag.WRITE)
+  r.offer(DISK_QUEUE, 0)
+  expect([r.bytes(STATUS, 1), r.bytes(BUFFER, 1), r.used(DISK_QUEUE)]).toEqual([[1], [0], [[0, 1]]])
 })

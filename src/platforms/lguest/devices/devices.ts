@@ -11,6 +11,7 @@ import { blockKind } from './block.ts'
 import { consoleKind } from './console.ts'
 import { Device, type Kind } from './device.ts'
 import { netKind } from './net.ts'
+import type { Told } from './requests.ts'
 import { rngKind } from './rng.ts'
 import { LauncherError, QUEUE_PAGES, Virtqueue } from './virtqueue.ts'
 
@@ -37,7 +38,8 @@ export class Devices implements Launcher, Stateful {
 
   /** In the order of the Launcher's options, but for the consoles: the user's is the first, so that it is hvc0. */
   #kinds(): Kind[] {
-    const { effects, features, devices } = this.#options
+    const { effects, features, devices, observer } = this.#options
+    const told = (name: string): Told => ({ rings: observer.rings, name })
     const { disks = [], networks = [] } = devices ?? {}
     const [first, ...others] = effects.consoles
     const guarded = (action: () => void) => {
@@ -45,13 +47,21 @@ export class Devices implements Launcher, Stateful {
       return () => deadline.set(effects.time.now())
     }
     return [
-      ...networks.map((port, i) => netKind(port, Uint8Array.from([...MAC.slice(0, 5), MAC[5]! + i]), guarded)),
-      ...disks.map((disk, i) =>
-        blockKind(disk, (what) => effects.machine.report([`vd${String.fromCharCode(97 + i)}: ${what}`])),
+      ...networks.map((port, i) =>
+        netKind(port, Uint8Array.from([...MAC.slice(0, 5), MAC[5]! + i]), guarded, told(`net/${i}`)),
       ),
-      ...(features.has('rng') ? [rngKind(() => effects.machine.random())] : []),
-      ...(first ? [consoleKind(first, guarded)] : []),
-      ...others.filter(({ connected }) => connected).map((port) => consoleKind(port, guarded)),
+      ...disks.map((disk, i) =>
+        blockKind(
+          disk,
+          (what) => effects.machine.report([`vd${String.fromCharCode(97 + i)}: ${what}`]),
+          told(`block/${i}`),
+        ),
+      ),
+      ...(features.has('rng') ? [rngKind(() => effects.machine.random(), told('rng/0'))] : []),
+      ...(first ? [consoleKind(first, guarded, told('console/0'))] : []),
+      ...others
+        .filter(({ connected }) => connected)
+        .map((port, i) => consoleKind(port, guarded, told(`console/${i + 1}`))),
     ]
   }
 

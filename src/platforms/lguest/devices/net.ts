@@ -2,6 +2,7 @@
 import type { NetworkPort } from '../../../backends/network/port.ts'
 import { NetDevice } from '../../../devices/net/net.ts'
 import { type Kind, VirtioId } from './device.ts'
+import { type Told, virtioRequests } from './requests.ts'
 import { joined, LauncherError, type Virtqueue } from './virtqueue.ts'
 
 const INPUT = 0
@@ -18,7 +19,12 @@ const ECN = 0x80
 const features = [0, 1, 5, 7, 8, 9, 11, 12, 13, 24, 28]
 
 /** `mac`: six bytes. */
-export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () => void) => () => void): Kind {
+export function netKind(
+  port: NetworkPort,
+  mac: Uint8Array,
+  later: (action: () => void) => () => void,
+  { rings, name }: Told,
+): Kind {
   const net = new NetDevice(port)
   const config = new Uint8Array(8)
   config.set(mac)
@@ -34,7 +40,9 @@ export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () =
       const packet = new Uint8Array(HEADER + frame.length)
       packet.set(frame, HEADER)
       into.write(packet)
-      queue.give(chain.head, Math.min(packet.length, into.length))
+      const given = Math.min(packet.length, into.length)
+      queue.give(chain.head, given)
+      rings.note(virtioRequests.receive, () => [name], BigInt(given))
     }
     queue.trigger()
   }
@@ -48,8 +56,10 @@ export function netKind(port: NetworkPort, mac: Uint8Array, later: (action: () =
       if (index === INPUT) return input(queue)
       for (let chain = queue.take(); chain; chain = queue.take()) {
         if (chain.in.length > 0) throw new LauncherError('Input buffers in net output queue?')
-        send(net, joined(chain.out).read())
+        const packet = joined(chain.out).read()
+        send(net, packet)
         queue.give(chain.head, 0)
+        rings.note(virtioRequests.transmit, () => [name, BigInt(packet.length)], 0n)
       }
       queue.trigger()
     },

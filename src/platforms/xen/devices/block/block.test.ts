@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { type Disk, MemoryBlocks, MemoryDisk, OverlayDisk } from '../../../../backends/disk.ts'
 import { TestMachine, TestRing } from '../testing.ts'
 import { BlockBackend, diskName, virtualDevice } from './backend.ts'
-import { Operation, type Protocol } from './requests.ts'
+import { blockDeclarations, Operation, type Protocol } from './requests.ts'
 
 const FRONT = '/local/domain/1/device/vbd/51712'
 const BACK = '/local/domain/0/backend/vbd/1/51712'
@@ -431,6 +431,32 @@ describe('requests are told', () => {
       '-  BLKIF_OP_INDIRECT(device="vbd/51712", id=4, sector_number=8, nr_segments=300, indirect_op=BLKIF_OP_WRITE) = BLKIF_RSP_ERROR',
       '-  BLKIF_OP_unknown(device="vbd/51712", id=5, operation=4) = BLKIF_RSP_EOPNOTSUPP',
     ])
+  })
+
+  test('every declared answer is given', () => {
+    const good = [{ reference: 20 }]
+    const indirect = (operation: number) => ({ operation: 6, count: 1, indirect: { operation, pages: [21] } })
+    for (const operation of [0, 1, 2, 3])
+      submit([
+        { operation, segments: good },
+        { operation, segments: [{ reference: 99 }] },
+      ])
+    machine.grant(21).view.setUint32(0, 20, true)
+    submit([indirect(0), indirect(2)])
+    submit([
+      { operation: 5, discard: 8n },
+      { operation: 5, discard: 65n },
+    ])
+    const all = machine.events.splice(0)
+    connect({ size: 512, readOnly: false, read: () => {}, write: () => {}, flush: (done) => done(), close: () => {} })
+    submit([{ operation: 5, discard: 1n }])
+    const answered = [...all, ...machine.events].filter(({ request }) => request.name.startsWith('BLKIF'))
+    const wanted = blockDeclarations.flatMap(({ name, errors }) =>
+      ['0', ...Object.keys(errors)].map((x) => `${name} ${x}`),
+    )
+    expect([...new Set(answered.map(({ request, result }) => `${request.name} ${result}`))].sort()).toEqual(
+      wanted.sort(),
+    )
   })
 
   test('one that is refused is not carried out', () => {

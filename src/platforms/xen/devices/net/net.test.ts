@@ -4,6 +4,7 @@ import type { NetworkPort } from '../../../../backends/network/port.ts'
 import { UserNetwork } from '../../../../backends/network/user.ts'
 import { TestMachine, TestRing } from '../testing.ts'
 import { NetBackend } from './backend.ts'
+import { netDeclarations } from './requests.ts'
 
 const FRONT = '/local/domain/1/device/vif/0'
 const BACK = '/local/domain/0/backend/vif/1/0'
@@ -324,6 +325,27 @@ describe('requests are told', () => {
       '-  netif_rx_request(device="vif/0", id=6, gref=30) = 60',
       '-  netif_rx_request(device="vif/0", id=7, gref=99) = NETIF_RSP_ERROR',
     ])
+  })
+
+  test('every declared answer is given', () => {
+    transmit(slot({}))
+    transmit(slot({ size: 1 }))
+    machine.grant(30)
+    for (const reference of [30, 99]) {
+      offerPage(1, reference)
+      deliver?.(new Uint8Array(60))
+    }
+    machine.run()
+    for (let i = 0; i < 65; i++) transmit(slot({ flags: 8 }), extra(2, 0, 1, 0, 0x5e, 0, 0, i))
+    transmit(slot({ flags: 8 }), extra(3, 0, ...group))
+    const answered = machine.events.filter(({ request }) => !request.name.startsWith('XS_'))
+    const told = answered.map(
+      ({ request, result }) => `${request.name} ${typeof result === 'string' ? result : 'done'}`,
+    )
+    const wanted = Object.values(netDeclarations).flatMap(({ name, errors }) =>
+      ['done', ...Object.keys(errors)].map((each) => `${name} ${each}`),
+    )
+    expect([...new Set(told)].sort()).toEqual(wanted.sort())
   })
 
   test('one that is refused is not carried out', () => {
