@@ -450,13 +450,11 @@ describe('requests are told', () => {
     const all = machine.events.splice(0)
     connect({ size: 512, readOnly: false, read: () => {}, write: () => {}, flush: (done) => done(), close: () => {} })
     submit([{ operation: 5, discard: 1n }])
-    const answered = [...all, ...machine.events].filter(({ request }) => request.name.startsWith('BLKIF'))
+    const answered = [...all, ...machine.events].filter((each) => each.request.name.startsWith('BLKIF'))
     const wanted = blockDeclarations.flatMap(({ name, errors }) =>
       ['0', ...Object.keys(errors)].map((x) => `${name} ${x}`),
     )
-    expect([...new Set(answered.map(({ request, result }) => `${request.name} ${result}`))].sort()).toEqual(
-      wanted.sort(),
-    )
+    expect([...new Set(answered.map((each) => `${each.request.name} ${each.result}`))].sort()).toEqual(wanted.sort())
   })
 
   test('one that is refused is not carried out', () => {
