@@ -27,8 +27,14 @@ import { takeSnapshot, type Snapshot } from './snapshot.ts'
 /** Whether to translate: hot code, or (for tests) whatever is seen, at once. */
 export type Translate = boolean | 'eager'
 
-/** Samples of the interpreter in a line of code before it is translated: as much time as translating costs. */
+/** Samples of the interpreter in a line of code before it is translated: as much time as the running thread loses by it. */
 const THRESHOLD = 64
+/**
+ * The same while a machine has had fewer of them than YOUNG, some 1.5 s of the interpreter: what it does first, a boot,
+ * is done once. Then a region must pay for all threads that make it.
+ */
+const YOUNG_THRESHOLD = 256
+const YOUNG = 40_000
 /** Times that regions go to a place without one before it is translated, too: what that costs them. */
 const MAX_MISSES = 16_000
 /** Entering a region costs as much as some instructions: what has no loop and no callers must have as many. */
@@ -112,7 +118,6 @@ export class Translator {
   readonly #interpreter: Interpreter
   readonly #memory: WebAssembly.Memory
   readonly eager: boolean
-  readonly #threshold: number
   readonly #batch: number
   readonly #asynchronous: boolean
   readonly #facts: Facts
@@ -151,7 +156,6 @@ export class Translator {
   constructor(memory: WebAssembly.Memory, interpreter: Interpreter, absent: AbsentPages, options: TranslatorOptions) {
     this.#memory = memory
     this.eager = options.eager
-    this.#threshold = options.eager ? 1 : THRESHOLD
     this.#batch = options.eager ? 1 : BATCH
     this.#asynchronous = options.asynchronous
     this.#alone = options.alone
@@ -205,12 +209,18 @@ export class Translator {
     if (!translated) this.stats.interpreted += weight
     else if (!this.eager) return true
     const { before, now } = page.count(offset, this.eager, weight)
-    if (Math.floor(before / this.#threshold) !== Math.floor(now / this.#threshold)) {
+    const threshold = this.#threshold()
+    if (Math.floor(before / threshold) !== Math.floor(now / threshold)) {
       const began = moment()
       this.#translateAround(p, this.#u64[(p + S.RIP) >> 3] as bigint)
       this.#spent(began)
     }
     return translated
+  }
+
+  #threshold(): number {
+    if (this.eager) return 1
+    return this.stats.interpreted < YOUNG ? YOUNG_THRESHOLD : THRESHOLD
   }
 
   /** Where regions went that begins none: all that was counted is put down to the last such place. */
