@@ -38,6 +38,9 @@ export function order(entry: Block): Block[] {
   }
 }
 
+/** The blocks that lead back to a loop's first. */
+export const latchesOf = (head: Block): Block[] => head.predecessors.filter((b) => b.order >= head.order)
+
 /** The innermost loop that a block is in, by its first block. */
 export function loopsOf(blocks: readonly Block[]): Map<Block, Block> {
   const loops = new Map<Block, Block>()
@@ -46,10 +49,10 @@ export function loopsOf(blocks: readonly Block[]): Map<Block, Block> {
   return loops
 }
 
-/** The blocks of the loop that begins with `head`. */
-export function bodyOf(head: Block): Set<Block> {
+/** The blocks of the loop that begins with `head`, or of one of those that do, by the block that leads back to it. */
+export function bodyOf(head: Block, last?: Block): Set<Block> {
   const body = new Set([head])
-  const work = head.predecessors.filter((b) => b.order >= head.order)
+  const work = last ? [last] : latchesOf(head)
   for (let b = work.pop(); b; b = work.pop()) {
     if (body.has(b)) continue
     body.add(b)

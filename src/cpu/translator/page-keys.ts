@@ -8,7 +8,7 @@
 import type { Effect, Value } from '../isa/ir.ts'
 import { NO_SEGMENT, R, S } from '../layout.ts'
 import { pageOf, type Block, type Instruction, type Records } from './blocks.ts'
-import { bodyOf, loopsOf } from './dominators.ts'
+import { bodyOf, latchesOf } from './dominators.ts'
 import { recordByte, slotByte, usageOf } from './usage.ts'
 
 /** What names a group: the registers of the address, or the page that it is in. */
@@ -18,6 +18,8 @@ export type PageKey = string
 const MOST = 8
 /** What an access that finds another page than the last costs, in accesses that find the same. */
 const COST = 2
+/** How much more often than what is around it a loop's body runs, for the choice. */
+const LOOP_WEIGHT = 8
 /** An index below that mostly stays in a page. */
 const MOST_INDEX = 1024
 
@@ -96,52 +98,92 @@ const STACK = new Set(['push', 'pop', 'call', 'call_indirect', 'ret', 'ret_n', '
 
 /** The groups that are worth it, and whether they have loads and stores. */
 export function chooseGroups(r: Records, blocks: readonly Block[]): Map<PageKey, { reads: boolean; writes: boolean }> {
-  const loops = loopsOf(blocks)
-  const bodies = new Map<Block | undefined, readonly Block[]>([[undefined, blocks]])
-  for (const head of new Set(loops.values())) bodies.set(head, [...bodyOf(head)])
   const groups = new Map<PageKey, { reads: boolean; writes: boolean; gain: number }>()
-  for (const [head, body] of bodies) {
+  const facts = new Map(blocks.map((b) => [b, factsOf(r, b, groups)]))
+  const loops = bodies(blocks)
+  const seen = new Set<Block>()
+  for (const body of loops) {
     const own = new Map<PageKey, { count: number; registers: number }>()
     const jumps = new Map<number, number>()
-    let foreign = head ? 0 : 1
+    let foreign = 0
     for (const b of body) {
-      // Registers that have an index here.
-      let small = 0
-      if (b.call !== undefined) foreign++
-      for (const i of b.instructions) {
-        if (!i.decoded.translatable) {
-          foreign++
-          small = 0
-          continue
+      const { keys, far, others } = facts.get(b) as Facts
+      foreign += others
+      for (const written of far) jumps.set(written, (jumps.get(written) ?? 0) + 1)
+      if (!seen.has(b))
+        for (const [key, registers] of keys) {
+          const before = own.get(key) ?? { count: 0, registers: 0 }
+          own.set(key, { count: before.count + 1, registers: before.registers | registers })
         }
-        const far = jumpsOf(r, i)
-        if (far) jumps.set(far, (jumps.get(far) ?? 0) + 1)
-        if (loops.get(b) !== head) continue
-        const keys = pageKeys(r, i)
-        accesses(i.decoded.effects, (address, write) => {
-          const key = keys.get(address)
-          if (key === undefined) return
-          const { count, registers } = own.get(key) ?? { count: 0, registers: 0 }
-          own.set(key, { count: count + 1, registers: registers | (registersOf(key) & ~small) })
-          const group = groups.get(key) ?? { reads: false, writes: false, gain: 0 }
-          groups.set(key, group)
-          if (write) group.writes = true
-          else group.reads = true
-        })
-        const { written } = usageOf(r, i)
-        small = isIndex(r, i) ? small | written : small & ~written
-      }
     }
+    for (const b of body) seen.add(b)
+    const around = loops.filter((x) => x.size > body.size && [...body].every((b) => x.has(b))).length
     for (const [key, { count, registers }] of own) {
-      let far = foreign
-      for (const [written, times] of jumps) if (written & registers) far += times
+      let misses = foreign
+      for (const [written, times] of jumps) if (written & registers) misses += times
       const group = groups.get(key) as { gain: number }
-      // What is done once does not earn what forgetting the page at the entry costs.
-      if (head) group.gain += count - COST * far
+      group.gain += (count - COST * misses) * LOOP_WEIGHT ** around
     }
   }
+  // What is done once does not earn what forgetting the page at the entry costs.
   const best = [...groups].filter(([, { gain }]) => gain > 0).sort(([, a], [, b]) => b.gain - a.gain)
   return new Map(best.slice(0, MOST))
+}
+
+/** What the choice wants to know of a block. */
+interface Facts {
+  /** Of each access, with the registers of its address that have no index here. */
+  keys: [PageKey, number][]
+  /** What instructions move far, as bits. */
+  far: number[]
+  /** Calls, and instructions that a function does. */
+  others: number
+}
+
+function factsOf(r: Records, b: Block, groups: Map<PageKey, { reads: boolean; writes: boolean; gain: number }>): Facts {
+  const facts: Facts = { keys: [], far: [], others: b.call === undefined ? 0 : 1 }
+  // Registers that have an index.
+  let small = 0
+  for (const i of b.instructions) {
+    if (!i.decoded.translatable) {
+      facts.others++
+      small = 0
+      continue
+    }
+    const far = jumpsOf(r, i)
+    if (far) facts.far.push(far)
+    const keys = pageKeys(r, i)
+    accesses(i.decoded.effects, (address, write) => {
+      const key = keys.get(address)
+      if (key === undefined) return
+      facts.keys.push([key, registersOf(key) & ~small])
+      const group = groups.get(key) ?? { reads: false, writes: false, gain: 0 }
+      groups.set(key, group)
+      if (write) group.writes = true
+      else group.reads = true
+    })
+    const { written } = usageOf(r, i)
+    small = isIndex(r, i) ? small | written : small & ~written
+  }
+  return facts
+}
+
+/** The bodies of all loops, the smallest first. Those that share a head are taken for nested. */
+function bodies(blocks: readonly Block[]): Set<Block>[] {
+  const bySize = (a: Set<Block>, b: Set<Block>) => a.size - b.size
+  const all = blocks
+    .filter((b) => b.loop)
+    .flatMap((head) => {
+      const own = latchesOf(head)
+        .map((last) => bodyOf(head, last))
+        .sort(bySize)
+      own.reduce((inner, outer) => {
+        for (const b of inner) outer.add(b)
+        return outer
+      })
+      return own
+    })
+  return all.sort(bySize)
 }
 
 /** All loads and stores that look an address up. */
