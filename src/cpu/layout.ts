@@ -44,7 +44,7 @@ const state = {
   MODE: 256, // decode mode word; see Mode
   CPL: 260,
   TLB_READ: 264, // absolute address of the current bank's part
-  TLB_WRITE: 268,
+  TLB_WRITE: 268, // Tlb.PART behind it
   TLB_EXEC: 272,
   RECORD: 276, // record that is executing, whenever a procedure is called
   BUDGET: 280, // i64, instructions left in this slice
@@ -280,9 +280,9 @@ export const Tlb = {
   USER: 0,
   SUPERVISOR: 1,
   SUPERVISOR_AC: 2,
-  EMPTY: 0x28000, // offset from p of a part that never holds an entry: with it as current part every access is slow
-  LARGE: 0x2c000, // 32768 bits: 4 MiB regions (hashed) with entries that came from 2 or 4 MiB pages
-  LARGE_1G: 0x2d000, // 4096 bits: 1 GiB regions (hashed) with entries that came from 1 GiB pages
+  EMPTY: 0x28000, // offset from p of two parts that never hold an entry: with them as current parts every access is slow
+  LARGE: 0x30000, // 32768 bits: 4 MiB regions (hashed) with entries that came from 2 or 4 MiB pages
+  LARGE_1G: 0x31000, // 4096 bits: 1 GiB regions (hashed) with entries that came from 1 GiB pages
 } as const
 
 /** Width of a physical address, as CPUID 0x80000008 must say; page-table bits from here to 51 are reserved. */

@@ -64,8 +64,9 @@ export class HandlerEmitter extends EffectEmitter {
     this.#r = facts.r
   }
 
-  protected tlbPart(part: number): void {
+  protected tlbPart(part: number): number {
     this.c.get(P).mem('i32.load', part)
+    return 0
   }
   protected generation(): void {
     this.c.get(P).mem('i64.load', S.GEN)
@@ -642,7 +643,7 @@ export class HandlerEmitter extends EffectEmitter {
     c.op('i32.eqz')
     this.#bail()
     const record = this.pool.take('i32')
-    c.get(entry).mem('i32.load', 8)
+    this.entryField(entry, 8)
     c.get(linear)
       .op('i32.wrap_i64')
       .i32(4095)

@@ -28,6 +28,12 @@ export class LocalPool {
   }
 }
 
+/** A local with an address, and the entry's distance from it. */
+export interface TlbEntry {
+  readonly local: number
+  readonly offset: number
+}
+
 export abstract class EffectEmitter {
   protected readonly c: Code
   protected readonly pool: { take(ty: Ty): number }
@@ -51,8 +57,8 @@ export abstract class EffectEmitter {
   }
 
   protected abstract effect(e: Effect): void
-  /** Put the bank's part, and its generation, on the stack. */
-  protected abstract tlbPart(part: number): void
+  /** Put on the stack the bank's part, or a place at a distance before it, which is the answer; and its generation. */
+  protected abstract tlbPart(part: number): number
   protected abstract generation(part: number): void
   /** Index of a procedure's function. */
   protected abstract procedure(name: string): number
@@ -164,11 +170,11 @@ export abstract class EffectEmitter {
     if (e.merge && merged !== undefined) this.locals.set(e.merge.result, merged)
   }
 
-  /** Leaves the tag comparison on the stack and returns the local that holds the entry's address; `tag`: a local that gets the entry's. */
-  protected tlbMatch(a: number, bytes: number, part: number, tag?: number): number {
+  /** Leaves the tag comparison on the stack and returns where the entry is; `tag`: a local that gets the entry's. */
+  protected tlbMatch(a: number, bytes: number, part: number, tag?: number): TlbEntry {
     const c = this.c
-    const entry = this.pool.take('i32')
-    this.tlbPart(part)
+    const local = this.pool.take('i32')
+    const offset = this.tlbPart(part)
     c.get(a)
       .op('i32.wrap_i64')
       .i32(8)
@@ -176,19 +182,26 @@ export abstract class EffectEmitter {
       .i32((Tlb.ENTRIES - 1) * Tlb.ENTRY)
       .op('i32.and')
       .op('i32.add')
-      .tee(entry)
-    c.mem('i64.load', 0)
+      .tee(local)
+    c.mem('i64.load', offset)
     if (tag !== undefined) c.tee(tag)
     c.get(a)
     if (bytes > 1) c.i64(BigInt(bytes - 1)).op('i64.add')
     c.i64(-4096n).op('i64.and')
     this.generation(part)
     c.op('i64.or').op('i64.eq')
-    return entry
+    return { local, offset }
   }
 
-  protected hostAddress(a: number, entry: number): void {
-    this.c.get(a).op('i32.wrap_i64').get(entry).mem('i32.load', 8).op('i32.add')
+  /** What an entry has behind its tag: 8, what makes a linear address the host's, or the page's index table; 12, the page. */
+  protected entryField({ local, offset }: TlbEntry, field: 8 | 12): void {
+    this.c.get(local).mem('i32.load', offset + field)
+  }
+
+  protected hostAddress(a: number, entry: TlbEntry): void {
+    this.c.get(a).op('i32.wrap_i64')
+    this.entryField(entry, 8)
+    this.c.op('i32.add')
   }
 }
 

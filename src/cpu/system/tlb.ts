@@ -123,7 +123,7 @@ export function currentBank(p: u32): u32 {
 
 /**
  * Make the current bank follow CPL, EFLAGS.AC, CR4.SMAP and MODE: call it after any of them (or CR0.AM) changed.
- * At CPL 3 with alignment checks on, data accesses find an empty part and so are all slow, where they are checked.
+ * At CPL 3 with alignment checks on, data accesses find empty parts and so are all slow, where they are checked.
  */
 export function setBank(p: u32): void {
   const user = load<u32>(p, CPL) == 3
@@ -132,8 +132,9 @@ export function setBank(p: u32): void {
   const base = bankAddress(p, bank)
   const checked = user && ac && (load<u64>(p, CR0) & CR0_AM) != 0
   store<u32>(p, bank, CURRENT_BANK)
-  store<u32>(p, checked ? p + TLBC_EMPTY : base, TLB_READ)
-  store<u32>(p, checked ? p + TLBC_EMPTY : base + TLBC_PART, TLB_WRITE)
+  const data = checked ? p + TLBC_EMPTY : base
+  store<u32>(p, data, TLB_READ)
+  store<u32>(p, data + TLBC_PART, TLB_WRITE)
   store<u32>(p, base + TLBC_PART * 2, TLB_EXEC)
   refresh(p)
   flushExec(p)
@@ -190,7 +191,7 @@ export function reindexExec(p: u32): void {
 export function resetTlb(p: u32): void {
   memory.fill(p + TLB_STATE, 0, 208)
   memory.fill(p + TLBC_AREA, 0, TLBC_BANK * BANKS)
-  memory.fill(p + TLBC_EMPTY, 0, TLBC_PART)
+  memory.fill(p + TLBC_EMPTY, 0, TLBC_PART * 2)
   flushAll(p)
   switchAddressSpace(p, load<u64>(p, CR3), false)
   setBank(p)

@@ -154,6 +154,7 @@ export class RegionEmitter extends RegionExits {
     if (covered === undefined) return
     this.instruction = to.instructions[0] as Instruction
     this.unspent = 0
+    this.owed = 0
     this.c.get(this.local.budget).i32(covered).op('i32.lt_s')
     this.bail('budget')
   }
@@ -175,7 +176,8 @@ export class RegionEmitter extends RegionExits {
     const entry = this.tlbMatch(linear, 1, S.TLB_EXEC, tag)
     c.op('i32.eqz').hint(false)
     this.brIf(missed)
-    c.get(entry).mem('i32.load', 8).tee(there).i32(table).op('i32.eq').hint(true)
+    this.entryField(entry, 8)
+    c.tee(there).i32(table).op('i32.eq').hint(true)
     this.brIf(valid)
     this.close()
     // For V8: see #hostByTlb.
@@ -196,9 +198,8 @@ export class RegionEmitter extends RegionExits {
     this.enterGroups(b)
     this.changed = this.#changedAt.get(b) as number
     const count = b.instructions.length
-    const { budget } = this.local
-    c.get(budget).i32(count).op('i32.sub').set(budget)
     this.unspent = count
+    this.owed = 0
     this.instruction = b.instructions[0] as Instruction
     this.counters?.block(c, b)
     this.#condition = undefined
@@ -207,6 +208,7 @@ export class RegionEmitter extends RegionExits {
     b.instructions.forEach((i, n) => {
       this.instruction = i
       this.unspent = count - n
+      this.owed = n
       this.temporaries.reset()
       this.#at = { block: b, number: n }
       if (i.decoded.enablesInterrupts && n + 1 < count) this.enableInterrupts(i)
@@ -214,6 +216,9 @@ export class RegionEmitter extends RegionExits {
     })
     if (b.call === undefined) this.floats.leave(b)
     this.leaveGroups(b)
+    this.owed = count
+    this.pay()
+    this.owed = 0
     this.#leave(b)
   }
 
@@ -240,9 +245,10 @@ export class RegionEmitter extends RegionExits {
     this.linearOf((pageOf(i.place) + 1) * 4096)
     c.set(linear)
     const entry = this.tlbMatch(linear, 1, S.TLB_EXEC)
-    c.get(entry).mem('i32.load', 12).i32(page).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
+    this.entryField(entry, 12)
+    c.i32(page).op('i32.eq').op('i32.and').op('i32.eqz').hint(false)
     this.open('if')
-    c.get(this.local.budget).i32(this.unspent).op('i32.add').set(this.local.budget)
+    this.pay()
     this.counters?.exit(c, 'other page', i.place, this.unspent)
     this.leaveAt(i.at)
     this.close()
@@ -385,6 +391,7 @@ export class RegionEmitter extends RegionExits {
         if (this.nested) {
           this.counters?.exit(c, 'indirect jump', this.instruction.place)
           this.changed |= usageOf(this.records, this.instruction).written
+          this.pay(1)
           return this.jumpTo(() => this.use(e.target))
         }
         this.#target = e.target

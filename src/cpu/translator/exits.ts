@@ -24,8 +24,10 @@ const FLAG_IF = 0x200
 const MAX_DEPTH = 64
 
 export abstract class RegionExits extends RegionMemory {
-  /** Instructions of this block not yet begun, this one included: what an exit gives back. */
+  /** Instructions of this block not yet begun, this one included. */
   protected unspent = 0
+  /** And those begun before, which the budget in the local still has: it loses them at exits and at the block's end. */
+  protected owed = 0
   /** Registers changed since the state block had them. */
   protected changed = 0
   /** Registers of the whole region. */
@@ -124,9 +126,8 @@ export abstract class RegionExits extends RegionMemory {
     const entry = this.tlbMatch(exitLinear, 1, S.TLB_EXEC)
     c.hint(true)
     this.open('if')
-    c.get(entry)
-      .mem('i32.load', 8)
-      .get(exitLinear)
+    this.entryField(entry, 8)
+    c.get(exitLinear)
       .op('i32.wrap_i64')
       .i32(4095)
       .op('i32.and')
@@ -143,6 +144,17 @@ export abstract class RegionExits extends RegionMemory {
     this.c.get(P).get(this.local.exitLinear).i64(-4096n).op('i64.and').mem('i64.store', S.PAGE_LINEAR)
   }
 
+  /** The budget in the local loses what it owes, and `more`. */
+  protected pay(more = 0): void {
+    const { budget } = this.local
+    if (this.owed + more)
+      this.c
+        .get(budget)
+        .i32(this.owed + more)
+        .op('i32.sub')
+        .set(budget)
+  }
+
   // ---- leaving ------------------------------------------------------------------------------------------------
 
   protected leaveAt(record: number): void {
@@ -153,11 +165,10 @@ export abstract class RegionExits extends RegionMemory {
 
   /** Leave for the interpreter at this instruction if the value on the stack is non-zero. */
   protected bail(reason: Reason = 'slow path', counting?: (counters: Counters) => void): void {
-    const { budget } = this.local
     const producer = this.producer
     this.c.hint(false)
     this.open('if')
-    this.c.get(budget).i32(this.unspent).op('i32.add').set(budget)
+    this.pay()
     if (this.counters) counting?.(this.counters)
     this.counters?.exit(this.c, reason, this.instruction.place, this.unspent)
     this.leaveAt(this.instruction.fields)
@@ -303,17 +314,17 @@ export abstract class RegionExits extends RegionMemory {
   /** The interpreter's function does an instruction; go on if that comes to the next one. */
   protected byFunction(i: Instruction): void {
     const c = this.c
-    const { budget, exitRecord } = this.local
+    const { exitRecord } = this.local
     const record = this.records.copy(i.fields)
     if (record === 0) {
       c.i32(1)
       return this.bail('procedure')
     }
     // The function finds the budget as before its instruction.
-    c.get(budget).i32(this.unspent).op('i32.add').set(budget)
+    this.pay()
     this.storeState(this.changed)
     this.producer = undefined
-    c.get(budget).i32(this.unspent).op('i32.sub').set(budget)
+    this.pay(-2 * this.owed)
     c.get(P).i32(record)
     c.i32(this.records.word(i.fields + R.HANDLER) & 0xffff)
     c.callIndirect(this.imports.handlerType, this.imports.handlerTable)
@@ -322,10 +333,7 @@ export abstract class RegionExits extends RegionMemory {
       .op('i32.ne')
       .hint(false)
     this.open('if')
-    c.get(budget)
-      .i32(this.unspent - 1)
-      .op('i32.add')
-      .set(budget)
+    this.pay(1)
     this.storeBudget()
     this.counters?.exit(c, 'function left', i.place, this.unspent - 1)
     c.get(exitRecord).return()

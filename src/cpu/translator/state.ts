@@ -4,7 +4,7 @@
  */
 import type { Access, Slot, Value } from '../isa/ir.ts'
 import { EffectEmitter, loadOp, LocalPool, storeOp } from '../isa/emitter.ts'
-import { NO_SEGMENT, R, S } from '../layout.ts'
+import { NO_SEGMENT, R, S, Tlb } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
 import { pageOf, type Instruction, type Records } from './blocks.ts'
 import { recordByte } from './usage.ts'
@@ -40,13 +40,10 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly floats: RegionFloats
   /** Words of the state that are known to be zero here (see `steady` effects). */
   protected readonly steady = new Set<number>()
-  protected readonly local: Record<
-    'budget' | 'exitRecord' | 'tlbRead' | 'tlbWrite' | 'res32' | 'resB32' | 'mxcsr',
-    number
-  > &
+  protected readonly local: Record<'budget' | 'exitRecord' | 'tlb' | 'res32' | 'resB32' | 'mxcsr', number> &
     Record<'base' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** What of the state block the region keeps in locals besides registers. */
-  protected needs = { reads: true, writes: true, mxcsr: true }
+  protected needs = { memory: true, mxcsr: true }
   /** Nesting of conditional effects within the instruction. */
   protected nested = 0
   protected instruction!: Instruction
@@ -64,8 +61,7 @@ export abstract class RegionState extends EffectEmitter {
     this.local = {
       budget: code.local('i32'),
       exitRecord: code.local('i32'),
-      tlbRead: code.local('i32'),
-      tlbWrite: code.local('i32'),
+      tlb: code.local('i32'),
       res32: code.local('i32'),
       resB32: code.local('i32'),
       mxcsr: code.local('i32'),
@@ -112,14 +108,14 @@ export abstract class RegionState extends EffectEmitter {
     this.vectors.load(P, mask >>> 16)
     this.steady.clear()
     this.floats.forget()
-    const { reads, writes, mxcsr } = this.needs
+    const { memory, mxcsr } = this.needs
     if (mxcsr) {
       load('i32.load', S.MXCSR, l.mxcsr)
       this.floats.makeLimits(() => c.get(l.mxcsr))
     }
-    if (reads) load('i32.load', S.TLB_READ, l.tlbRead)
-    if (writes) load('i32.load', S.TLB_WRITE, l.tlbWrite)
-    if (reads || writes) load('i64.load', S.GEN, l.gen)
+    if (!memory) return
+    load('i32.load', S.TLB_READ, l.tlb)
+    load('i64.load', S.GEN, l.gen)
   }
 
   /** The byte offset from p that a slot names here. */
@@ -190,9 +186,10 @@ export abstract class RegionState extends EffectEmitter {
   protected noteRecord(): void {
     this.c.get(P).i32(this.instruction.fields).mem('i32.store', S.RECORD)
   }
-  protected tlbPart(part: number): void {
+  protected tlbPart(part: number): number {
     if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
-    else this.c.get(part === S.TLB_READ ? this.local.tlbRead : this.local.tlbWrite)
+    else this.c.get(this.local.tlb)
+    return part === S.TLB_WRITE ? Tlb.PART : 0
   }
   protected generation(part: number): void {
     if (part === S.TLB_EXEC) this.c.get(P).mem('i64.load', S.GEN)

@@ -74,13 +74,12 @@ function makeUsage(r: Places, i: Instruction): Usage {
   return usage
 }
 
-/** Whether there are loads, stores, and uses of MXCSR. */
-export function needsOf(blocks: readonly Block[]): { reads: boolean; writes: boolean; mxcsr: boolean } {
-  const needs = { reads: false, writes: false, mxcsr: false }
+/** Whether there are loads or stores, and uses of MXCSR. */
+export function needsOf(blocks: readonly Block[]): { memory: boolean; mxcsr: boolean } {
+  const needs = { memory: false, mxcsr: false }
   const visit = (effects: readonly Effect[]): void => {
     for (const e of effects) {
-      if (e.kind === 'load') needs.reads = true
-      else if (e.kind === 'store' || e.kind === 'probe') needs.writes = true
+      if (e.kind === 'load' || e.kind === 'store' || e.kind === 'probe') needs.memory = true
       else if (e.kind === 'floats' || ((e.kind === 'get' || e.kind === 'set') && e.slot.offset === S.MXCSR))
         needs.mxcsr = true
       else if (e.kind === 'if') {
