@@ -2,10 +2,10 @@
 import { expect, test } from 'vitest'
 import { scenarios } from './scenarios.ts'
 
-/** 100,000 requests against the interface's model; `npm run requests` plays more. */
-export function testRequests(name: string): void {
+/** So many requests against the interface's model; `npm run requests` plays more. */
+export function testRequests(name: string, wanted = 100_000): void {
   test(`requests of ${name}`, { timeout: 300_000 }, () => {
-    const { report, unreached } = (scenarios[name] as (typeof scenarios)[string])(100_000, 1)
+    const { report, unreached } = (scenarios[name] as (typeof scenarios)[string])(wanted, 1)
     expect(unreached).toEqual([])
     expect(report.requests / report.sequences).toBeGreaterThanOrEqual(100)
     expect(report.succeeded / report.requests).toBeGreaterThan(0.5)

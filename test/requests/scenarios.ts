@@ -8,6 +8,7 @@ import * as vmware from './vmware.ts'
 import * as xenHvm from './xen-hvm.ts'
 import * as xenPv from './xen-pv.ts'
 import * as xenPvh from './xen-pvh.ts'
+import * as xenRings from './xen-rings.ts'
 
 /** Play at least this many requests; returns what happened, and which declared requests and errors did not. */
 type Play = (requests: number, seed: number) => { readonly report: Report; readonly unreached: readonly string[] }
@@ -29,4 +30,5 @@ export const scenarios: Readonly<Record<string, Play>> = {
   'xen-pvh': play(xenPvh.scenario),
   'xen-pv': play(xenPv.scenario),
   'xen-pv32': play(xenPv.narrowScenario),
+  'xen-rings': play(xenRings.scenario),
 }
