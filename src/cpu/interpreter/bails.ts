@@ -5,6 +5,7 @@
 import { fast } from './inline.ts'
 import type { Effect } from '../isa/ir.ts'
 import { procedures } from '../isa/procedures.ts'
+import type { Form } from '../isa/variants.ts'
 
 const BAIL: readonly Effect[] = [{ kind: 'fault', when: undefined, vector: 0, error: undefined }]
 
@@ -16,15 +17,16 @@ const commits = (e: Effect): boolean =>
   (e.kind === 'call' && procedures[e.procedure]?.inPlace === true) ||
   (e.kind === 'if' && [...e.then, ...e.else].some(commits))
 
-/** The effects with their slow arms replaced. */
-export function withBails(effects: readonly Effect[]): readonly Effect[] {
+/** The effects with their slow arms replaced, for an addressing form. */
+export function withBails(effects: readonly Effect[], form: Form): readonly Effect[] {
+  const isFast = (some: readonly Effect[]) => fast(some, form === 's')
   const result: Effect[] = []
   for (const e of effects) {
-    if (e.kind !== 'if' || fast([e]) || result.some(commits)) result.push(e)
+    if (e.kind !== 'if' || isFast([e]) || result.some(commits)) result.push(e)
     else {
-      const [then, otherwise] = [withBails(e.then), withBails(e.else)]
-      if (!fast(then) && !fast(otherwise)) result.push(e)
-      else result.push({ ...e, then: fast(then) ? then : BAIL, else: fast(otherwise) ? otherwise : BAIL })
+      const [then, otherwise] = [withBails(e.then, form), withBails(e.else, form)]
+      if (!isFast(then) && !isFast(otherwise)) result.push(e)
+      else result.push({ ...e, then: isFast(then) ? then : BAIL, else: isFast(otherwise) ? otherwise : BAIL })
     }
   }
   return result

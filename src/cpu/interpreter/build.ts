@@ -140,7 +140,7 @@ export function buildInterpreter({ profile = false, counting = false } = {}): In
   const traits = new Uint8Array(ends.length)
   for (const v of order) {
     if (endsStream(v.effects)) ends[number(v)] = 1
-    if (canTranslate(withBails(v.effects), v.form, v.mode)) traits[number(v)] |= Trait.TRANSLATED
+    if (canTranslate(withBails(v.effects, v.form), v.form, v.mode)) traits[number(v)] |= Trait.TRANSLATED
     if (v.effects.some((e) => e.kind === 'nextRip')) traits[number(v)] |= Trait.CALLS
   }
   return {

@@ -383,7 +383,7 @@ export class Semantics {
   /** `address` displaced by a constant or i64, wrapping as the mode does. */
   displaced(address: Address, by: number | Value): Address {
     let value = this.add(address.value, by instanceof Value ? by : BigInt(by))
-    if (this.#form === 'd') value = this.and(value, 0xffffffffn)
+    if (this.#form === 'd') value = this.#low32(value)
     // Bit 2 of the index field: 16-bit addressing.
     else if (this.#form === 's')
       value = this.and(value, this.select(this.and(this.#field('X'), 4), this.k64(0xffff), this.k64(0xffffffff)))
@@ -480,11 +480,16 @@ export class Semantics {
     return this.select(this.and(this.state(S.MODE), 4), this.k64(0xffffffffn), this.k64(0xffffn))
   }
 
+  /** V8 makes more of this than of a mask: it knows what else has no upper half, and adds in 32 bits. */
+  #low32(value: Value): Value {
+    return this.toI64(this.toI32(value))
+  }
+
   /** `sp` moved by a constant, wrapped to the stack's width. */
   spAdd(sp: Value, by: number | Value): Value {
+    if (this.mode === '32') return this.toI64(this.add(this.toI32(sp), by instanceof Value ? this.toI32(by) : by))
     const moved = this.add(sp, by instanceof Value ? by : BigInt(by))
-    if (this.mode === '64') return moved
-    return this.and(moved, this.mode === '32' ? this.k64(0xffffffffn) : this.#stackMask())
+    return this.mode === '64' ? moved : this.and(moved, this.#stackMask())
   }
 
   setSp(value: Value): void {
@@ -494,7 +499,7 @@ export class Semantics {
   /** What RSP holds when the stack pointer is `value`: a 16-bit one leaves the rest. */
   wholeSp(value: Value): Value {
     if (this.mode === '64') return value
-    if (this.mode === '32') return this.and(value, 0xffffffffn)
+    if (this.mode === '32') return this.#low32(value)
     const mask = this.#stackMask()
     return this.or(this.and(this.reg(S.RSP, 64), this.not(mask)), this.and(value, mask))
   }

@@ -207,7 +207,7 @@ export abstract class RegionExits extends RegionMemory {
     c.get(this.local.exitLinear)
     this.linearOf(least)
     c.op('i64.sub')
-    if (this.is32) c.i64(0xffffffffn).op('i64.and')
+    if (this.is32) c.op('i32.wrap_i64').op('i64.extend_i32_u')
     c.tee(rest).i64(BigInt(range)).op('i64.gt_u')
     this.brIf(none)
     const depths = new Map(places.map((place, i) => [(place - least) >> shift, i]))

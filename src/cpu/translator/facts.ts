@@ -27,7 +27,7 @@ export class Facts {
     if (known) return known
     const { row, form, mode, size } = this.#variant(handler)
     const recording = recordVariant(row, size, form, mode, immediate)
-    const effects = withBails(recording.effects)
+    const effects = withBails(recording.effects, form)
     const made = {
       ...this.outline(handler),
       effects,

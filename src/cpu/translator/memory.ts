@@ -8,7 +8,7 @@
  */
 import type { Access, Address, Effect, Value } from '../isa/ir.ts'
 import { accessOf, loadOp, storeOp } from '../isa/emitter.ts'
-import { S } from '../layout.ts'
+import { Attr, R, S } from '../layout.ts'
 import type { Block, Instruction } from './blocks.ts'
 import { RegionFlags } from './flags.ts'
 import { chooseGroups, pageKeys, type PageKey } from './page-keys.ts'
@@ -19,6 +19,11 @@ import { P } from './state.ts'
 const NONE = 0x800n
 const GROUP_SIZE = 24
 const SIZES = new Set([1, 2, 4, 8, 16])
+const CS = 1
+const FS = 4
+/** Of a segment's type: code, expand-down, writable (SDM Vol. 3A 3.4.5.1). */
+const WRITABLE = 2
+const KIND_OF_DATA = Attr.NULL | 8 | 4 | WRITABLE
 
 /**
  * Offsets from p of what a group has: the linear pages that may be read and written, and what makes a linear address in
@@ -37,6 +42,8 @@ export abstract class RegionMemory extends RegionFlags {
   #empty = new Set<Group>()
   readonly #atEnd = new Map<Block, ReadonlySet<Group>>()
   #keys = new Map<Value, PageKey>()
+  /** FS and GS, where they are known to be plain. */
+  readonly #plain = new Set<number>()
   /** Of the block. */
   #runs = new Map<Instruction, Map<Value, Near>>()
   /** Runs of the block whose host address is in a local. */
@@ -55,6 +62,7 @@ export abstract class RegionMemory extends RegionFlags {
   /** At the entry, or other code ran: no group has a page. */
   protected override loadState(mask: number): void {
     super.loadState(mask)
+    this.#plain.clear()
     for (const group of this.#groups.values()) {
       this.#forget(group)
       this.#empty.add(group)
@@ -75,8 +83,9 @@ export abstract class RegionMemory extends RegionFlags {
   protected enterGroups(b: Block): void {
     const [only, ...others] = b.predecessors
     if (only) this.#empty = new Set(others.length === 0 ? this.#atEnd.get(only) : undefined)
-    this.#runs = this.is32 ? new Map() : runsOf(this.records, b)
+    this.#runs = runsOf(this.records, b, this.is32)
     this.#begun = []
+    this.#plain.clear()
   }
   protected leaveGroups(b: Block): void {
     this.#atEnd.set(b, new Set(b.call === undefined ? this.#empty : this.#groups.values()))
@@ -95,7 +104,8 @@ export abstract class RegionMemory extends RegionFlags {
 
   // ---- accesses -----------------------------------------------------------------------------------------------
 
-  #linear(address: Address): number {
+  #linear(address: Address, write: boolean): number {
+    if (address.kind === 'segmented') return this.#linearInSegment(address.value, write)
     const known = this.locals.get(address.value)
     if (known !== undefined) return known
     const local = this.pool.take('i64')
@@ -104,9 +114,43 @@ export abstract class RegionMemory extends RegionFlags {
     return local
   }
 
+  /**
+   * At an offset in the record's segment. MODE says that ES, CS, SS and DS are flat, and CS is never written. FS and GS
+   * must reach 4 GiB upwards and be writable, which most do; in 64-bit code there is nothing to look at.
+   */
+  #linearInSegment(offset: Value, write: boolean): number {
+    const c = this.c
+    const segment = this.recordByte(R.BASE) & 7
+    if (this.is32 && segment >= FS && !this.#plain.has(segment)) {
+      c.get(P)
+        .mem('i32.load', S.SEG_ATTR + segment * 4)
+        .i32(KIND_OF_DATA)
+        .op('i32.and')
+        .i32(WRITABLE)
+        .op('i32.ne')
+      c.get(P)
+        .mem('i32.load', S.SEG_LIMIT + segment * 4)
+        .i32(-1)
+        .op('i32.ne')
+        .op('i32.or')
+      this.bail()
+      if (this.nested === 0) this.#plain.add(segment)
+    } else if (this.is32 && segment === CS && write) {
+      c.i32(1)
+      this.bail()
+    }
+    const local = this.pool.take('i64')
+    this.use(offset)
+    const at = S.SEG_BASE + segment * 8
+    if (this.is32) c.op('i32.wrap_i64').get(P).mem('i32.load', at).op('i32.add').op('i64.extend_i32_u')
+    else c.get(P).mem('i64.load', at).op('i64.add')
+    c.set(local)
+    return local
+  }
+
   /** A local with the host address of an access, but for a constant. */
   #hostOf(address: Address, bytes: number, write: boolean): { host: number; offset: number } {
-    const a = this.#linear(address)
+    const a = this.#linear(address, write)
     // Of other sizes both ends may not be in the page of an aligned address.
     const key = SIZES.has(bytes) ? this.#keys.get(address.value) : undefined
     const group = key === undefined ? undefined : this.#groups.get(key)

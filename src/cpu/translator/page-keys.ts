@@ -31,7 +31,7 @@ export function pageKeys(r: Records, i: Instruction): Map<Value, PageKey> {
     if (definition.kind !== 'pure') return
     const [a, b] = definition.args
     const key = a && keys.get(a)
-    const near = b === undefined ? definition.op === 'i64.extend_i32_u' : b.definition.kind === 'constant'
+    const near = b === undefined || b.definition.kind === 'constant'
     if (key !== undefined && near && NEAR.has(definition.op)) keys.set(value, key)
   }
   const visit = (effects: readonly Effect[]): void => {
@@ -52,12 +52,13 @@ export function pageKeys(r: Records, i: Instruction): Map<Value, PageKey> {
 }
 
 /** Operations with a constant that keep an address near; masks are those of 32 bits. */
-const NEAR = new Set(['i64.add', 'i64.sub', 'i64.and', 'i32.add', 'i32.sub', 'i64.extend_i32_u'])
+const NEAR = new Set(['i64.add', 'i64.sub', 'i64.and', 'i32.add', 'i32.sub', 'i32.wrap_i64', 'i64.extend_i32_u'])
 
 function addressKey(r: Records, i: Instruction): PageKey {
-  const plain = i.decoded.form === 'b'
+  const { form } = i.decoded
+  const plain = form === 'b'
   const base = recordByte(r, i, R.BASE)
-  const segment = plain ? NO_SEGMENT : base & 7
+  const segment = plain || form === 'd' ? NO_SEGMENT : base & 7
   const register = plain ? base : base & 0xf8
   const index = plain ? S.ZERO : recordByte(r, i, R.INDEX) & 0xf8
   let key = register < S.ZERO ? `r${register >> 3}` : ''

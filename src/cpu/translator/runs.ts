@@ -33,14 +33,17 @@ interface Known {
   readonly distance: number
 }
 
-/** The accesses of each instruction that are of a run, by their addresses; only for 64-bit code. */
-export function runsOf(r: Places, b: Block): Map<Instruction, Map<Value, Near>> {
+/**
+ * The accesses of each instruction that are of a run, by their addresses. In 32-bit code distances are modulo 4 GiB: a run
+ * around address 0 is in two pages for the TLB, so each of its accesses is by itself.
+ */
+export function runsOf(r: Places, b: Block, is32: boolean): Map<Instruction, Map<Value, Near>> {
   const found = new Map<Instruction, Map<Value, Near>>()
   const registers: Known[] = Array.from({ length: 16 }, (_, base) => ({ base, distance: 0 }))
   let bases = registers.length
   const unknown = (): Known => ({ base: bases++, distance: 0 })
-  /** What RIP-relative addresses count from. */
-  const code = unknown()
+  /** What RIP-relative addresses count from, in 32-bit code absolute ones. */
+  const fixed = unknown()
   const open = new Map<number, Run>()
   for (const i of b.instructions) {
     if (!i.decoded.translatable) {
@@ -49,7 +52,7 @@ export function runsOf(r: Places, b: Block): Map<Instruction, Map<Value, Near>> 
       continue
     }
     const own = new Map<Value, Near>()
-    const walk = new Walk(r, i, registers, code, unknown)
+    const walk = new Walk(r, i, registers, { is32, fixed, unknown })
     walk.visit(i.decoded.effects, (address, bytes, write, known) => {
       const low = known.distance
       const high = low + bytes
@@ -73,16 +76,23 @@ class Walk {
   readonly #records: Places
   readonly #instruction: Instruction
   readonly #registers: Known[]
-  readonly #code: Known
+  readonly #is32: boolean
+  readonly #fixed: Known
   readonly #unknown: () => Known
   readonly #known = new Map<Value, Known>()
   readonly #constants = new Map<Value, number>()
 
-  constructor(records: Places, i: Instruction, registers: Known[], code: Known, unknown: () => Known) {
+  constructor(
+    records: Places,
+    i: Instruction,
+    registers: Known[],
+    { is32, fixed, unknown }: { is32: boolean; fixed: Known; unknown: () => Known },
+  ) {
     this.#records = records
     this.#instruction = i
     this.#registers = registers
-    this.#code = code
+    this.#is32 = is32
+    this.#fixed = fixed
     this.#unknown = unknown
   }
 
@@ -113,7 +123,8 @@ class Walk {
 
   #get(e: Extract<Effect, { kind: 'get' }>): void {
     const at = slotByte(this.#records, this.#instruction, e.slot)
-    if (e.access === 64 && at !== undefined && at < S.ZERO) this.#known.set(e.result, this.#registers[at >> 3] as Known)
+    const whole = e.access === 64 || (this.#is32 && e.access === 32)
+    if (whole && at !== undefined && at < S.ZERO) this.#known.set(e.result, this.#registers[at >> 3] as Known)
   }
 
   #set(e: Extract<Effect, { kind: 'set' }>, certain: boolean): void {
@@ -125,33 +136,42 @@ class Walk {
 
   #address(result: Value): void {
     const i = this.#instruction
-    const plain = i.decoded.form === 'b'
-    if (!plain && i.decoded.form !== 'x') return
+    const { form } = i.decoded
+    const plain = form === 'b'
+    if (!plain && form !== 'x' && form !== 'd') return
     const base = recordByte(this.#records, i, R.BASE)
     if (!plain) {
       const indexed = (recordByte(this.#records, i, R.INDEX) & 0xf8) !== S.ZERO
-      if (indexed || (base & 7) !== NO_SEGMENT) return
+      if (indexed || (form === 'x' && (base & 7) !== NO_SEGMENT)) return
     }
     const register = plain ? base : base & 0xf8
     const distance = this.#field(R.DISP)
-    if (register === S.PAGE_LINEAR)
-      this.#known.set(result, { ...this.#code, distance: pageOf(i.place) * 4096 + distance })
-    else if (register < S.ZERO) this.#known.set(result, moved(this.#registers[register >> 3] as Known, distance))
+    if (register < S.ZERO) this.#moved(result, this.#registers[register >> 3] as Known, distance)
+    else if (register === S.PAGE_LINEAR) this.#moved(result, this.#fixed, pageOf(i.place) * 4096 + distance)
+    else if (form === 'd') this.#moved(result, this.#fixed, distance)
+  }
+
+  #moved(value: Value, { base, distance }: Known, by: number): void {
+    const sum = distance + by
+    this.#known.set(value, { base, distance: this.#is32 ? sum | 0 : sum })
   }
 
   #derive(value: Value): void {
     const { definition } = value
     if (definition.kind !== 'pure') return
+    const { op } = definition
     const [a, b] = definition.args as [Value, Value | undefined]
-    if (definition.op === 'i64.extend_i32_s') {
+    if (op === 'i64.extend_i32_s') {
       const constant = this.#constants.get(a)
       if (constant !== undefined) this.#constants.set(value, constant)
       return
     }
     const known = this.#known.get(a)
+    if (!known) return
+    if (this.#is32 && SAME_LOW_HALF.has(op)) this.#known.set(value, known)
     const by = b && this.#constant(b)
-    if (!known || by === undefined || (definition.op !== 'i64.add' && definition.op !== 'i64.sub')) return
-    this.#known.set(value, moved(known, definition.op === 'i64.add' ? by : -by))
+    if (by === undefined || !(ADDITIONS.has(op) || (this.#is32 && ADDITIONS_32.has(op)))) return
+    this.#moved(value, known, op.endsWith('add') ? by : -by)
   }
 
   #constant(value: Value): number | undefined {
@@ -162,4 +182,6 @@ class Walk {
   }
 }
 
-const moved = ({ base, distance }: Known, by: number): Known => ({ base, distance: distance + by })
+const ADDITIONS = new Set(['i64.add', 'i64.sub'])
+const ADDITIONS_32 = new Set(['i32.add', 'i32.sub'])
+const SAME_LOW_HALF = new Set(['i64.extend_i32_u', 'i32.wrap_i64'])

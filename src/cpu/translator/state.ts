@@ -203,11 +203,16 @@ export abstract class RegionState extends EffectEmitter {
     const c = this.c
     const base = this.recordByte(R.BASE)
     const index = this.recordByte(R.INDEX)
-    const disp = BigInt(this.records.word(this.instruction.fields + R.DISP))
+    const disp = this.records.word(this.instruction.fields + R.DISP)
     const form = this.instruction.decoded.form
+    // In 32 bits: V8 then knows that there is no upper half to clear.
+    const narrow = form === 'd' || form === 's'
+    const ty = narrow ? 'i32' : 'i64'
+    const constant = (value: number) => (narrow ? c.i32(value) : c.i64(BigInt(value)))
     const slot = (offset: number) => {
       if (offset === S.PAGE_LINEAR) this.linearOf(pageOf(this.instruction.place) * 4096)
       else c.get(this.register(offset >> 3))
+      if (narrow) c.op('i32.wrap_i64')
     }
     const plain = form === 'b' ? base : base & 0xf8
     let empty = true
@@ -217,13 +222,21 @@ export abstract class RegionState extends EffectEmitter {
     }
     if (form !== 'b' && (index & 0xf8) !== S.ZERO) {
       slot(index & 0xf8)
-      if (index & 3) c.i64(BigInt(index & 3)).op('i64.shl')
-      if (!empty) c.op('i64.add')
+      if (index & 3) {
+        constant(index & 3)
+        c.op(`${ty}.shl`)
+      }
+      if (!empty) c.op(`${ty}.add`)
       empty = false
     }
-    if (empty) c.i64(disp)
-    else if (disp) c.i64(disp).op('i64.add')
-    if (form === 'd') c.i64(0xffffffffn).op('i64.and')
+    if (empty) constant(disp)
+    else if (disp) {
+      constant(disp)
+      c.op(`${ty}.add`)
+    }
+    // Bit 2 of the index field: 16-bit addressing.
+    if (form === 's' && index & 4) c.i32(0xffff).op('i32.and')
+    if (narrow) c.op('i64.extend_i32_u')
     if (form === 'x' && (base & 7) !== NO_SEGMENT)
       c.get(P)
         .mem('i64.load', S.SEG_BASE + (base & 7) * 8)
@@ -237,8 +250,9 @@ export abstract class RegionState extends EffectEmitter {
 
   /** The linear address of a place. */
   protected linearOf(place: number): void {
-    this.c.get(this.local.base)
-    if (place) this.c.i64(BigInt(place)).op('i64.add')
-    if (this.is32) this.c.i64(0xffffffffn).op('i64.and')
+    const c = this.c
+    c.get(this.local.base)
+    if (this.is32) c.op('i32.wrap_i64').i32(place).op('i32.add').op('i64.extend_i32_u')
+    else if (place) c.i64(BigInt(place)).op('i64.add')
   }
 }
