@@ -155,7 +155,7 @@ class RingSession implements Session<Step> {
   /** Nodes whose value is known; undefined: there is none. */
   readonly #nodes = new Map<string, string | undefined>()
   #requests = 0
-  #groups = new Set<number>()
+  readonly #groups: number[] = []
 
   constructor(setting: Setting, listen: RingGuestListener) {
     this.#guest = new RingGuest(setting, listen)
@@ -269,8 +269,9 @@ class RingSession implements Session<Step> {
     const { disk: kind } = this.#guest.setting
     const count = segments.length
     if (operation === Operation.DISCARD) {
-      if (kind === 'read-only' || sector + count > SECTORS) return Result.ERROR
+      if (kind === 'read-only' || (count > 0 && sector + count > SECTORS)) return Result.ERROR
       if (kind === 'raw') return Result.EOPNOTSUPP
+      if (count === 0) return Result.ERROR
       this.#disk.fill(0, SECTOR * sector, SECTOR * (sector + count))
       return Result.OKAY
     }
@@ -326,9 +327,10 @@ class RingSession implements Session<Step> {
     const id = this.#requests++ & 0xffff
     this.#guest.tx.push(this.#slot(0, 0, 8, id, 60))
     this.#guest.tx.push(Uint8Array.of(leave ? 3 : 2, 0, 1, 0, 0x5e, 0, 0, group, 0, 0, 0, 0))
-    const full = !leave && this.#groups.size >= 64
-    if (leave) this.#groups.delete(group)
-    else if (!full) this.#groups.add(group)
+    const full = !leave && this.#groups.length >= 64
+    const index = this.#groups.indexOf(group)
+    if (!leave && !full) this.#groups.push(group)
+    else if (leave && index >= 0) this.#groups.splice(index, 1)
     deepStrictEqual(this.#sent(), [
       [id, full ? -1 : 0],
       [0, 1],
@@ -393,7 +395,7 @@ class RingSession implements Session<Step> {
     else if (ring === 'block') guest.connectBlock()
     else {
       guest.connectNet()
-      this.#groups.clear()
+      this.#groups.length = 0
     }
     this.#disk.set(guest.disk)
     for (const [each, bytes] of this.#pages) if (!readOnly(each)) bytes.set(guest.granted(each).bytes)

@@ -27,7 +27,8 @@ const MAX_GROUPS = 64
 export class NetDevice implements Stateful {
   readonly #port: NetworkPort
   readonly #waiting: Uint8Array[] = []
-  readonly #groups = new Set<string>()
+  /** As often as they were asked for. */
+  readonly #groups: string[] = []
   /** Only groups that were asked for. */
   filtersGroups = false
   #onFrame: (() => void) | undefined
@@ -39,9 +40,7 @@ export class NetDevice implements Stateful {
   /** Started if it was. */
   transfer(state: Transfer): void {
     state.list('waiting', this.#waiting)
-    const groups = [...this.#groups]
-    state.list('groups', groups)
-    if (state.loading) for (const group of groups) this.#groups.add(group)
+    state.list('groups', this.#groups)
     this.filtersGroups = state.field('filtersGroups', this.filtersGroups)
   }
 
@@ -55,7 +54,7 @@ export class NetDevice implements Stateful {
     this.#onFrame = undefined
     this.#port.attach(undefined)
     this.#waiting.length = 0
-    this.#groups.clear()
+    this.#groups.length = 0
     this.filtersGroups = false
   }
 
@@ -78,19 +77,20 @@ export class NetDevice implements Stateful {
 
   /** False: there are too many groups. */
   joinGroup(address: Uint8Array): boolean {
-    if (this.#groups.size >= MAX_GROUPS) return false
-    this.#groups.add(keyOf(address))
+    if (this.#groups.length >= MAX_GROUPS) return false
+    this.#groups.push(keyOf(address))
     return true
   }
 
   leaveGroup(address: Uint8Array): void {
-    this.#groups.delete(keyOf(address))
+    const index = this.#groups.indexOf(keyOf(address))
+    if (index >= 0) this.#groups.splice(index, 1)
   }
 
   #receive(frame: Uint8Array): void {
     if (!this.#onFrame || this.#waiting.length >= QUEUE) return
     const group = this.filtersGroups && isMulticast(frame) && !isBroadcast(frame)
-    if (group && !this.#groups.has(keyOf(frame.subarray(0, 6)))) return
+    if (group && !this.#groups.includes(keyOf(frame.subarray(0, 6)))) return
     this.#waiting.push(frame)
     this.#onFrame()
   }

@@ -211,10 +211,11 @@ describe('requests', () => {
         { operation: Operation.WRITE_BARRIER, sector: 8n, segments: [{ reference: 20 }] },
         { operation: Operation.DISCARD, sector: 0n, discard: 4n },
         { operation: Operation.DISCARD, sector: 60n, discard: 5n },
+        { operation: Operation.DISCARD, sector: 60n, discard: 0n },
         { operation: 4 },
         { operation: 9 },
       ]),
-    ).toEqual([0, 0, 0, 0, -1, -2, -2])
+    ).toEqual([0, 0, 0, 0, -1, -1, -2, -2])
     expect(bytes.slice(4 * 512 - 1, 4 * 512 + 1)).toEqual(Uint8Array.of(0, 1))
   })
 
@@ -449,6 +450,12 @@ describe('requests are told', () => {
     ])
     const all = machine.events.splice(0)
     connect({ size: 512, readOnly: false, read: () => {}, write: () => {}, flush: (done) => done(), close: () => {} })
+    // No sectors are nowhere.
+    submit([
+      { operation: 5, discard: 1n },
+      { operation: 5, sector: 99n, discard: 0n },
+    ])
+    expect(machine.takeTrace().every((line) => line.endsWith(' BLKIF_RSP_EOPNOTSUPP'))).toBe(true)
     submit([{ operation: 5, discard: 1n }])
     const answered = [...all, ...machine.events].filter((each) => each.request.name.startsWith('BLKIF'))
     const wanted = blockDeclarations.flatMap(({ name, errors }) =>

@@ -128,7 +128,7 @@ export class BlockQueue implements Stateful {
   }
 
   #dispatch(request: BlockRequest): void {
-    const { device, pages, canDiscard, rings, name } = this.#options
+    const { device, pages, rings, name } = this.#options
     const operation = carriedOut(request)
     const respond = (status: number) => this.#respond(request, status)
     const refused = rings.refusal(blockDeclaration(request), () => blockValues(name, request))
@@ -138,11 +138,7 @@ export class BlockQueue implements Stateful {
     }
     switch (request.operation) {
       case Operation.DISCARD:
-        respond(
-          !device.allows(request.sector, request.discardCount, true)
-            ? Status.ERROR
-            : statuses[canDiscard ? device.discard(request.sector, request.discardCount) : 'unsupported'],
-        )
+        respond(this.#discard(request.sector, request.discardCount))
         return
       case Operation.READ:
       case Operation.WRITE:
@@ -174,6 +170,14 @@ export class BlockQueue implements Stateful {
     const flush: Flush = { request: request.bytes, written, begun: false }
     this.#flushes.push(flush)
     this.#flush(flush)
+  }
+
+  /** No sectors are nowhere beyond the disk, but nothing that can be discarded (blkdev_issue_discard). */
+  #discard(sector: bigint, count: bigint): number {
+    const { device, canDiscard } = this.#options
+    if (!device.allows(count === 0n ? 0n : sector, count, true)) return Status.ERROR
+    if (!canDiscard) return Status.EOPNOTSUPP
+    return count === 0n ? Status.ERROR : statuses[device.discard(sector, count)]
   }
 
   #flush(flush: Flush): void {

@@ -173,7 +173,7 @@ export const blockDeclarations: readonly Declaration[] = [
     summary: 'what these sectors hold is no longer needed',
     args: [device, id, sector, argument('nr_sectors', 'u64')],
     errors: {
-      BLKIF_RSP_ERROR: 'sectors beyond the disk, or a disk that is read-only',
+      BLKIF_RSP_ERROR: 'no sectors, or some beyond the disk, or a disk that is read-only',
       BLKIF_RSP_EOPNOTSUPP: 'a raw image',
     },
     source: SOURCE,
