@@ -50,8 +50,10 @@ export interface Block {
   taken?: Edge
   /** Where control goes otherwise, after a call when it returns; absent if the last instruction leaves. */
   next?: Edge
-  /** Where its last instruction, a computed jump, may go, too. */
+  /** Where its last instruction, a computed jump or call, may go, too. */
   targets: Block[]
+  /** It has no instructions, but goes to the one of its targets that has the linear address in the local, else returns. */
+  dispatches?: true
   /** The last instruction is a call: of this place, or of a computed one. */
   call?: number | 'computed'
   order: number
@@ -83,7 +85,7 @@ export interface Places {
   word(address: number): number
   /** Index table of a page, by its distance from the entry's; undefined: not to be built on. */
   table(page: number): number | undefined
-  /** Where a computed jump may go. `line`: what comes before it without a branch between. */
+  /** Where a computed jump or call may go. `line`: what comes before it without a branch between. */
   targets(jump: Instruction<Outline>, line: readonly Instruction<Outline>[]): readonly number[]
 }
 
@@ -94,5 +96,8 @@ export interface Records extends Places {
   /** The facts of the instruction whose fields are in a record. */
   decoded(fields: number): Decoded
 }
+
+/** The page of what goes on from a block. */
+export const endPage = (b: Block): number => pageOf((b.instructions.at(-1) ?? b).place)
 
 export const pageOf = (place: number): number => Math.floor(place / 4096)

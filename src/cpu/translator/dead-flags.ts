@@ -4,7 +4,7 @@
  * with the old ones, which is a call, and where several blocks lead the flags are in the state block.
  */
 import type { Address, Effect, Value } from '../isa/ir.ts'
-import { pageOf, type Block, type Instruction } from './blocks.ts'
+import { endPage, pageOf, type Block, type Instruction } from './blocks.ts'
 import { successors } from './dominators.ts'
 
 /** The blocks in which somebody may see the flags from before. `looks`: those before which control may leave. */
@@ -25,7 +25,7 @@ export function flagsNeeded(blocks: readonly Block[], looks: ReadonlyMap<Block, 
 /** Whether nobody sees the flags at a block's end. */
 export function deadAfter(b: Block, needed: ReadonlySet<Block>, looks: ReadonlyMap<Block, unknown>): boolean {
   if (b.call !== undefined || b.targets.length > 0) return false
-  const page = pageOf((b.instructions.at(-1) as Instruction).place)
+  const page = endPage(b)
   const edges = [b.taken, b.next].filter((e) => e !== undefined)
   return (
     edges.length > 0 &&

@@ -1,5 +1,5 @@
 /** The order in which structured emission wants blocks: reverse postorder, with dominators, loops and merges. */
-import { pageOf, type Block, type Instruction } from './blocks.ts'
+import { endPage, pageOf, type Block, type Instruction } from './blocks.ts'
 
 /** Where control may go from a block within the region. */
 export function successors(b: Block): Block[] {
@@ -101,7 +101,7 @@ function cutIrreducible(blocks: Block[]): boolean {
       const e = b[side]
       if (!e || !('block' in e) || e.block.order > b.order || dominates(e.block, b)) continue
       const first = e.block.instructions[0] as Instruction
-      const same = pageOf((b.instructions.at(-1) as Instruction).place) === pageOf(first.place)
+      const same = endPage(b) === pageOf(first.place)
       b[side] = same ? { record: first.at } : { place: first.place }
       cut = true
     }

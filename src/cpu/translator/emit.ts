@@ -12,7 +12,7 @@ import { R, S } from '../layout.ts'
 import { budgetChecks } from './budgets.ts'
 import { deadAfter, flagsNeeded, withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
-import { pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
+import { endPage, pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
 import { Liveness } from './liveness.ts'
 import { EXPECTED, P } from './state.ts'
 import { changedAt, needsOf, usageOf } from './usage.ts'
@@ -27,6 +27,9 @@ export class RegionEmitter extends RegionExits {
   /** The block, and the number of its instruction. */
   #at!: { block: Block; number: number }
   #budgets = new Map<Block, number>()
+  /** Pages of the region, and the local with a bit for each that was found since other code ran. */
+  #pages: number[] = []
+  readonly #pagesFound = this.c.local('i32')
   #flagsNeeded = new Set<Block>()
   #condition: Value | undefined
   #target: Value | undefined
@@ -41,6 +44,7 @@ export class RegionEmitter extends RegionExits {
       this.all.used |= used
       this.all.written |= written
     }
+    this.#pages = [...new Set(blocks.map(({ place }) => pageOf(place)))]
     this.needs = needsOf(blocks)
     this.#changedAt = changedAt(this.records, blocks)
     this.#liveness = new Liveness(this.records, blocks, this.#changedAt)
@@ -53,11 +57,13 @@ export class RegionEmitter extends RegionExits {
     this.prepareGroups(blocks)
     this.#alone = blocks.every((b) => b.call === undefined && b.instructions.every((i) => i.decoded.translatable))
     this.together = this.#alone
-    this.loadState(this.together ? this.all.used : this.#liveness.at(blocks[0] as Block))
+    const entry = blocks[0] as Block
+    this.loadState(this.together ? this.all.used : this.#liveness.at(entry))
     this.open('block')
     this.open('block')
-    this.#lookAtBudget(blocks[0] as Block)
-    this.#tree(blocks[0] as Block)
+    this.#lookAtBudget(entry)
+    if (entry.dispatches) this.#goes(() => this.linearOf(entry.place))
+    this.#tree(entry)
     c.unreachable()
     this.close()
     this.producer = undefined
@@ -65,7 +71,7 @@ export class RegionEmitter extends RegionExits {
     this.close()
     this.recordExit()
     c.prepend(() => {
-      this.#entryChecks((blocks[0] as Block).instructions[0] as Instruction)
+      this.#entryChecks((entry.dispatches ? (entry.targets[0] as Block) : entry).instructions[0] as Instruction)
       this.vectors.makeConstants()
     })
   }
@@ -109,7 +115,8 @@ export class RegionEmitter extends RegionExits {
       this.open('block')
       this.#labels.push({ block: m, height: this.height, loop: false })
     }
-    this.#block(b)
+    if (b.dispatches) this.#dispatch(b)
+    else this.#block(b)
     for (const m of merges.reverse()) {
       this.#labels.pop()
       this.close()
@@ -128,7 +135,7 @@ export class RegionEmitter extends RegionExits {
       return this.jumpTo(() => this.linearOf(e.place))
     }
     const to = e.block
-    if (pageOf(to.place) !== pageOf((from.instructions.at(-1) as Instruction).place)) this.#cross(to.place)
+    if (pageOf(to.place) !== endPage(from)) this.#cross(to)
     this.#lookAtBudget(to)
     if (to.order <= from.order || to.merge) {
       this.#settleFlags(to)
@@ -159,44 +166,90 @@ export class RegionEmitter extends RegionExits {
     this.bail('budget')
   }
 
-  /** Into another page: the execute TLB must still have it there. */
-  #cross(place: number): void {
+  /** Into another page: the execute TLB must still have it there, as it had if that was found since other code ran. */
+  #cross(to: Block): void {
     const c = this.c
-    const table = this.records.table(pageOf(place)) as number
+    const page = pageOf(to.place)
+    const table = this.records.table(page) as number
     const producer = this.producer
     const linear = this.pool.take('i64')
     const tag = this.pool.take('i64')
     const there = this.pool.take('i32')
-    this.linearOf(pageOf(place) * 4096)
-    c.set(linear)
+    const bit = 1 << this.#pages.indexOf(page)
     this.open('block')
     const valid = this.height
+    c.get(this.#pagesFound).i32(bit).op('i32.and').hint(true)
+    this.brIf(valid)
+    this.linearOf(page * 4096)
+    c.set(linear)
     this.open('block')
     const missed = this.height
     const entry = this.tlbMatch(linear, 1, S.TLB_EXEC, tag)
     c.op('i32.eqz').hint(false)
     this.brIf(missed)
     this.entryField(entry, 8)
-    c.tee(there).i32(table).op('i32.eq').hint(true)
-    this.brIf(valid)
+    c.tee(there).i32(table).op('i32.ne').hint(false)
+    this.brIf(missed)
+    c.get(this.#pagesFound).i32(bit).op('i32.or').set(this.#pagesFound)
+    this.br(valid)
     this.close()
     // For V8: see #hostByTlb.
     c.get(P).get(tag).mem('i64.store', S.MISSED_TAG)
     c.get(P).get(there).mem('i32.store', S.MISSED_HOST)
-    this.counters?.exit(c, 'other page', place)
-    this.jumpTo(() => this.linearOf(place))
+    this.counters?.exit(c, 'other page', to.place)
+    this.jumpTo(() => (to.dispatches ? c.get(this.local.exitLinear) : this.linearOf(to.place)))
     this.close()
     this.producer = producer
-    this.enterPageOf(place)
+    this.enterPageOf(to.place)
   }
 
-  #block(b: Block): void {
-    const c = this.c
+  /** At the entry, and where other code ran: only the page that executes is known to be there. */
+  protected override loadState(mask: number): void {
+    super.loadState(mask)
+    if (this.#pages.length < 2) return
+    const page = this.instruction ? pageOf(this.instruction.place) : 0
+    this.c.i32(1 << this.#pages.indexOf(page)).set(this.#pagesFound)
+  }
+
+  /** What is known where a block begins. */
+  #enter(b: Block): void {
     if (b.loop) this.producer = undefined
     if (!this.#alone) this.steady.clear()
     this.floats.enter(b)
     this.enterGroups(b)
     this.changed = this.#changedAt.get(b) as number
+  }
+
+  /** Where the linear address in the local leads: to the entry, behind a call of it, or as any return. */
+  #dispatch(b: Block): void {
+    const c = this.c
+    this.#enter(b)
+    const { changed } = this
+    this.floats.leave(b)
+    this.leaveGroups(b)
+    for (const to of b.targets) {
+      c.get(this.local.exitLinear)
+      this.linearOf(to.place)
+      c.op('i64.eq')
+      this.open('if')
+      this.#edge(b, { block: to })
+      this.close()
+      this.producer = undefined
+      this.changed = changed
+    }
+    this.instruction = (b.targets[0] as Block).instructions[0] as Instruction
+    this.computedJump(true)
+  }
+
+  /** A linear address to the local. */
+  #goes(to: () => void): void {
+    to()
+    this.c.set(this.local.exitLinear)
+  }
+
+  #block(b: Block): void {
+    const c = this.c
+    this.#enter(b)
     const count = b.instructions.length
     this.unspent = count
     this.owed = 0
@@ -262,7 +315,8 @@ export class RegionEmitter extends RegionExits {
     const condition = this.#condition
     if (b.call !== undefined) {
       const live = b.next && 'block' in b.next ? this.#liveness.at(b.next.block) : 0
-      this.callRegion(last, b.call === 'computed' ? (this.#target as Value) : b.call, live)
+      if (b.call === 'computed') this.#computed(b, last)
+      this.callRegion(last, b.call, live)
     } else if (b.taken && condition) {
       this.use(condition)
       if (condition.ty === 'i64') c.i64(0n).op('i64.ne')
@@ -273,34 +327,37 @@ export class RegionEmitter extends RegionExits {
       this.producer = producer
       this.changed = changed
       this.instruction = last
-    } else if (b.taken) return this.#edge(b, b.taken)
+    } else if (b.taken) {
+      if ('block' in b.taken && b.taken.block.dispatches) {
+        const { place } = b.taken.block
+        this.#goes(() => (this.#target ? this.use(this.#target) : this.linearOf(place)))
+      }
+      return this.#edge(b, b.taken)
+    }
     if (b.next) this.#edge(b, b.next)
-    else if (this.#target) this.#computedJump(b, last, this.#target)
-    else if (!last.decoded.ends) throw new Error('a block has no end')
+    else if (this.#target) {
+      this.#computed(b, last)
+      this.computedJump(last.decoded.returns)
+    } else if (!last.decoded.ends) throw new Error('a block has no end')
   }
 
-  /** A jump to one of the block's targets, or anywhere. */
-  #computedJump(b: Block, last: Instruction, target: Value): void {
-    const c = this.c
-    const { exitLinear } = this.local
-    this.use(target)
-    c.set(exitLinear)
+  /** The address that a computed jump or call goes to is in the local, and it goes to one of the block's targets if that is there. */
+  #computed(b: Block, last: Instruction): void {
+    this.#goes(() => this.use(this.#target as Value))
+    if (b.targets.length === 0) return
     const { producer, changed } = this
-    if (b.targets.length > 0) {
-      this.open('block')
-      this.switchOn(b.targets.map(({ place }) => place))
-      for (const to of b.targets) {
-        this.close()
-        this.producer = producer
-        this.changed = changed
-        this.#edge(b, { block: to })
-      }
+    this.open('block')
+    this.switchOn(b.targets.map(({ place }) => place))
+    for (const to of b.targets) {
       this.close()
       this.producer = producer
       this.changed = changed
-      this.instruction = last
+      this.#edge(b, { block: to })
     }
-    this.computedJump(last.decoded.returns)
+    this.close()
+    this.producer = producer
+    this.changed = changed
+    this.instruction = last
   }
 
   // ---- effects ------------------------------------------------------------------------------------------------
@@ -415,11 +472,16 @@ export class RegionEmitter extends RegionExits {
   #checkTarget(target: Value): void {
     if (this.is32) return
     const c = this.c
-    // Where the caller expects a return, code executes.
+    // Where the caller expects a return, and where a guess leads, code executes.
     const { returns } = this.instruction.decoded
-    if (returns) {
+    const { block, number } = this.#at
+    const [guess, ...others] = number === block.instructions.length - 1 ? block.targets : []
+    const known = guess !== undefined && others.length === 0
+    if (known || returns) {
       this.use(target)
-      c.get(EXPECTED).op('i64.ne').hint(false)
+      if (known) this.linearOf(guess.place)
+      else c.get(EXPECTED)
+      c.op('i64.ne').hint(false)
       this.open('if')
     }
     this.use(target)
@@ -427,7 +489,7 @@ export class RegionEmitter extends RegionExits {
     this.use(target)
     c.op('i64.ne')
     this.bail('non-canonical target')
-    if (returns) this.close()
+    if (known || returns) this.close()
   }
 
   /** The block's end goes on from here. */

@@ -5,7 +5,6 @@
  * At each of them the state block has everything: a WebAssembly frame holds nothing that the machine needs, so whoever
  * gets another answer than RETURNED from a call hands it on, and all frames are gone.
  */
-import type { Value } from '../isa/ir.ts'
 import { R, S } from '../layout.ts'
 import { Pseudo } from '../interpreter/pseudo.ts'
 import { REGION_MARGIN } from '../interpreter/records.ts'
@@ -237,17 +236,18 @@ export abstract class RegionExits extends RegionMemory {
 
   // ---- calls --------------------------------------------------------------------------------------------------
 
-  /** The region of a call's target runs and returns here, where the registers `live` are needed; without one, or if it does not return, leave. */
-  protected callRegion(call: Instruction, target: Value | number, live: number): void {
+  /** The region of a call's target (a computed one's linear address is in the local) runs and returns here, where the registers `live` are needed; without one, or if it does not return, leave. */
+  protected callRegion(call: Instruction, target: number | 'computed', live: number): void {
     const c = this.c
     const { exitLinear, exitRecord } = this.local
     this.open('block')
     const returned = this.height
     this.storeState(this.changed)
     this.producer = undefined
-    if (typeof target === 'number') this.linearOf(target)
-    else this.use(target)
-    c.set(exitLinear)
+    if (typeof target === 'number') {
+      this.linearOf(target)
+      c.set(exitLinear)
+    }
     const page = pageOf(call.place)
     const table = typeof target === 'number' && pageOf(target) === page ? this.records.table(page) : undefined
     if (table !== undefined)

@@ -2,22 +2,27 @@
  * The control-flow graph of a region: what its entry reaches, over decoded records, as one function.
  *
  * Places are distances from the start of the entry's page, so a graph spans pages and holds wherever it is mapped. Calls
- * go on after themselves. Places that are not decoded yet, and instructions that leave the stream by a procedure, are
- * exits to the interpreter.
+ * go on after themselves, or in a copy of what they call (callees.ts). Places that are not decoded yet, and instructions
+ * that leave the stream by a procedure, are exits to the interpreter.
  */
-import { R } from '../layout.ts'
 import { newBlock, pageOf } from './blocks.ts'
 import type { Block, Decoded, Edge, Found, Instruction, Outline, Places, Records } from './blocks.ts'
+import { Callees, type Callee } from './callees.ts'
 import { order } from './dominators.ts'
+import { branchTarget, fits, flow } from './flow.ts'
 import { copyHeads } from './heads.ts'
-import { Leaves } from './leaves.ts'
+import { isFixed } from './pointers.ts'
 import type { LiveRecords } from './records.ts'
 
 const MAX_INSTRUCTIONS = 500
+/** With those that were looked at for callees. */
+const MAX_KNOWN = 800
 /** Pages that a region's own code, without callees and returns that it jumps to, is at most away from its entry's. */
 const MAX_PAGE_DISTANCE = 4
-/** A call of a place so near after itself only pushes an address. */
-const NEAR = 16
+/** Such a function does little else than call another. */
+const STUB = 8
+/** Calls of its own entry that a region makes jumps. */
+const MAX_RECURSIONS = 6
 
 /** The instruction that a copy of the record at the entry has. */
 function entryAt(r: Places, copy: number): Found {
@@ -25,39 +30,19 @@ function entryAt(r: Places, copy: number): Found {
   return { at: copy, fields: copy, crosses: undefined, place: word >> 4, length: word & 15 }
 }
 
-/** Place that an instruction branches to, if it is a direct branch. */
-function branchTarget(r: Places, i: Instruction<Outline>): number | undefined {
-  const { form } = i.decoded
-  if (form !== 'p' && form !== 'o') return undefined
-  return pageOf(i.place) * 4096 + r.word(i.fields + R.IMM) + (form === 'o' ? r.word(i.fields + R.DISP) : 0)
-}
-
-/** How control leaves an instruction. */
-function flow(
-  r: Places,
-  i: Instruction<Outline>,
-): { target: number | undefined; call: number | 'computed' | undefined } {
-  const target = i.decoded.translatable ? branchTarget(r, i) : undefined
-  if (!i.decoded.calls || !i.decoded.translatable) return { target, call: undefined }
-  const after = i.place + i.length
-  if (target !== undefined && target >= after && target < after + NEAR) return { target, call: undefined }
-  return { target: undefined, call: target ?? 'computed' }
-}
-
-/** An instruction that a region can have: translated, or done by its function unless that ends the stream. */
-const fits = <Known extends Outline>(i: Instruction<Known> | number | undefined): i is Instruction<Known> =>
-  typeof i === 'object' && (i.decoded.translatable || !i.decoded.ends)
-
 /** What an entry reaches, with as much of the facts as was asked for. */
 export interface Reached<Known extends Outline> {
+  readonly entry: number
   /** All that was looked at. */
   readonly known: ReadonlyMap<number, Instruction<Known> | number | undefined>
-  /** Places that were reached, without copies of leaf functions. */
+  /** Places that were reached, without copies of callees. */
   readonly own: ReadonlySet<number>
   readonly leaders: ReadonlySet<number>
-  /** Where computed jumps may go, by their places. */
+  /** Where computed jumps and calls may go, by their places. */
   readonly computed: ReadonlyMap<number, readonly number[]>
-  readonly leaves: Leaves
+  readonly callees: Callees
+  /** Places of calls of the entry that are jumps. */
+  readonly recursions: ReadonlySet<number>
   readonly at: (place: number) => Instruction<Known> | number | undefined
   readonly anywhere: (place: number) => Instruction<Known> | number | undefined
 }
@@ -71,9 +56,10 @@ export function reach<Known extends Outline>(
 ): Reached<Known> {
   const make = (found: Found): Instruction<Known> => ({ ...found, decoded: facts(found.fields) })
   const known = new Map<number, Instruction<Known> | number | undefined>([[entry, make(entryAt(r, copy))]])
+  let most = MAX_INSTRUCTIONS
   const anywhere = (place: number) => {
     if (known.has(place)) return known.get(place)
-    const found = known.size < MAX_INSTRUCTIONS ? r.find(place) : undefined
+    const found = known.size < most ? r.find(place) : undefined
     const i = typeof found === 'object' ? make(found) : found
     known.set(place, i)
     return i
@@ -85,9 +71,16 @@ export function reach<Known extends Outline>(
     const i = anywhere(place)
     return fits(i) ? i : undefined
   }
-  const leaves = new Leaves(fitting, (i) => flow(r, i))
-  const leaders = new Set([entry])
   const computed = new Map<number, readonly number[]>()
+  const targets = (i: Instruction<Outline>, line: readonly Instruction<Outline>[]): readonly number[] => {
+    const guessed = computed.get(i.place) ?? r.targets(i, line)
+    computed.set(i.place, guessed)
+    return guessed
+  }
+  const leaders = new Set([entry])
+  const calls: { call: Instruction<Known>; to: number | 'computed'; targets: readonly number[] }[] = []
+  /** The stretches that branches back make loops. */
+  const loops: { from: number; to: number }[] = []
   // Breadth first, so that what does not fit is what is farthest away.
   const work = [entry]
   const seen = new Set<number>()
@@ -100,29 +93,44 @@ export function reach<Known extends Outline>(
       if (!fits(i)) break
       const { target, call } = flow(r, i)
       place = i.place + i.length
-      if (typeof call === 'number') leaves.consider(i, call)
+      if (call !== undefined)
+        calls.push({ call: i, to: call, targets: typeof call === 'number' ? [call] : targets(i, line) })
       if (target !== undefined) {
         if (!near(target) && fitting(target)?.decoded.returns) returns.add(target)
+        else if (!near(target) && i.decoded.ends) calls.push({ call: i, to: target, targets: [target] })
         leaders.add(target)
         work.push(target)
+        if (target <= i.place) loops.push({ from: target, to: i.place })
       }
       if (target !== undefined || call !== undefined || pageOf(place) !== pageOf(i.place)) leaders.add(place)
       if (i.decoded.name === 'jmp_indirect') {
-        const targets = r.targets(i, line).filter((to) => fits(at(to)))
-        computed.set(i.place, targets)
-        for (const to of targets) leaders.add(to)
-        work.push(...targets)
+        const guessed = targets(i, line)
+        const inside = guessed.filter((to) => fits(at(to)))
+        for (const to of inside) leaders.add(to)
+        work.push(...inside)
+        if (inside.length === 0) calls.push({ call: i, to: 'computed', targets: guessed })
       }
       if (i.decoded.ends && call === undefined) break
       line.push(i)
     }
   }
-  return { known, own: seen, leaders, computed, leaves, at, anywhere }
+  const again = calls.filter(({ call, to }) => to === entry && fits(at(call.place + call.length)))
+  const recursive = again.length <= MAX_RECURSIONS ? again : []
+  const recursions = new Set(recursive.map(({ call }) => call.place))
+  most = MAX_KNOWN
+  const callees = new Callees({ word: (address) => r.word(address), targets }, fitting)
+  for (const { call, targets: guessed } of calls) {
+    if (recursions.has(call.place)) continue
+    const { place } = call
+    const often = recursions.size > 0 || seen.size < STUB
+    callees.consider(call, guessed, often || loops.some((loop) => loop.from <= place && place <= loop.to))
+  }
+  return { entry, known, own: seen, leaders, computed, callees, recursions, at, anywhere }
 }
 
 /** What is worth knowing of a region before it is made. */
 export interface Sketch {
-  /** Its instructions, copies of leaf functions included. */
+  /** Its instructions, copies of callees included. */
   readonly instructions: readonly Instruction<Outline>[]
   /** Some branch goes back. */
   readonly loop: boolean
@@ -130,48 +138,80 @@ export interface Sketch {
   readonly callees: readonly number[]
 }
 
-export function sketch(r: Places, { own, known, leaves }: Reached<Outline>): Sketch {
-  const places = new Set(own)
-  for (const leaf of leaves.all()) for (const place of leaf.places) places.add(place)
+export function sketch(r: Places, { own, known, callees, recursions }: Reached<Outline>): Sketch {
+  const places = new Set([...own, ...callees.places()])
   const instructions = [...places].map((place) => known.get(place)).filter(fits)
-  const callees = new Set<number>()
-  let loop = false
+  const called = new Set<number>()
+  let loop = recursions.size > 0
   for (const i of instructions) {
     const { target, call } = flow(r, i)
     if (target !== undefined && target <= i.place && places.has(target)) loop = true
-    if (typeof call === 'number' && !leaves.of(i)) callees.add(call)
+    if (typeof call === 'number' && own.has(i.place) && !callees.inlined.has(i.place) && !recursions.has(i.place))
+      called.add(call)
   }
-  return { instructions, loop, callees: [...callees] }
+  return { instructions, loop, callees: [...called] }
 }
 
 /** The graph from `entry`, whose record has a copy at `copy`; undefined if nothing of it can be translated. */
 export function regionGraph(r: Records, entry: number, copy: number): Block[] | undefined {
   const reached = reach(r, entry, copy, (fields) => r.decoded(fields))
   if (!fits(reached.at(entry))) return undefined
-  const blocks = order(buildBlocks(r, entry, reached))
+  const blocks = order(new Builder(r, reached).entry())
   return copyHeads(blocks) ? order(blocks[0] as Block) : blocks
 }
 
-type Lookup = (place: number) => Instruction | number | undefined
-
-/** Blocks of the function, or of a copy of a leaf that returns to the place `back`. */
+/** Blocks of the function, or of a copy of a callee. */
 interface Within {
   readonly blocks: Map<number, Block>
   readonly leaders: ReadonlySet<number>
-  readonly at: Lookup
-  readonly back: number | undefined
+  readonly at: (place: number) => Instruction | number | undefined
+  readonly calls: ReadonlyMap<number, readonly Callee[]>
+  /** Where the copy returns to. */
+  readonly back: { readonly place: number; readonly within: Within } | undefined
 }
 
-function buildBlocks(r: Records, entry: number, known: Reached<Decoded>): Block {
-  const main: Within = { blocks: new Map(), leaders: known.leaders, at: known.at, back: undefined }
-  const edge = (place: number, from: number, within: Within): Edge => {
+class Builder {
+  readonly #r: Records
+  readonly #known: Reached<Decoded>
+  readonly #main: Within
+  /** Where calls of the entry and returns go. */
+  readonly #dispatch: Block | undefined
+
+  constructor(r: Records, known: Reached<Decoded>) {
+    this.#r = r
+    this.#known = known
+    this.#main = {
+      blocks: new Map(),
+      leaders: known.leaders,
+      at: known.at,
+      calls: known.callees.inlined,
+      back: undefined,
+    }
+    if (known.recursions.size > 0) this.#dispatch = { ...newBlock(known.entry, []), dispatches: true }
+  }
+
+  entry(): Block {
+    const { entry, recursions } = this.#known
+    const first = this.#block(entry, this.#main)
+    const dispatch = this.#dispatch
+    if (!dispatch) return first
+    const after = [...recursions].map((place) => {
+      const call = this.#known.at(place) as Instruction
+      return call.place + call.length
+    })
+    dispatch.targets = [first, ...after.map((place) => this.#block(place, this.#main))]
+    return dispatch
+  }
+
+  #edge(place: number, from: number, within: Within): Edge {
     const i = within.at(place)
-    if (fits(i)) return { block: block(place, within) }
+    if (fits(i)) return { block: this.#block(place, within) }
     if (i === undefined || pageOf(place) !== pageOf(from)) return { place }
     return { record: typeof i === 'number' ? i : (i as Instruction).at }
   }
-  const block = (place: number, within: Within): Block => {
-    const { blocks, leaders, at, back } = within
+
+  #block(place: number, within: Within): Block {
+    const { blocks, leaders, at } = within
     const made = blocks.get(place)
     if (made) return made
     const b = newBlock(place, [])
@@ -181,27 +221,63 @@ function buildBlocks(r: Records, entry: number, known: Reached<Decoded>): Block 
       const i = at(here) as Instruction
       b.instructions.push(i)
       here = i.place + i.length
-      const { target, call } = flow(r, i)
-      const leaf = back === undefined ? known.leaves.of(i) : undefined
-      if (leaf) {
-        const copy = { blocks: new Map(), leaders: leaf.leaders, at: known.anywhere, back: here }
-        b.taken = { block: block(leaf.entry, copy) }
+      const { target, call } = flow(this.#r, i)
+      const tail = call === undefined ? within.calls.get(i.place) : undefined
+      if (call !== undefined) {
+        this.#call(b, i, call, within)
         return b
       }
-      if (target !== undefined) b.taken = edge(target, i.place, within)
-      if (call !== undefined) b.call = call
-      if (i.decoded.ends && call === undefined) {
-        const targets = back !== undefined && i.decoded.returns ? [back] : (known.computed.get(i.place) ?? [])
-        b.targets = targets.filter((to) => fits(known.at(to))).map((to) => block(to, main))
+      if (tail) {
+        const copies = tail.map((callee) => this.#copy(callee, within.back))
+        if (target === undefined) b.targets = copies
+        else b.taken = { block: copies[0] as Block }
         return b
       }
-      if (b.taken || call !== undefined || leaders.has(here) || !fits(at(here))) {
-        b.next = edge(here, i.place, within)
+      if (target !== undefined) b.taken = this.#edge(target, i.place, within)
+      if (i.decoded.ends) {
+        this.#jump(b, i, within)
+        return b
+      }
+      if (b.taken || leaders.has(here) || !fits(at(here))) {
+        b.next = this.#edge(here, i.place, within)
         return b
       }
     }
   }
-  return block(entry, main)
+
+  /** A block ends with a call. */
+  #call(b: Block, i: Instruction, call: number | 'computed', within: Within): void {
+    const after = i.place + i.length
+    if (this.#dispatch && within === this.#main && this.#known.recursions.has(i.place)) {
+      b.taken = { block: this.#dispatch }
+      return
+    }
+    const back = { place: after, within }
+    const copies = (within.calls.get(i.place) ?? []).map((callee) => this.#copy(callee, back))
+    if (call === 'computed') b.targets = copies.sort((x, y) => x.place - y.place)
+    else if (copies[0]) b.taken = { block: copies[0] }
+    // Where a table or a pointer that stays leads elsewhere, control leaves: a region without calls keeps its registers.
+    const certain = copies.length > 0 && (call !== 'computed' || copies.length > 1 || isFixed(this.#r, i))
+    if (certain) return
+    b.call = call
+    b.next = this.#edge(after, i.place, within)
+  }
+
+  #copy({ entry, leaders, calls }: Callee, back: Within['back']): Block {
+    return this.#block(entry, { blocks: new Map(), leaders, at: this.#known.anywhere, calls, back })
+  }
+
+  /** A block ends with a jump: computed, if it has no branch. */
+  #jump(b: Block, i: Instruction, within: Within): void {
+    const { back } = within
+    if (i.decoded.returns && back) {
+      if (fits(back.within.at(back.place))) b.targets = [this.#block(back.place, back.within)]
+    } else if (i.decoded.returns && this.#dispatch) b.taken = { block: this.#dispatch }
+    else
+      b.targets = (this.#known.computed.get(i.place) ?? [])
+        .filter((to) => fits(within.at(to)))
+        .map((to) => this.#block(to, within))
+  }
 }
 
 /** How far around a place its line and function are looked for. */

@@ -42,7 +42,7 @@ export class Liveness {
       now = this.changedAfter(i, now)
     }
     let live = now
-    if (b.call === undefined) for (const next of successors(b)) live |= this.at(next)
+    for (const next of b.call === undefined ? successors(b) : b.targets) live |= this.at(next)
     for (let n = instructions.length - 1; n > number; n--) {
       const i = instructions[n] as Instruction
       const before = changed[n] as number

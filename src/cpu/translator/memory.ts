@@ -88,7 +88,7 @@ export abstract class RegionMemory extends RegionFlags {
     this.#plain.clear()
   }
   protected leaveGroups(b: Block): void {
-    this.#atEnd.set(b, new Set(b.call === undefined ? this.#empty : this.#groups.values()))
+    this.#atEnd.set(b, new Set(b.call === undefined || b.targets.length > 0 ? this.#empty : this.#groups.values()))
   }
 
   /** What `emit` writes may be skipped. */

@@ -4,15 +4,19 @@ import { R } from '../layout.ts'
 import { pageOf, type Found, type Instruction, type Outline, type Places } from './blocks.ts'
 import type { Facts } from './facts.ts'
 import { jumpTargets } from './jump-tables.ts'
+import { pointerTarget } from './pointers.ts'
 
 /** Pages beside the entry's. */
-const MAX_PAGES = 5
+const MAX_PAGES = 8
 
 /** What live records ask of others. */
 export interface Surroundings {
   /** The core's memory. */
   readonly i32: Int32Array
   readonly facts: Facts
+  readonly is32: boolean
+  /** A general register of the vCPU as it is now, by its offset from p. */
+  register(offset: number): bigint
   /** The index table of the page at a distance from the entry's, as mapped now. */
   tableAt(page: number): number | undefined
   /** Bytes of the guest's memory as mapped now, as far as they are there. */
@@ -73,7 +77,17 @@ export class LiveRecords implements Places {
   }
 
   targets(jump: Instruction<Outline>, line: readonly Instruction<Outline>[]): number[] {
-    return jumpTargets(this, jump, line)
+    const table = jumpTargets(this, jump, line)
+    const pointer = table.length === 0 ? pointerTarget(this, jump, line) : undefined
+    return pointer === undefined ? table : [pointer]
+  }
+
+  get is32(): boolean {
+    return this.#around.is32
+  }
+
+  register(offset: number): bigint {
+    return this.#around.register(offset)
   }
 
   bytes(linear: bigint, count: number): Uint8Array {

@@ -296,10 +296,13 @@ export class Translator {
 
   /** The pages around a linear address as the vCPU maps them now. */
   #records(p: number, linear: bigint, table: number): LiveRecords {
-    const bits = this.#is32(p) ? 32 : 64
+    const is32 = this.#is32(p)
+    const bits = is32 ? 32 : 64
     return new LiveRecords(linear, table, {
       i32: this.#i32,
       facts: this.#facts,
+      is32,
+      register: (offset) => this.#u64[(p + offset) >> 3] as bigint,
       tableAt: (page) => this.#tableAt(p, BigInt.asUintN(bits, linear + BigInt(page) * 4096n)),
       bytes: (at, count) => bytesAt(this.#view, p, at, count),
     })

@@ -97,7 +97,7 @@ export function changedAt(r: Places, blocks: readonly Block[]): Map<Block, numbe
   const result = new Map<Block, number>(blocks.map((b) => [b, 0]))
   const after = new Map<Block, { synced: boolean; written: number }>()
   for (const b of blocks) {
-    let synced = b.call !== undefined
+    let synced = false
     let written = 0
     for (const i of b.instructions) {
       if (i.decoded.translatable) written |= usageOf(r, i).written
@@ -106,7 +106,7 @@ export function changedAt(r: Places, blocks: readonly Block[]): Map<Block, numbe
         written = 0
       }
     }
-    after.set(b, { synced, written: b.call === undefined ? written : 0 })
+    after.set(b, { synced, written })
   }
   for (let changed = true; changed; ) {
     changed = false
@@ -114,7 +114,8 @@ export function changedAt(r: Places, blocks: readonly Block[]): Map<Block, numbe
       let before = 0
       for (const x of b.predecessors) {
         const { synced, written } = after.get(x) as { synced: boolean; written: number }
-        before |= written | (synced ? 0 : (result.get(x) as number))
+        // A call has put back everything, unless it goes to a copy of its callee.
+        if (x.call === undefined || x.targets.includes(b)) before |= written | (synced ? 0 : (result.get(x) as number))
       }
       if (before === result.get(b)) continue
       result.set(b, before)
