@@ -12,8 +12,11 @@ const text = `
     mov ebp, 20000
   again:
     mov edi, 5
-    # By a pointer, so that no region has a copy.
+    # By a pointer that changes, so that no region has copies of both.
     lea rsi, [rip + inner]
+    lea rbx, [rip + beyond]
+    test ebp, 3
+    cmovz rsi, rbx
     call rsi
     test ebp, 1023
     jnz same
@@ -36,6 +39,10 @@ const text = `
     dec edi
     jnz inner
     imul rdx, rdi, 3
+    ret
+    .balign 64
+  beyond:
+    xor edx, edi
     ret`
 
 test('regions that count do what the interpreter does', async () => {
