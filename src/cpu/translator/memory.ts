@@ -19,6 +19,8 @@ import { P } from './state.ts'
 const NONE = 0x800n
 const GROUP_SIZE = 24
 const SIZES = new Set([1, 2, 4, 8, 16])
+/** Accesses of a run that need less there than in a group. */
+const MANY = 3
 const CS = 1
 const FS = 4
 /** Of a segment's type: code, expand-down, writable (SDM Vol. 3A 3.4.5.1). */
@@ -151,11 +153,12 @@ export abstract class RegionMemory extends RegionFlags {
   /** A local with the host address of an access, but for a constant. */
   #hostOf(address: Address, bytes: number, write: boolean): { host: number; offset: number } {
     const a = this.#linear(address, write)
+    const near = this.nested === 0 ? this.#runs.get(this.instruction)?.get(address.value) : undefined
+    if (near && near.run.count >= MANY) return this.#hostInRun(a, bytes, write, near)
     // Of other sizes both ends may not be in the page of an aligned address.
     const key = SIZES.has(bytes) ? this.#keys.get(address.value) : undefined
     const group = key === undefined ? undefined : this.#groups.get(key)
     if (group) return { host: this.#hostInGroup(a, bytes, write, group), offset: 0 }
-    const near = this.nested === 0 ? this.#runs.get(this.instruction)?.get(address.value) : undefined
     if (near) return this.#hostInRun(a, bytes, write, near)
     return { host: this.#hostByTlb(a, bytes, write, undefined), offset: 0 }
   }
