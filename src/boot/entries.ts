@@ -67,12 +67,15 @@ export function describe(
 }
 
 const BANNER = new TextEncoder().encode('Linux version ')
+/** Its letter that is rarest in code: L is a prefix of 64-bit instructions. */
+const RARE = 'Linux'.indexOf('x')
 
 /** An unpacked kernel says what it is in the banner that it prints first. */
 function bannerIn({ segments }: Elf): string {
-  const [first] = BANNER as unknown as [number]
+  const rare = BANNER[RARE] as number
   for (const { bytes } of segments)
-    for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    for (let found = bytes.indexOf(rare); found >= 0; found = bytes.indexOf(rare, found + 1)) {
+      const at = found - RARE
       if (!BANNER.every((byte, i) => bytes[at + i] === byte)) continue
       const text = new TextDecoder('latin1').decode(bytes.subarray(at + BANNER.length, at + 512))
       if (/^\d/.test(text)) return /^[\x20-\x7e]*/.exec(text)![0]

@@ -162,9 +162,11 @@ function report(lines: readonly string[]): void {
 
 /** Where a PC will do, or the only platform that the kernel can make anything of. */
 function guessPlatform(kernel: Kernel): PlatformName {
+  const [pc] = platforms
+  if (refusal(kernel, pc) === undefined) return pc
   const possible = possiblePlatforms(kernel)
   const [first] = possible
-  if (first !== undefined && (first === platforms[0] || possible.length === 1)) return first
+  if (first !== undefined && possible.length === 1) return first
   if (first !== undefined) throw new InputError(`${kernel.name}: say with --on which it is for: ${possible.join(', ')}`)
   const reasons = platforms.map((platform) => `${platform}: ${refusal(kernel, platform)}`)
   throw new InputError(`${kernel.name}: no platform can run it (${reasons.join('; ')})`)
