@@ -30,11 +30,11 @@ export type Translate = boolean | 'eager'
 /** Samples of the interpreter in a line of code before it is translated: as much time as the running thread loses by it. */
 const THRESHOLD = 64
 /**
- * The same while a machine has had fewer of them than YOUNG, some 1.5 s of the interpreter: what it does first, a boot,
+ * The same while a machine has had fewer of them than YOUNG, some 2.5 s of the interpreter: what it does first, a boot,
  * is done once. Then a region must pay for all threads that make it.
  */
-const YOUNG_THRESHOLD = 256
-const YOUNG = 40_000
+const YOUNG_THRESHOLD = 512
+const YOUNG = 64_000
 /** Times that regions go to a place without one before it is translated, too: what that costs them. */
 const MAX_MISSES = 16_000
 /** Entering a region costs as much as some instructions: what has no loop and no callers must have as many. */
