@@ -2,7 +2,7 @@
  * The test kernels of guests/platforms, which ask a hypervisor: what they write must be what test/guests/platforms
  * says, interpreted, translated and with a turn for each instruction. Those of KVM, VMware, Hyper-V and Xen must ask all
  * that is declared, get every error and no other, and (NAME-off) find nothing where the feature is off. Xen PV's is
- * guests/xen with guests/xen/every.
+ * guests/xen with guests/xen/every, and guests/xen/narrow for 32 bits.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -13,13 +13,13 @@ import { definitions, type PlatformName } from '../src/platforms/index.ts'
 import { Assist } from '../src/platforms/xen/hypercalls/vm-assist.ts'
 import { Mmuext } from '../src/platforms/xen/mm/mmuext-op.ts'
 import { Callback } from '../src/platforms/xen/pv/callbacks.ts'
-import { buildGuest, buildXenCalls } from './guests/build.ts'
+import { buildGuest, buildNarrowXenCalls, buildXenCalls } from './guests/build.ts'
 import { answersIn, isUndeclared, wantedAnswers } from './guests/requests.ts'
 import { runHere } from './guests/run.ts'
 
 const folder = join(import.meta.dirname, 'guests/platforms')
 const guests = readdirSync(folder).map((file) => basename(file, '.txt'))
-const complete: readonly PlatformName[] = ['kvm', 'vmware', 'hyperv', 'xen-hvm', 'xen-pvh', 'xen-pv']
+const complete: readonly PlatformName[] = ['kvm', 'vmware', 'hyperv', 'xen-hvm', 'xen-pvh', 'xen-pv', 'xen-pv32']
 
 /** What no guest of its kind can be answered, and why. */
 /** Of 64-bit guests. */
@@ -37,32 +37,51 @@ const hvm = [
   'mmuext_op',
   'dm_op', // never
 ]
+const pv = [
+  'EVTCHNOP_reset EBUSY',
+  'dm_op',
+  // Of HVM: all is refused before it is looked at.
+  ...['set', 'get'].map((what) => `XENMEM_${what}_pod_target EPERM`),
+  ...['', ' EINVAL', ' EILSEQ', ' EOVERFLOW'].map((error) => `XENMEM_add_to_physmap${error}`),
+  ...['', ' EINVAL', ' EILSEQ'].map((error) => `XENMEM_add_to_physmap_batch${error}`),
+  ...['', ' ENOENT'].map((error) => `XENMEM_remove_from_physmap${error}`),
+  ...['', ' EPERM', ' ENODEV'].map((error) => `HVMOP_set_param${error}`),
+  ...['', ' EPERM'].map((error) => `HVMOP_get_param${error}`),
+  'HVMOP_get_mem_type',
+  ...['', ' ENOENT'].map((error) => `HVMOP_set_evtchn_upcall_vector${error}`),
+  'PHYSDEVOP_pirq_eoi_gmfn_v1', // there can be one page, which is that of _v2
+]
 const impossible: Readonly<Partial<Record<PlatformName, readonly string[]>>> = {
   'xen-hvm': hvm,
   'xen-pvh': hvm,
   'xen-pv': [
     ...wide,
+    ...pv,
     'XENMEM_machine_memory_map EFAULT', // 32 bits
-    'EVTCHNOP_reset EBUSY',
-    'dm_op',
-    // Of HVM: all is refused before it is looked at.
-    ...['set', 'get'].map((what) => `XENMEM_${what}_pod_target EPERM`),
-    ...['', ' EINVAL', ' EILSEQ', ' EOVERFLOW'].map((error) => `XENMEM_add_to_physmap${error}`),
-    ...['', ' EINVAL', ' EILSEQ'].map((error) => `XENMEM_add_to_physmap_batch${error}`),
-    ...['', ' ENOENT'].map((error) => `XENMEM_remove_from_physmap${error}`),
-    ...['', ' EPERM', ' ENODEV'].map((error) => `HVMOP_set_param${error}`),
-    ...['', ' EPERM'].map((error) => `HVMOP_get_param${error}`),
-    'HVMOP_get_mem_type',
-    ...['', ' ENOENT'].map((error) => `HVMOP_set_evtchn_upcall_vector${error}`),
     'set_segment_base ENOSYS', // 32 bits
-    'PHYSDEVOP_pirq_eoi_gmfn_v1', // there can be one page, which is that of _v2
+  ],
+  'xen-pv32': [
+    ...pv,
+    // Of 64 bits: what has an address that is none, an upper half of a register, a base.
+    ...['CALLBACKOP_register', 'XENNMI_register_callback', 'set_trap_table', 'set_debugreg'].map(
+      (name) => `${name} EINVAL`,
+    ),
+    ...['', ' EINVAL'].map((error) => `set_segment_base${error}`),
+    ...[' EFAULT', ' EINVAL', ' EPERM'].map((error) => `XENMEM_claim_pages${error}`),
+    ...['', '_compat'].map((which) => `XENMEM_machphys${which}_mfn_list EOPNOTSUPP`),
   ],
 }
 
 /** xen-pvh is a platform's name, kvm-off is not. */
 const platformOf = (guest: string) => guest.replace(/(-(off|indirect|calls))?\d+$/, '') as PlatformName
 const ofPv = (guest: string) => platformOf(guest) === 'xen-pv'
-const kernelOf = (guest: string) => loadKernel(ofPv(guest) ? buildXenCalls() : buildGuest(`platforms/${guest}`), guest)
+function kernelOf(guest: string) {
+  const narrow = platformOf(guest) === 'xen-pv32'
+  return loadKernel(
+    narrow ? buildNarrowXenCalls() : ofPv(guest) ? buildXenCalls() : buildGuest(`platforms/${guest}`),
+    guest,
+  )
+}
 
 /** What is off for a guest of a platform that is asked everything; all else is on. */
 function without(guest: string, all: readonly string[]): readonly string[] {

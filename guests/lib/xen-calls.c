@@ -57,21 +57,21 @@ static void count(const char *name, unsigned long command) {
 static void physmap(void) {
   static const char name[] = "XENMEM_add_to_physmap";
   /* domid and size, space, index, frame. */
-  OP(name, 12, 7, HALVES(SELF, 0), 4, QUAD(0), QUAD(0));
-  OP(name, 12, 7, HALVES(DOM0, 0), 0, QUAD(0), QUAD(0));
-  OP(name, 12, 7, HALVES(NOBODY, 0), 0, QUAD(0), QUAD(0));
-  OP(name, 12, 7, HALVES(SELF, 0), 5, QUAD(0), QUAD(0));
-  OP(name, 12, 7, HALVES(SELF, 0), 0, QUAD(0), QUAD(-1ul));
-  OP(name, 12, 7, HALVES(SELF, 0), 6, QUAD(0), QUAD(0));
-  OP(name, 12, 7ul | 0x10000 << 6, HALVES(SELF, 0), 0, QUAD(0), QUAD(0));
-  OP(name, 12, 7 | 1 << 6, HALVES(SELF, 0), 3, QUAD(0), QUAD(0));
-  OP(name, 12, 7, HALVES(SELF, 5), 3, QUAD(-3ul), QUAD(0));
+  OP(name, 12, 7, HALVES(SELF, 0), 4, LONG(0), LONG(0));
+  OP(name, 12, 7, HALVES(DOM0, 0), 0, LONG(0), LONG(0));
+  OP(name, 12, 7, HALVES(NOBODY, 0), 0, LONG(0), LONG(0));
+  OP(name, 12, 7, HALVES(SELF, 0), 5, LONG(0), LONG(0));
+  OP(name, 12, 7, HALVES(SELF, 0), 0, LONG(0), LONG(-1ul));
+  OP(name, 12, 7, HALVES(SELF, 0), 6, LONG(0), LONG(0));
+  OP(name, 12, 7ul | 0x10000 << 6, HALVES(SELF, 0), 0, LONG(0), LONG(0));
+  OP(name, 12, 7 | 1 << 6, HALVES(SELF, 0), 3, LONG(0), LONG(0));
+  OP(name, 12, 7, HALVES(SELF, 5), 3, LONG(-3ul), LONG(0));
   BAD_OP(name, 12, 7);
   static const char remove[] = "XENMEM_remove_from_physmap";
-  OP(remove, 12, 15, DOM0, 0, QUAD(0));
-  OP(remove, 12, 15, NOBODY, 0, QUAD(0));
-  OP(remove, 12, 15, SELF, 0, QUAD(NO_FRAME));
-  OP(remove, 12, 15 | 1 << 6, SELF, 0, QUAD(0));
+  OP(remove, 12, 15, DOM0, GAP LONG(0));
+  OP(remove, 12, 15, NOBODY, GAP LONG(0));
+  OP(remove, 12, 15, SELF, GAP LONG(NO_FRAME));
+  OP(remove, 12, 15 | 1 << 6, SELF, GAP LONG(0));
   BAD_OP(remove, 12, 15);
 }
 
@@ -82,12 +82,12 @@ static void reservations(void) {
     const char *name = names[commands[i]];
     int command = commands[i];
     /* None; more than 2 MiB; of others; a list that is not there; none of the structure. */
-    OP(name, 12, command, QUAD(other_words), QUAD(0), 0, 0, SELF);
-    OP(name, 12, command, QUAD(other_words), QUAD(1), 10, 0, SELF);
-    OP(name, 12, command, QUAD(other_words), QUAD(1), 0, 0, DOM0);
-    OP(name, 12, command, QUAD(other_words), QUAD(1), 0, 0, NOBODY);
-    OP(name, 12, command, QUAD(BAD), QUAD(1), 0, 0, command ? SELF : NOBODY);
-    OP(name, 12, command, QUAD(XENS), QUAD(1), 0, 0, command ? SELF : NOBODY);
+    OP(name, 12, command, LONG(other_words), LONG(0), 0, 0, SELF);
+    OP(name, 12, command, LONG(other_words), LONG(1), 10, 0, SELF);
+    OP(name, 12, command, LONG(other_words), LONG(1), 0, 0, DOM0);
+    OP(name, 12, command, LONG(other_words), LONG(1), 0, 0, NOBODY);
+    OP(name, 12, command, LONG(BAD), LONG(1), 0, 0, command ? SELF : NOBODY);
+    OP(name, 12, command, LONG(XENS), LONG(1), 0, 0, command ? SELF : NOBODY);
     BAD_OP(name, 12, command);
   }
 }
@@ -97,7 +97,7 @@ static void batches(void) {
   unsigned long *indices = (unsigned long *)other_words, *targets = indices + 8;
   int *answers = (int *)(indices + 16);
 #define BATCH(more, domain, space, size, foreign, from, to, errs) \
-  OP(name, 12, 23 | (more) << 6, HALVES(domain, space), HALVES(size, foreign), QUAD(from), QUAD(to), QUAD(errs))
+  OP(name, 12, 23 | (more) << 6, HALVES(domain, space), HALVES(size, foreign), LONG(from), LONG(to), LONG(errs))
   for (int i = 0; i < 3; i++) indices[i] = 1, targets[i] = NO_FRAME, answers[i] = 1;
   BATCH(0ul, SELF, 0, 3, 0, indices, targets, answers);
   for (int i = 0; i < 3; i++) told(" of it", answers[i]);
@@ -122,10 +122,10 @@ static void batches(void) {
 /* What toolstacks and device models ask. */
 static void tools(void) {
   static const char claim[] = "XENMEM_claim_pages";
-  OP(claim, 12, 24, QUAD(0), QUAD(1), 0, 0, DOM0);
-  OP(claim, 12, 24, QUAD(0), QUAD(1), 0, 0, SELF);
-  OP(claim, 12, 24, QUAD(0), QUAD(1), 1, 0, DOM0);
-  OP(claim, 12, 24 | 1 << 6, QUAD(0), QUAD(1), 0, 0, DOM0);
+  OP(claim, 12, 24, LONG(0), LONG(1), 0, 0, DOM0);
+  OP(claim, 12, 24, LONG(0), LONG(1), 0, 0, SELF);
+  OP(claim, 12, 24, LONG(0), LONG(1), 1, 0, DOM0);
+  OP(claim, 12, 24 | 1 << 6, LONG(0), LONG(1), 0, 0, DOM0);
   BAD_OP(claim, 12, 24);
   static const char *const pods[] = {"XENMEM_set_pod_target", "XENMEM_get_pod_target"};
   static const char *const counts[] = {"XENMEM_get_sharing_freed_pages", "XENMEM_get_sharing_shared_pages"};
@@ -146,23 +146,23 @@ static void tools(void) {
   OP(nodes, 12, 26 | 1 << 6, SELF, 1, 1, 1);
   BAD_OP(nodes, 12, 26);
   static const char reserved[] = "XENMEM_reserved_device_memory_map";
-  OP(reserved, 12, 27, 1, 3, QUAD(other_words)), print(" %x of them\n", (unsigned long)words[1]);
-  OP(reserved, 12, 27, 2, 3, QUAD(other_words));
-  OP(reserved, 12, 27 | 1 << 6, 1, 3, QUAD(other_words));
+  OP(reserved, 12, 27, 1, 3, LONG(other_words)), print(" %x of them\n", (unsigned long)words[1]);
+  OP(reserved, 12, 27, 2, 3, LONG(other_words));
+  OP(reserved, 12, 27 | 1 << 6, 1, 3, LONG(other_words));
   BAD_OP(reserved, 12, 27);
   static const char resource[] = "XENMEM_acquire_resource";
-  for (int k = 0; k < 4; k++) OP(resource, 12, 28, HALVES(domains[k], 1), 0, 1, 0, QUAD(0), QUAD(other_words));
-  OP(resource, 12, 28, HALVES(DOM0, 1), 0, 1, 1, QUAD(0), QUAD(other_words));
-  OP(resource, 12, 28, HALVES(DOM0, 1), 0, 1, 0, QUAD(0xffffffff), QUAD(other_words));
+  for (int k = 0; k < 4; k++) OP(resource, 12, 28, HALVES(domains[k], 1), 0, 1, 0, QUAD(0), LONG(other_words));
+  OP(resource, 12, 28, HALVES(DOM0, 1), 0, 1, 1, QUAD(0), LONG(other_words));
+  OP(resource, 12, 28, HALVES(DOM0, 1), 0, 1, 0, QUAD(0xffffffff), LONG(other_words));
   BAD_OP(resource, 12, 28);
   /* The machine-to-physical table. */
   static const char *const tables[] = {"XENMEM_machphys_mfn_list", "XENMEM_machphys_compat_mfn_list"};
   for (int i = 0; i < 2; i++) {
     int command = i ? 25 : 5;
-    OP(tables[i], 12, command, 1, 0, QUAD(other_words)), print(" %x of them\n", (unsigned long)words[4]);
-    OP(tables[i], 12, command, 0, 0, QUAD(BAD));
-    OP(tables[i], 12, command, 1, 0, QUAD(BAD));
-    OP(tables[i], 12, command | 1 << 6, 1, 0, QUAD(other_words));
+    OP(tables[i], 12, command, 1, GAP LONG(other_words)), print(" %x of them\n", (unsigned long)words[PICK_WIDTH(4, 2)]);
+    OP(tables[i], 12, command, 0, GAP LONG(BAD));
+    OP(tables[i], 12, command, 1, GAP LONG(BAD));
+    OP(tables[i], 12, command | 1 << 6, 1, GAP LONG(other_words));
     BAD_OP(tables[i], 12, command);
   }
 }
@@ -174,19 +174,19 @@ void ask_memory(void) {
   count("XENMEM_maximum_reservation", 4);
   count("XENMEM_maximum_gpfn", 14);
   static const char map[] = "XENMEM_memory_map", set[] = "XENMEM_set_memory_map";
-  OP(map, 12, 9, 3, 0, QUAD(other_words));
-  OP(map, 12, 9, 3, 0, QUAD(BAD));
+  OP(map, 12, 9, 3, GAP LONG(other_words));
+  OP(map, 12, 9, 3, GAP LONG(BAD));
   BAD_OP(map, 12, 9);
-  OP(set, 12, 13, SELF, 0, 1, 0, QUAD(other_words));
-  OP(set, 12, 13, SELF, 0, 1025, 0, QUAD(other_words));
-  OP(set, 12, 13, DOM0, 0, 1, 0, QUAD(other_words));
-  OP(set, 12, 13, NOBODY, 0, 1, 0, QUAD(other_words));
-  OP(set, 12, 13, SELF, 0, 1, 0, QUAD(BAD));
+  OP(set, 12, 13, SELF, GAP 1, GAP LONG(other_words));
+  OP(set, 12, 13, SELF, GAP 1025, GAP LONG(other_words));
+  OP(set, 12, 13, DOM0, GAP 1, GAP LONG(other_words));
+  OP(set, 12, 13, NOBODY, GAP 1, GAP LONG(other_words));
+  OP(set, 12, 13, SELF, GAP 1, GAP LONG(BAD));
   BAD_OP(set, 12, 13);
-  OP(set, 12, 13 | 1 << 6, SELF, 0, 1, 0, QUAD(other_words));
-  OP(map, 12, 9 | 1 << 6, 3, 0, QUAD(other_words));
-  print("none: "), OP(set, 12, 13, SELF, 0, 0, 0, QUAD(0));
-  OP(map, 12, 9, 3, 0, QUAD(other_words));
+  OP(set, 12, 13 | 1 << 6, SELF, GAP 1, GAP LONG(other_words));
+  OP(map, 12, 9 | 1 << 6, 3, GAP LONG(other_words));
+  print("none: "), OP(set, 12, 13, SELF, GAP 0, GAP LONG(0));
+  OP(map, 12, 9, 3, GAP LONG(other_words));
   physmap();
   batches();
   reservations();
@@ -212,14 +212,14 @@ void ask_vcpus(void) {
   VCPU_OP(names[3], 3, 0, 0);
   VCPU_OP(names[3], 3, 1, 0);
   CALL(names[4], 24, 4, 0, other_words, 0);
-  VCPU_OP(names[5], 5, 0, QUAD(other_words));
+  VCPU_OP(names[5], 5, 0, QUAD((unsigned long)other_words));
   VCPU_OP(names[5], 5, 0, QUAD(0));
   VCPU_OP(names[6], 6, 0, QUAD(1000000));
   VCPU_OP(names[6], 6, 0, QUAD(999999));
   VCPU_OP(names[7], 7, 0, 0);
   /* Far ahead. */
-  VCPU_OP(names[8], 8, 0, QUAD(1ul << 60), 1);
-  VCPU_OP(names[8], 8, 1, QUAD(1ul << 60), 1);
+  VCPU_OP(names[8], 8, 0, QUAD(1ull << 60), 1);
+  VCPU_OP(names[8], 8, 1, QUAD(1ull << 60), 1);
   VCPU_OP(names[9], 9, 0, 0);
   VCPU_OP(names[9], 9, 1, 0);
   VCPU_OP(names[10], 10, 1, QUAD(frame_of(other_words)), 4095);
@@ -229,11 +229,11 @@ void ask_vcpus(void) {
   VCPU_OP(names[11], 11, 1, 0);
   CALL(names[11], 24, 11, 1, 0, 0);
   VCPU_OP(names[12], 12, 0, 0);
-  VCPU_OP(names[13], 13, 0, QUAD(other_words));
+  VCPU_OP(names[13], 13, 0, QUAD((unsigned long)other_words));
   VCPU_OP(names[13], 13, 0, QUAD(0));
   VCPU_OP(names[14], 14, 0, 0);
-  CALL("set_timer_op", 15, 1ul << 60, 0, 0, 0);
-  CALL("set_timer_op", 15, 0, 0, 0, 0);
+  CALL64("set_timer_op", 15, 1ull << 60, 0);
+  CALL64("set_timer_op", 15, 0, 0);
 }
 
 void ask_scheduler(void) {
@@ -244,11 +244,11 @@ void ask_scheduler(void) {
   for (int command = 2; command < 9; command++) BAD_OP(names[command], 29, command);
   /* Ports, how many, until when: it passes at once. */
   other_words[0] = 1, other_words[1] = 0xfffff;
-  OP(names[3], 29, 3, QUAD(other_words), 1, 0, QUAD(1));
-  OP(names[3], 29, 3, QUAD(other_words), 2, 0, QUAD(1));
-  OP(names[3], 29, 3, QUAD(other_words), 129, 0, QUAD(1));
-  OP(names[3], 29, 3, QUAD(BAD), 1, 0, QUAD(1));
-  OP(names[3], 29, 3, QUAD(XENS), 1, 0, QUAD(1));
+  OP(names[3], 29, 3, LONG(other_words), 1, GAP QUAD(1));
+  OP(names[3], 29, 3, LONG(other_words), 2, GAP QUAD(1));
+  OP(names[3], 29, 3, LONG(other_words), 129, GAP QUAD(1));
+  OP(names[3], 29, 3, LONG(BAD), 1, GAP QUAD(1));
+  OP(names[3], 29, 3, LONG(XENS), 1, GAP QUAD(1));
   OP(names[4], 29, 4, DOM0, 0);
   OP(names[4], 29, 4, NOBODY, 0);
   OP(names[5], 29, 5, 0);
@@ -389,21 +389,21 @@ void ask_grants(void) {
     CALL(grant_names[singles[i]], 20, singles[i], BAD, 1, 0);
   }
   /* Nothing is granted. */
-  GRANT(0, QUAD(moving_page), 2, 9, SELF), status(words[4] >> 16);
-  GRANT(1, QUAD(moving_page), QUAD(0), 77), status(words[5]);
-  GRANT(2, SELF, 1, 0, 0, QUAD(other_words)), status(words[2]);
-  GRANT(2, SELF, 65, 0, 0, QUAD(other_words)), status(words[2]);
-  GRANT(2, DOM0, 1, 0, 0, QUAD(other_words)), status(words[2]);
-  GRANT(2, NOBODY, 1, 0, 0, QUAD(other_words)), status(words[2]);
+  GRANT(0, QUAD((unsigned long)moving_page), 2, 9, SELF), status(words[4] >> 16);
+  GRANT(1, QUAD((unsigned long)moving_page), QUAD(0), 77), status(words[5]);
+  GRANT(2, SELF, 1, 0, GAP LONG(other_words)), status(words[2]);
+  GRANT(2, SELF, 65, 0, GAP LONG(other_words)), status(words[2]);
+  GRANT(2, DOM0, 1, 0, GAP LONG(other_words)), status(words[2]);
+  GRANT(2, NOBODY, 1, 0, GAP LONG(other_words)), status(words[2]);
   /* source, its domain and offset, destination likewise, length and flags. */
   unsigned long from = frame_of(moving_page), to = frame_of(other_words);
   moving_page[7] = 0x77;
-  GRANT(5, QUAD(from), HALVES(SELF, 7), 0, QUAD(to), HALVES(SELF, 9), 0, HALVES(1, 0)), status(words[9]);
+  GRANT(5, LONG(from), HALVES(SELF, 7), GAP LONG(to), HALVES(SELF, 9), GAP HALVES(1, 0)), status(words[PICK_WIDTH(9, 5)]);
   print(" copied %x\n", (unsigned long)((unsigned char *)other_words)[9]);
-  GRANT(5, QUAD(from), HALVES(SELF, 4095), 0, QUAD(to), HALVES(SELF, 0), 0, HALVES(2, 0)), status(words[9]);
-  GRANT(5, QUAD(9), HALVES(SELF, 0), 0, QUAD(to), HALVES(SELF, 0), 0, HALVES(1, 1)), status(words[9]);
-  GRANT(5, QUAD(NO_FRAME), HALVES(SELF, 0), 0, QUAD(to), HALVES(SELF, 0), 0, HALVES(1, 0)), status(words[9]);
-  GRANT(5, QUAD(from), HALVES(NOBODY, 0), 0, QUAD(to), HALVES(SELF, 0), 0, HALVES(1, 0)), status(words[9]);
+  GRANT(5, LONG(from), HALVES(SELF, 4095), GAP LONG(to), HALVES(SELF, 0), GAP HALVES(2, 0)), status(words[PICK_WIDTH(9, 5)]);
+  GRANT(5, LONG(9), HALVES(SELF, 0), GAP LONG(to), HALVES(SELF, 0), GAP HALVES(1, 1)), status(words[PICK_WIDTH(9, 5)]);
+  GRANT(5, LONG(NO_FRAME), HALVES(SELF, 0), GAP LONG(to), HALVES(SELF, 0), GAP HALVES(1, 0)), status(words[PICK_WIDTH(9, 5)]);
+  GRANT(5, LONG(from), HALVES(NOBODY, 0), GAP LONG(to), HALVES(SELF, 0), GAP HALVES(1, 0)), status(words[PICK_WIDTH(9, 5)]);
   GRANT(6, SELF), status(words[3]), print(" %x of %x\n", (unsigned long)words[1], (unsigned long)words[2]);
   GRANT(6, NOBODY), status(words[3]);
   about(grant_names[10], 20, 10);
@@ -435,7 +435,7 @@ void ask_hvm(void) {
     /* Where the guest is called from stays as it is. */
     if (index == 0) continue;
     print("parameter %x: ", (unsigned long)index);
-    HVM(0, SELF, index, QUAD(index == 37 ? 104ul << 32 : 0));
+    HVM(0, SELF, index, QUAD(index == 37 ? 104ull << 32 : 0));
   }
   for (int command = 0; command < 2; command++) HVM(command, DOM0, 1), HVM(command, NOBODY, 1);
   HVM(0, SELF, 36, QUAD(5));

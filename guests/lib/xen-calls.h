@@ -13,18 +13,37 @@ void print(const char *format, ...);
 #define DOM0 0u
 /* No domain has this number. */
 #define NOBODY 9u
-/* No memory; an address of the hypervisor's. */
+/* No memory; an address of the hypervisor's; no frame. */
+#ifdef __x86_64__
 #define BAD 0x7ffffff000ul
 #define XENS 0xffff800000000000ul
+#define NO_FRAME (1ul << 40)
+#else
+#define BAD 0x7ffff000ul
+#define XENS 0xf6000000ul
+#define NO_FRAME (1ul << 28)
+#endif
 /* A vCPU that does not exist. */
 #define NO_VCPU 77ul
-#define NO_FRAME (1ul << 40)
 
 /* The structure of the calls below; its pages are the guest's own. */
 extern unsigned int words[1024], other_words[1024];
-/* It is filled with 32-bit words, then zeros. `QUAD`: a 64-bit value, `HALVES`: two 16-bit ones. */
+/*
+ * It is filled with 32-bit words, then zeros. `QUAD`: a 64-bit value, `HALVES`: two 16-bit ones, `LONG`: a word of the guest's
+ * width, as pointers are, `GAP`: what a 64-bit guest's structure has before one.
+ */
 void put(int count, const unsigned int *values);
+#ifdef __x86_64__
 #define QUAD(value) (unsigned int)(unsigned long)(value), (unsigned int)((unsigned long)(value) >> 32)
+#define LONG(value) QUAD(value)
+#define GAP 0,
+#define PICK_WIDTH(wide, narrow) (wide)
+#else
+#define QUAD(value) (unsigned int)(unsigned long long)(value), (unsigned int)((unsigned long long)(value) >> 32)
+#define LONG(value) (unsigned int)(value)
+#define GAP
+#define PICK_WIDTH(wide, narrow) (narrow)
+#endif
 #define HALVES(low, high) ((low) | (unsigned int)(high) << 16)
 #define PUT(...) put(sizeof((unsigned int[]){__VA_ARGS__}) / sizeof(int), (unsigned int[]){__VA_ARGS__})
 
@@ -35,6 +54,13 @@ long told(const char *name, long answer);
 /* A command with its structure, and with one that is not there. */
 #define OP(name, number, command, ...) (PUT(__VA_ARGS__), CALL(name, number, command, words, 1, 0))
 #define BAD_OP(name, number, command) CALL(name, number, command, BAD, 1, 0)
+/* Arguments of 64 bits, of which 32-bit guests pass two words each. */
+#ifdef __x86_64__
+#define CALL64(name, number, a, b) CALL(name, number, a, b, 0, 0)
+#else
+#define CALL64(name, number, a, b) \
+  CALL(name, number, (unsigned long long)(a), (unsigned long long)(a) >> 32, (unsigned long long)(b), (unsigned long long)(b) >> 32)
+#endif
 /* vcpu_op has the vCPU between. */
 #define VCPU_OP(name, command, vcpu, ...) (PUT(__VA_ARGS__), CALL(name, 24, command, vcpu, words, 0))
 

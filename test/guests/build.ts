@@ -60,6 +60,14 @@ export function buildXenCalls(): string {
   return compile('xen-calls', [...xenOptions, '-DEVERY', '-I', lib, '-I', xen], sources, used)
 }
 
+/** That of 32 bits, in guests/xen/narrow. */
+export function buildNarrowXenCalls(): string {
+  const narrow = join(xen, 'narrow')
+  const files = [...filesIn(narrow), join(lib, 'xen-calls.c'), join(lib, 'xen-calls.h')]
+  const options = ['-m32', '-march=i686', '-T', join(narrow, 'guest.ld'), '-I', lib]
+  return compile('xen-calls32', options, sourcesIn(files), files)
+}
+
 /** Compiles and links, unless it was done before with the same options and the same files. */
 function compile(name: string, more: readonly string[], sources: readonly string[], files: readonly string[]): string {
   const options = [...more, ...flags]
