@@ -282,6 +282,71 @@ test('the same code in the kernel and in user mode', () => {
   expect(end.register(S.R13)).toBe(8000n)
 })
 
+test('alignment checks that code in user mode switches on: itself, in what it calls, and before it begins again', () => {
+  const end = run(`
+    ${gate(17, 'misaligned')}
+    ${gate(3, 'back')}
+    mov rax, cr0
+    bts rax, 18
+    mov cr0, rax
+    mov r12d, 60
+  again:
+    # To user mode, with AC and without it in turn.
+    push 0x2b
+    push ${Place.STACK - 0x4000}
+    pushfq
+    mov eax, r12d
+    and eax, 1
+    shl eax, 18
+    or [rsp], rax
+    push 0x33
+    lea rax, [rip + user]
+    push rax
+    mov r11, rsp
+    iretq
+  user:
+    mov esi, 0x140001
+    mov edi, 0x40000
+    mov ecx, 12
+  loop:
+    mov edx, [rsi]
+    add rbx, rdx
+    test ecx, 3
+    jnz same
+    pushfq
+    xor [rsp], rdi
+    popfq
+    add ebx, [rsi + 8]
+  same:
+    test ecx, 5
+    jnz quiet
+    call toggle
+    add ebx, [rsi + 16]
+  quiet:
+    mov [rsi], ebx
+    dec ecx
+    jnz loop
+    int3
+  back:
+    mov rsp, r11
+    add rsp, 40
+    dec r12d
+    jnz again
+    hlt
+  toggle:
+    pushfq
+    xor [rsp], rdi
+    popfq
+    ret
+  misaligned:
+    inc r13
+    add rsp, 8
+    # Without AC from here.
+    btr qword ptr [rsp + 16], 18
+    iretq`)
+  expect(end.register(S.R13)).toBe(390n)
+})
+
 test('SMAP: the same loop with AC set and clear', () => {
   const end = run(`
     ${gate(14, 'fault')}

@@ -64,9 +64,9 @@ export class HandlerEmitter extends EffectEmitter {
     this.#r = facts.r
   }
 
-  protected tlbPart(part: number): number {
+  protected tlbPart(part: number): { offset: number; based: boolean } {
     this.c.get(P).mem('i32.load', part)
-    return 0
+    return { offset: 0, based: true }
   }
   protected generation(): void {
     this.c.get(P).mem('i64.load', S.GEN)

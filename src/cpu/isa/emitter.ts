@@ -28,7 +28,7 @@ export class LocalPool {
   }
 }
 
-/** A local with an address, and the entry's distance from it. */
+/** A local, and the entry's distance from the address in it. */
 export interface TlbEntry {
   readonly local: number
   readonly offset: number
@@ -57,8 +57,9 @@ export abstract class EffectEmitter {
   }
 
   protected abstract effect(e: Effect): void
-  /** Put on the stack the bank's part, or a place at a distance before it, which is the answer; and its generation. */
-  protected abstract tlbPart(part: number): number
+  /** The bank's part: an offset, and whether an address to which that counts was put on the stack. */
+  protected abstract tlbPart(part: number): { offset: number; based: boolean }
+  /** Put its generation on the stack. */
   protected abstract generation(part: number): void
   /** Index of a procedure's function. */
   protected abstract procedure(name: string): number
@@ -174,15 +175,15 @@ export abstract class EffectEmitter {
   protected tlbMatch(a: number, bytes: number, part: number, tag?: number): TlbEntry {
     const c = this.c
     const local = this.pool.take('i32')
-    const offset = this.tlbPart(part)
+    const { offset, based } = this.tlbPart(part)
     c.get(a)
       .op('i32.wrap_i64')
       .i32(8)
       .op('i32.shr_u')
       .i32((Tlb.ENTRIES - 1) * Tlb.ENTRY)
       .op('i32.and')
-      .op('i32.add')
-      .tee(local)
+    if (based) c.op('i32.add')
+    c.tee(local)
     c.mem('i64.load', offset)
     if (tag !== undefined) c.tee(tag)
     c.get(a)

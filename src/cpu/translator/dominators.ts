@@ -61,6 +61,17 @@ export function bodyOf(head: Block, last?: Block): Set<Block> {
   return body
 }
 
+/**
+ * The loops that share a head, the outermost first, each by the blocks that lead back: the smallest is taken for the inner
+ * one. As one loop, what only the outer one changes would be moved around by the inner one, too.
+ */
+export function nestedLoops(head: Block): Set<Block>[] {
+  const size = new Map(latchesOf(head).map((last) => [last, bodyOf(head, last).size]))
+  const [inner, ...outer] = [...size.keys()].sort((a, b) => (size.get(a) as number) - (size.get(b) as number))
+  const levels = [new Set(outer), new Set(inner && [inner])]
+  return levels.filter((lasts) => lasts.size > 0)
+}
+
 function dominators(blocks: Block[]): void {
   const entry = blocks[0] as Block
   entry.dominator = entry

@@ -10,6 +10,7 @@ import { accessOf, loadOp } from '../isa/emitter.ts'
 import { emitFloats, type FloatsHost } from '../isa/floats.ts'
 import { R, S } from '../layout.ts'
 import { budgetChecks } from './budgets.ts'
+import { nestedLoops } from './dominators.ts'
 import { deadAfter, flagsNeeded, withoutDeadFlags } from './dead-flags.ts'
 import { RegionExits } from './exits.ts'
 import { endPage, pageOf, type Block, type Edge, type Instruction } from './blocks.ts'
@@ -18,8 +19,8 @@ import { EXPECTED, P } from './state.ts'
 import { changedAt, needsOf, usageOf } from './usage.ts'
 
 export class RegionEmitter extends RegionExits {
-  /** Open labels, innermost last: the block that a br to them reaches. */
-  readonly #labels: { block: Block; height: number; loop: boolean }[] = []
+  /** Open labels, innermost last: the block that a br to them reaches; of a loop, the blocks that lead back by it. */
+  readonly #labels: { block: Block; height: number; lasts?: Set<Block> }[] = []
   /** No foreign code runs while this region does. */
   #alone = false
   #changedAt = new Map<Block, number>()
@@ -76,10 +77,11 @@ export class RegionEmitter extends RegionExits {
     })
   }
 
-  /** The interpreter goes on where a word of the state is not zero that stays as it is. */
+  /** The interpreter goes on where a word of the state is not what it was taken for and stays so. */
   #entryChecks(entry: Instruction): void {
-    if (!this.#alone) return
     const c = this.c
+    if (this.tlbMoved()) c.hint(false).if().i32(entry.fields).return().end()
+    if (!this.#alone) return
     for (const offset of this.steady) c.get(P).mem('i32.load', offset).hint(false).if().i32(entry.fields).return().end()
   }
 
@@ -101,19 +103,24 @@ export class RegionEmitter extends RegionExits {
 
   #tree(b: Block): void {
     if (!b.loop) return this.#within(b)
-    this.c.loop()
-    this.height++
-    this.#labels.push({ block: b, height: this.height, loop: true })
+    const levels = nestedLoops(b)
+    for (const lasts of levels) {
+      this.c.loop()
+      this.height++
+      this.#labels.push({ block: b, height: this.height, lasts })
+    }
     this.#within(b)
-    this.#labels.pop()
-    this.close()
+    for (const _ of levels) {
+      this.#labels.pop()
+      this.close()
+    }
   }
 
   #within(b: Block): void {
     const merges = b.children.filter((x) => x.merge).sort((x, y) => y.order - x.order)
     for (const m of merges) {
       this.open('block')
-      this.#labels.push({ block: m, height: this.height, loop: false })
+      this.#labels.push({ block: m, height: this.height })
     }
     if (b.dispatches) this.#dispatch(b)
     else this.#block(b)
@@ -121,11 +128,13 @@ export class RegionEmitter extends RegionExits {
       this.#labels.pop()
       this.close()
       this.producer = undefined
+      this.owed = 0
       this.#tree(m)
     }
   }
 
   #edge(from: Block, e: Edge): void {
+    if ('record' in e || 'place' in e) this.#payAll()
     if ('record' in e) {
       this.counters?.exit(this.c, 'procedure', this.instruction.place)
       return this.leaveAt(e.record)
@@ -135,13 +144,16 @@ export class RegionEmitter extends RegionExits {
       return this.jumpTo(() => this.linearOf(e.place))
     }
     const to = e.block
-    if (pageOf(to.place) !== endPage(from)) this.#cross(to)
+    const crosses = pageOf(to.place) !== endPage(from)
+    if (crosses || to.merge || to.loop || this.#budgets.has(to)) this.#payAll()
+    if (crosses) this.#cross(to)
     this.#lookAtBudget(to)
     if (to.order <= from.order || to.merge) {
       this.#settleFlags(to)
       for (let i = this.#labels.length - 1; i >= 0; i--) {
-        const label = this.#labels[i] as { block: Block; height: number; loop: boolean }
-        if (label.block === to && label.loop === to.order <= from.order) return this.br(label.height)
+        const { block, height, lasts } = this.#labels[i] as { block: Block; height: number; lasts?: Set<Block> }
+        const leads = to.order <= from.order ? lasts?.has(from) : !lasts
+        if (block === to && leads) return this.br(height)
       }
       throw new Error('a branch has no label')
     }
@@ -161,7 +173,6 @@ export class RegionEmitter extends RegionExits {
     if (covered === undefined) return
     this.instruction = to.instructions[0] as Instruction
     this.unspent = 0
-    this.owed = 0
     this.c.get(this.local.budget).i32(covered).op('i32.lt_s')
     this.bail('budget')
   }
@@ -224,6 +235,7 @@ export class RegionEmitter extends RegionExits {
   #dispatch(b: Block): void {
     const c = this.c
     this.#enter(b)
+    this.#payAll()
     const { changed } = this
     this.floats.leave(b)
     this.leaveGroups(b)
@@ -236,6 +248,7 @@ export class RegionEmitter extends RegionExits {
       this.close()
       this.producer = undefined
       this.changed = changed
+      this.owed = 0
     }
     this.instruction = (b.targets[0] as Block).instructions[0] as Instruction
     this.computedJump(true)
@@ -251,8 +264,8 @@ export class RegionEmitter extends RegionExits {
     const c = this.c
     this.#enter(b)
     const count = b.instructions.length
+    const before = this.owed
     this.unspent = count
-    this.owed = 0
     this.instruction = b.instructions[0] as Instruction
     this.counters?.block(c, b)
     this.#condition = undefined
@@ -261,7 +274,7 @@ export class RegionEmitter extends RegionExits {
     b.instructions.forEach((i, n) => {
       this.instruction = i
       this.unspent = count - n
-      this.owed = n
+      this.owed = before + n
       this.temporaries.reset()
       this.#at = { block: b, number: n }
       if (i.decoded.enablesInterrupts && n + 1 < count) this.enableInterrupts(i)
@@ -269,10 +282,13 @@ export class RegionEmitter extends RegionExits {
     })
     if (b.call === undefined) this.floats.leave(b)
     this.leaveGroups(b)
-    this.owed = count
+    this.owed = before + count
+    this.#leave(b)
+  }
+
+  #payAll(): void {
     this.pay()
     this.owed = 0
-    this.#leave(b)
   }
 
   protected liveAfter(): number {
@@ -313,6 +329,7 @@ export class RegionEmitter extends RegionExits {
     const c = this.c
     const last = b.instructions.at(-1) as Instruction
     const condition = this.#condition
+    if (b.call !== undefined || !(b.next || b.taken)) this.#payAll()
     if (b.call !== undefined) {
       const live = b.next && 'block' in b.next ? this.#liveness.at(b.next.block) : 0
       if (b.call === 'computed') this.#computed(b, last)
@@ -320,12 +337,13 @@ export class RegionEmitter extends RegionExits {
     } else if (b.taken && condition) {
       this.use(condition)
       if (condition.ty === 'i64') c.i64(0n).op('i64.ne')
-      const { producer, changed } = this
+      const { producer, changed, owed } = this
       this.open('if')
       this.#edge(b, b.taken)
       this.close()
       this.producer = producer
       this.changed = changed
+      this.owed = owed
       this.instruction = last
     } else if (b.taken) {
       if ('block' in b.taken && b.taken.block.dispatches) {
@@ -353,6 +371,7 @@ export class RegionEmitter extends RegionExits {
       this.producer = producer
       this.changed = changed
       this.#edge(b, { block: to })
+      this.owed = 0
     }
     this.close()
     this.producer = producer

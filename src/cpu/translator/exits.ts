@@ -25,7 +25,10 @@ const MAX_DEPTH = 64
 export abstract class RegionExits extends RegionMemory {
   /** Instructions of this block not yet begun, this one included. */
   protected unspent = 0
-  /** And those begun before, which the budget in the local still has: it loses them at exits and at the block's end. */
+  /**
+   * And those begun before, which the budget in the local still has. It loses them at exits, and before blocks that look
+   * at it or to which several ways lead: so there is one budget at a time for which V8 needs a register.
+   */
   protected owed = 0
   /** Registers changed since the state block had them. */
   protected changed = 0
@@ -285,6 +288,18 @@ export abstract class RegionExits extends RegionMemory {
     this.loadState(live)
     this.c.get(P).mem('i32.load', S.BUDGET).set(this.local.budget)
     this.changed = 0
+    this.#leaveIfTlbMoved(call)
+  }
+
+  /** Other code came back with other rules for accesses: go on behind this instruction. */
+  #leaveIfTlbMoved({ place, length }: Instruction): void {
+    if (!this.tlbMoved()) return
+    this.c.hint(false)
+    this.open('if')
+    this.pay()
+    this.counters?.exit(this.c, 'slow path', place)
+    this.jumpTo(() => this.linearOf(place + length))
+    this.close()
   }
 
   protected enterPageOf(place: number): void {
@@ -340,5 +355,9 @@ export abstract class RegionExits extends RegionMemory {
     this.close()
     this.loadState(this.liveAfter())
     this.changed = 0
+    const { owed } = this
+    this.owed++
+    this.#leaveIfTlbMoved(i)
+    this.owed = owed
   }
 }

@@ -29,7 +29,7 @@ export function makeModule(
     const code = new Code(REGION)
     if (snapshot.state !== undefined) code.fix(P, snapshot.state)
     const counted = counters?.(i, writer)
-    new RegionEmitter(code, regionImports(writer), records, snapshot.is32, counted?.counters).region(blocks)
+    new RegionEmitter(code, regionImports(writer), records, snapshot, counted?.counters).region(blocks)
     counted?.done()
     return code
   })

@@ -179,7 +179,9 @@ export abstract class RegionMemory extends RegionFlags {
       .op('i32.eqz')
       .hint(false)
     this.open('if')
+    this.seldom = true
     const found = this.#hostByTlb(a, bytes, write, undefined)
+    this.seldom = false
     c.get(found).i32(offset).op('i32.sub').set(host)
     c.else()
     c.get(run.host as number).set(host)
@@ -227,7 +229,9 @@ export abstract class RegionMemory extends RegionFlags {
       // For V8: see #hostByTlb.
       c.get(P).get(last).mem('i64.store', S.MISSED_TAG)
     }
+    this.seldom = !empty
     const host = this.#hostByTlb(a, bytes, write, group)
+    this.seldom = false
     c.get(P).get(host).get(a).op('i32.wrap_i64').op('i32.sub').mem('i32.store', group.addend)
     const itsPage = () => c.get(a).i64(-4096n).op('i64.and')
     this.#setPage(page, itsPage)

@@ -19,6 +19,8 @@ export interface Snapshot {
   readonly is32: boolean
   /** The state block of the only vCPU, whose address regions then have as a constant. */
   readonly state: number | undefined
+  /** The part of the TLB that loads ask, if code of this kind has always the same: then it is a constant, too. */
+  readonly tlb: number | undefined
   readonly instructions: Int32Array<ArrayBuffer>
   /** Places at which the interpreter must go on at a record, each with that. */
   readonly stops: readonly (readonly [number, number])[]
@@ -30,7 +32,7 @@ export interface Snapshot {
 /** `copy`: makes a copy of a record in the arena, followed by a goto to the record after it; 0 if there is no room. */
 export function takeSnapshot(
   places: Places,
-  region: Pick<Snapshot, 'entry' | 'copy' | 'is32' | 'state'>,
+  region: Pick<Snapshot, 'entry' | 'copy' | 'is32' | 'state' | 'tlb'>,
   { known, computed }: Reached<Outline>,
   { instructions: own }: Sketch,
   copy: (record: number) => number,

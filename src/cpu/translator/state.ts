@@ -7,6 +7,7 @@ import { EffectEmitter, loadOp, LocalPool, storeOp } from '../isa/emitter.ts'
 import { NO_SEGMENT, R, S, Tlb } from '../layout.ts'
 import type { Code } from '../wasm/module.ts'
 import { pageOf, type Instruction, type Records } from './blocks.ts'
+import type { Snapshot } from './snapshot.ts'
 import { recordByte } from './usage.ts'
 import { RegionFloats } from './floats.ts'
 import type { Counters, Reason } from './counters.ts'
@@ -34,6 +35,8 @@ export abstract class RegionState extends EffectEmitter {
   protected readonly temporaries: LocalPool
   protected readonly records: Records
   protected readonly is32: boolean
+  /** The part of the TLB that loads ask, if it is always the same. */
+  protected readonly tlb: number | undefined
   protected readonly counters: Counters | undefined
   readonly #registers: (number | undefined)[] = []
   protected readonly vectors: VectorRegisters
@@ -44,17 +47,29 @@ export abstract class RegionState extends EffectEmitter {
     Record<'base' | 'gen' | 'exitLinear' | 'flagsRes' | 'flagsB' | 'a32' | 'b32' | 'a64' | 'b64', number>
   /** What of the state block the region keeps in locals besides registers. */
   protected needs = { memory: true, mxcsr: true }
+  /**
+   * What is emitted runs seldom: it takes from the state block what hot code has in locals. V8's allocator holds what is
+   * used in a loop in registers there, wherever the use is.
+   */
+  protected seldom = false
   /** Nesting of conditional effects within the instruction. */
   protected nested = 0
   protected instruction!: Instruction
 
-  constructor(code: Code, imports: RegionImports, records: Records, is32: boolean, counters?: Counters) {
+  constructor(
+    code: Code,
+    imports: RegionImports,
+    records: Records,
+    { is32, tlb }: Pick<Snapshot, 'is32' | 'tlb'>,
+    counters?: Counters,
+  ) {
     const pool = new LocalPool(code)
     super(code, pool, 0)
     this.temporaries = pool
     this.imports = imports
     this.records = records
     this.is32 = is32
+    this.tlb = tlb
     this.counters = counters
     this.vectors = new VectorRegisters(code)
     this.floats = new RegionFloats(code)
@@ -114,8 +129,15 @@ export abstract class RegionState extends EffectEmitter {
       this.floats.makeLimits(() => c.get(l.mxcsr))
     }
     if (!memory) return
-    load('i32.load', S.TLB_READ, l.tlb)
+    if (this.tlb === undefined) load('i32.load', S.TLB_READ, l.tlb)
     load('i64.load', S.GEN, l.gen)
+  }
+
+  /** Puts on the stack whether loads ask another part of the TLB now; false, and nothing done, if that does not matter. */
+  protected tlbMoved(): boolean {
+    if (this.tlb === undefined || !this.needs.memory) return false
+    this.c.get(P).mem('i32.load', S.TLB_READ).i32(this.tlb).op('i32.ne')
+    return true
   }
 
   /** The byte offset from p that a slot names here. */
@@ -186,13 +208,16 @@ export abstract class RegionState extends EffectEmitter {
   protected noteRecord(): void {
     this.c.get(P).i32(this.instruction.fields).mem('i32.store', S.RECORD)
   }
-  protected tlbPart(part: number): number {
+  protected tlbPart(part: number): { offset: number; based: boolean } {
+    const offset = part === S.TLB_WRITE ? Tlb.PART : 0
     if (part === S.TLB_EXEC) this.c.get(P).mem('i32.load', part)
+    else if (this.tlb !== undefined) return { offset: this.tlb + offset, based: false }
+    else if (this.seldom) this.c.get(P).mem('i32.load', S.TLB_READ)
     else this.c.get(this.local.tlb)
-    return part === S.TLB_WRITE ? Tlb.PART : 0
+    return { offset, based: true }
   }
   protected generation(part: number): void {
-    if (part === S.TLB_EXEC) this.c.get(P).mem('i64.load', S.GEN)
+    if (part === S.TLB_EXEC || this.seldom) this.c.get(P).mem('i64.load', S.GEN)
     else this.c.get(this.local.gen)
   }
   protected procedure(name: string): number {

@@ -308,6 +308,13 @@ export class Translator {
     })
   }
 
+  /** What regions need not take from the state block. Only a kernel's accesses come to have other rules (SMAP). */
+  #constants(p: number): Pick<Snapshot, 'state' | 'tlb'> {
+    if (!this.#alone) return { state: undefined, tlb: undefined }
+    const user = this.#i32[(p + S.CPL) >> 2] === 3
+    return { state: p, tlb: user ? p + Tlb.AREA + Tlb.USER * Tlb.BANK : undefined }
+  }
+
   #is32(p: number): boolean {
     return ((this.#i32[(p + S.MODE) >> 2] as number) & Mode.LONG) === 0
   }
@@ -393,7 +400,7 @@ export class Translator {
     }
     const snapshot = takeSnapshot(
       records,
-      { entry, copy, is32: this.#is32(p), state: this.#alone ? p : undefined },
+      { entry, copy, is32: this.#is32(p), ...this.#constants(p) },
       reached,
       made,
       (record) => this.#arena.copyRecord(record),
