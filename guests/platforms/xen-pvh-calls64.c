@@ -4,6 +4,7 @@
  */
 #include "guest.h"
 #include "xen-calls.h"
+#include "xen-rings.h"
 
 CODE(cpuid_code, "cpuid");
 CODE(wrmsr_code, "wrmsr");
@@ -28,6 +29,19 @@ unsigned char *grant_table(void) {
   OP("XENMEM_add_to_physmap", 12, 7, HALVES(SELF, 0), 1, QUAD(0), QUAD(TABLE >> 12));
   return (unsigned char *)TABLE;
 }
+
+static struct toolstack_ring ring_of(unsigned int page, unsigned int port) {
+  static int used;
+  struct toolstack_ring ring;
+  PUT(SELF, page), xen_call(34, 1, (word)words, 0, 0);
+  map(used, (word)words[2] << 12, P | W);
+  ring.page = (volatile unsigned char *)PAGE(used++);
+  PUT(SELF, port), xen_call(34, 1, (word)words, 0, 0);
+  ring.port = words[2];
+  return ring;
+}
+struct toolstack_ring store_ring(void) { return ring_of(1, 2); }
+struct toolstack_ring console_ring(void) { return ring_of(17, 18); }
 
 static void processor(void) {
   for (word leaf = 0; leaf < 6; leaf++) kernel(cpuid_code), in.ax = 0x40000000 + leaf, go("CPUID %x", 0x40000000 + leaf);
@@ -110,6 +124,7 @@ int main(void) {
   ask_scheduler();
   ask_events();
   waiting();
+  ask_rings();
   ask_grants();
   ask_hvm();
   ask_refused();

@@ -30,14 +30,18 @@ export function buildGuest(name: string, bits = name.endsWith('32') ? 32 : 64): 
   if (name.includes('xen-hvm')) options.push('-DCONSOLE_PORT=0x12')
   const used = [
     join(folder, 'platforms/xen-pvh-calls64.c'),
-    ...['guest.h', 'guest.ld', 'xen-calls.h'].map((file) => join(lib, file)),
+    ...['guest.h', 'guest.ld'].map((file) => join(lib, file)),
+    ...headers,
   ]
-  if (name.includes('-calls')) sources.push(join(lib, 'xen-calls.c'))
+  if (name.includes('-calls')) sources.push(...asking)
   return compile(basename(name), options, sources, used)
 }
 
 const xen = join(folder, 'xen')
 const xenOptions = ['-m64', '-mno-red-zone', '-mcmodel=kernel', '-T', join(xen, 'guest.ld')]
+/** What guests of Xen of all kinds ask. */
+const asking = ['xen-calls.c', 'xen-rings.c'].map((file) => join(lib, file))
+const headers = ['xen-calls.h', 'xen-rings.h'].map((file) => join(lib, file))
 const filesIn = (place: string) => readdirSync(place).map((file) => join(place, file))
 
 /**
@@ -55,15 +59,15 @@ const sourcesIn = (files: readonly string[]): string[] => files.filter((file) =>
 export function buildXenCalls(): string {
   const calls = join(xen, 'every/calls.c')
   const files = filesIn(xen).filter((file) => /\.\w+$/.test(file))
-  const sources = [...sourcesIn(files), calls, join(lib, 'xen-calls.c')]
-  const used = [...files, ...filesIn(join(xen, 'every')), join(lib, 'xen-calls.h')]
+  const sources = [...sourcesIn(files), calls, ...asking]
+  const used = [...files, ...filesIn(join(xen, 'every')), ...headers]
   return compile('xen-calls', [...xenOptions, '-DEVERY', '-I', lib, '-I', xen], sources, used)
 }
 
 /** That of 32 bits, in guests/xen/narrow. */
 export function buildNarrowXenCalls(): string {
   const narrow = join(xen, 'narrow')
-  const files = [...filesIn(narrow), join(lib, 'xen-calls.c'), join(lib, 'xen-calls.h')]
+  const files = [...filesIn(narrow), ...asking, ...headers]
   const options = ['-m32', '-march=i686', '-T', join(narrow, 'guest.ld'), '-I', lib]
   return compile('xen-calls32', options, sourcesIn(files), files)
 }

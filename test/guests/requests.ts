@@ -39,7 +39,6 @@ export const isUndeclared = ({ request, result }: Event): boolean =>
 /** Answers that must come. Without its feature a leaf is not there to be asked, and memory is not shared. */
 export function wantedAnswers(declared: readonly Declaration[]): string[] {
   return declared.flatMap((request) => {
-    if (request.kind === 'ring') return []
     const { name, feature, kind } = request
     const names = isMsr(request) ? [`${name} read`, `${name} write`] : [name]
     const absent = feature && kind !== 'cpuid' && kind !== 'memory'

@@ -25,7 +25,9 @@ export interface Outcome {
 
 export async function runHere(
   kernel: Kernel,
-  options: Partial<Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus' | 'features' | 'boot'>> = {},
+  options: Partial<
+    Pick<MachineOptions, 'observe' | 'translate' | 'platform' | 'cpus' | 'features' | 'boot' | 'devices'>
+  > = {},
   listener?: Listener,
 ): Promise<Outcome> {
   let text = ''

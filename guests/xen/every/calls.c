@@ -4,6 +4,7 @@
  */
 #include "xen.h"
 #include "xen-calls.h"
+#include "xen-rings.h"
 
 extern u8 callbacks[], grant_pages[][PAGE], shared_page[];
 static u8 spare[PAGE] __attribute__((aligned(4096)));
@@ -16,6 +17,15 @@ u8 *grant_table(void) {
   map(grant_pages[0], *(u64 *)other_words * PAGE | 3);
   return grant_pages[0];
 }
+
+static struct toolstack_ring ring_of(u64 frame, u32 port) {
+  static u8 pages[2][PAGE] __attribute__((aligned(4096)));
+  static int used;
+  map(pages[used], frame * PAGE | 3);
+  return (struct toolstack_ring){pages[used++], port};
+}
+struct toolstack_ring store_ring(void) { return ring_of(start_info->store_mfn, start_info->store_evtchn); }
+struct toolstack_ring console_ring(void) { return ring_of(start_info->console_mfn, start_info->console_evtchn); }
 
 /* mmu_update: entries of frames that are no table, of tables, of nobody. Frame 0 of the test's is an L1 table for it. */
 static void updates(void) {
@@ -336,6 +346,7 @@ void every(void) {
   user_all();
   ask_events();
   grants();
+  ask_rings();
   ask_grants();
   ask_hvm();
   ask_refused();

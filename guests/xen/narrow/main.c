@@ -19,6 +19,15 @@ unsigned long frame_of(const volatile void *address) {
   return ((const u32 *)start_info->mfn_list)[((u32)address - VIRT_BASE) / PAGE];
 }
 
+static struct toolstack_ring ring_of(u32 frame, u32 port) {
+  static u8 pages[2][PAGE] __attribute__((aligned(4096)));
+  static int used_pages;
+  map(pages[used_pages], (u64)frame * PAGE | 3);
+  return (struct toolstack_ring){pages[used_pages++], port};
+}
+struct toolstack_ring store_ring(void) { return ring_of(start_info->store_mfn, start_info->store_evtchn); }
+struct toolstack_ring console_ring(void) { return ring_of(start_info->console_mfn, start_info->console_evtchn); }
+
 /* A line at a time, on Xen's console. */
 static void character(char c) {
   text[used++] = c;
@@ -74,6 +83,7 @@ void main(void) {
   CALL("sched_op_compat", 6, 9, 0, 0, 0);
   ask_events();
   grants();
+  ask_rings();
   ask_grants();
   ask_hvm();
   ask_refused();

@@ -1,6 +1,6 @@
 /* What the parts of the 32-bit kernel share. */
 #pragma once
-#include "xen-calls.h"
+#include "xen-rings.h"
 
 typedef unsigned char u8;
 typedef unsigned short u16;
