@@ -11,8 +11,9 @@ type Known = Instruction<Outline>
 /** Instructions of a callee at most, with what it calls: where the call is in a loop, and elsewhere. */
 const MOST_IN_LOOP = 200
 const MOST = 24
-/** Those of all copies in a region. */
-const MOST_TOGETHER = 400
+/** Those of all copies in a region, and of all that it has: large functions lose more by copies than their calls cost. */
+const MOST_COPIES = 400
+const MOST_TOGETHER = 500
 /** Calls within calls. */
 const MAX_DEPTH = 3
 
@@ -20,7 +21,7 @@ export interface Callee {
   readonly entry: number
   /** Places where its blocks begin. */
   readonly leaders: ReadonlySet<number>
-  /** Those of its instructions. */
+  /** Those of its instructions; all others are left for, as what was never executed when the region is made. */
   readonly places: ReadonlySet<number>
   /** What it calls, by the places of the calls. */
   readonly calls: ReadonlyMap<number, readonly Callee[]>
@@ -28,18 +29,22 @@ export interface Callee {
   readonly size: number
 }
 
+/** The instruction at a place, if a region can have it; `cold`: it was never executed. */
+type Lookup = (place: number) => Known | 'cold' | undefined
+
 export class Callees {
   readonly #r: Pick<Places, 'word' | 'targets'>
-  readonly #at: (place: number) => Known | undefined
+  readonly #at: Lookup
   /** By entry and depth, with the most instructions that it might have. */
   readonly #found = new Map<number, { callee: Callee | undefined; most: number }>()
   readonly #inlined = new Map<number, readonly Callee[]>()
-  #room = MOST_TOGETHER
+  #room: number
 
-  /** `at`: the instruction at a place, if a region can have it. */
-  constructor(r: Pick<Places, 'word' | 'targets'>, at: (place: number) => Known | undefined) {
+  /** `own`: instructions that the region has without them. */
+  constructor(r: Pick<Places, 'word' | 'targets'>, own: number, at: Lookup) {
     this.#r = r
     this.#at = at
+    this.#room = Math.min(MOST_COPIES, MOST_TOGETHER - own)
   }
 
   /** The callees of a call, or of a jump to a function, become part of the region if they are small and there is room. */
@@ -98,35 +103,38 @@ export class Callees {
     for (let start = work.pop(); start !== undefined; start = work.pop()) {
       const line: Known[] = []
       for (let place = start; !seen.has(place); ) {
-        seen.add(place)
         const i = this.#at(place)
+        if (i === 'cold') break
         if (!i || ++size > most) return undefined
         const { target, call } = flow(this.#r, i)
-        place = i.place + i.length
+        const { name, ends, returns } = i.decoded
         if (call !== undefined) {
+          if (typeof call === 'number' && this.#at(call) === 'cold') break
           const targets = typeof call === 'number' ? [call] : this.#r.targets(i, line)
           const callees = this.#all(targets, most - size, depth - 1)
           if (!callees) return undefined
           for (const callee of callees) size += callee.size
-          if (size > most) return undefined
-          calls.set(i.place, callees)
+          calls.set(place, callees)
         } else if (i.decoded.calls && target === undefined) return undefined
+        seen.add(place)
+        place = i.place + i.length
         if (target !== undefined) {
           leaders.add(target)
           work.push(target)
         }
         // Going into another page is an edge, which looks whether it is still there.
         if (target !== undefined || call !== undefined || pageOf(place) !== pageOf(i.place)) leaders.add(place)
-        if (i.decoded.name === 'jmp_indirect') {
+        if (name === 'jmp_indirect') {
           const targets = this.#r.targets(i, line)
           if (targets.length === 0) return undefined
           for (const to of targets) leaders.add(to)
           work.push(...targets)
-        } else if (i.decoded.ends && call === undefined && target === undefined && !i.decoded.returns) return undefined
-        if (i.decoded.ends && call === undefined) break
+        } else if (ends && call === undefined && target === undefined && !returns) return undefined
+        if (ends && call === undefined) break
         line.push(i)
       }
     }
+    if (!seen.has(entry)) return undefined
     return { entry, leaders, places: seen, calls, size }
   }
 }

@@ -19,6 +19,8 @@ const MAX_INSTRUCTIONS = 500
 const MAX_KNOWN = 800
 /** Pages that a region's own code, without callees and returns that it jumps to, is at most away from its entry's. */
 const MAX_PAGE_DISTANCE = 4
+/** The most instructions of a function that has copies of large callees. */
+const MOST_AROUND = 128
 /** Such a function does little else than call another. */
 const STUB = 8
 /** Calls of its own entry that a region makes jumps. */
@@ -118,12 +120,15 @@ export function reach<Known extends Outline>(
   const recursive = again.length <= MAX_RECURSIONS ? again : []
   const recursions = new Set(recursive.map(({ call }) => call.place))
   most = MAX_KNOWN
-  const callees = new Callees({ word: (address) => r.word(address), targets }, fitting)
+  const callees = new Callees({ word: (address) => r.word(address), targets }, seen.size, (place) => {
+    const i = anywhere(place)
+    return i === undefined && known.size < most ? 'cold' : fits(i) ? i : undefined
+  })
   for (const { call, targets: guessed } of calls) {
     if (recursions.has(call.place)) continue
     const { place } = call
-    const often = recursions.size > 0 || seen.size < STUB
-    callees.consider(call, guessed, often || loops.some((loop) => loop.from <= place && place <= loop.to))
+    const often = recursions.size > 0 || seen.size < STUB || loops.some(({ from, to }) => from <= place && place <= to)
+    callees.consider(call, guessed, often && seen.size <= MOST_AROUND)
   }
   return { entry, known, own: seen, leaders, computed, callees, recursions, at, anywhere }
 }
@@ -263,8 +268,9 @@ class Builder {
     b.next = this.#edge(after, i.place, within)
   }
 
-  #copy({ entry, leaders, calls }: Callee, back: Within['back']): Block {
-    return this.#block(entry, { blocks: new Map(), leaders, at: this.#known.anywhere, calls, back })
+  #copy({ entry, leaders, calls, places }: Callee, back: Within['back']): Block {
+    const at = (place: number) => (places.has(place) ? this.#known.anywhere(place) : undefined)
+    return this.#block(entry, { blocks: new Map(), leaders, at, calls, back })
   }
 
   /** A block ends with a jump: computed, if it has no branch. */
