@@ -22,10 +22,17 @@ const bundled = join(root, 'dist/bench')
 let bundling: Promise<void> | undefined
 
 /** Bundled, as what is published, which starts sooner than some 400 sources. */
-export async function paravirt({ kernel, initrd, memory, append }: Guest): Promise<Peer> {
+async function bundledFile(name: 'main.js' | 'peer.js'): Promise<string> {
   await (bundling ??= bundleForNode(bundled, { peer: peer('paravirt.ts') }))
-  return onNode('paravirt', join(bundled, 'peer.js'), [kernel, initrd, memory, append])
+  return join(bundled, name)
 }
+
+export const paravirt = async ({ kernel, initrd, memory, append }: Guest): Promise<Peer> =>
+  onNode('paravirt', await bundledFile('peer.js'), [kernel, initrd, memory, append])
+
+/** `paravirt ARGUMENTS`. */
+export const command = async (...args: string[]): Promise<Peer> =>
+  onNode('paravirt', await bundledFile('main.js'), args)
 
 /** QEMU without hardware virtualization. */
 export function tcg(guest: Guest): Peer {

@@ -3,11 +3,11 @@
  * the start of the process to init's first line, by processor time; then what the guest did that a hypervisor without
  * paravirtualization would have had to trap, against what it asked for instead, in batches (sensitive.ts). ROUNDS 0: only this.
  */
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { DEFAULT_KERNEL, kernelFile } from '../src/packages/debian.ts'
 import type { PlatformName } from '../src/platforms/index.ts'
 import { measureUntil, median, type Sample, table, verdict } from './measure.ts'
+import { command } from './peers.ts'
 import { count, type Counted, rows } from './sensitive.ts'
 
 const FIRST_LINE = 'paravirt: user space'
@@ -18,23 +18,13 @@ const GOAL = 1.5
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { kernel: { type: 'string' } } })
 const [rounds = '7', ...chosen] = positionals
 const platforms = chosen.length > 0 ? chosen : ['native', 'kvm', 'xen-pvh', 'xen-pv']
-const main = join(import.meta.dirname, '../src/cli/main.ts')
 const kernel = values.kernel ?? (await kernelFile(DEFAULT_KERNEL))
-const command = (platform: string, ...more: string[]) => [
-  main,
-  'run',
-  kernel,
-  '--on',
-  platform,
-  '--append',
-  APPEND,
-  ...more,
-]
-
 const samples = new Map<string, Sample[]>(platforms.map((platform) => [platform, []]))
 for (let round = 0; round < Number(rounds); round++)
-  for (const [platform, taken] of samples)
-    taken.push(await measureUntil(FIRST_LINE, process.execPath, command(platform, '--stats')))
+  for (const [platform, taken] of samples) {
+    const ours = await command('run', kernel, '--on', platform, '--append', APPEND, '--stats')
+    taken.push(await measureUntil(FIRST_LINE, ours.command, ours.args))
+  }
 
 const instructionsOf = ({ errors }: Sample) => Number(/(\d+) instructions/.exec(errors)?.[1] ?? 0)
 const columns = [...samples].map(([platform, taken]) => ({

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { prepareGuest } from './guest.ts'
 import { measureUntil, median, type Sample, table, verdict } from './measure.ts'
+import { command } from './peers.ts'
 
 const HYPERVISOR = '/boot/xen-4.17-amd64.gz'
 const FIRST_LINE = 'Linux version'
@@ -24,8 +25,8 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 const xen = join(folder, 'xen')
 writeFileSync(xen, gunzipSync(readFileSync(HYPERVISOR)))
 
-const main = join(import.meta.dirname, '../src/cli/main.ts')
-const ours = [main, 'run', image, '--initrd', initrd, '--on', 'xen-pv', '--memory', '512M', '--append', APPEND]
+const guest = [image, '--initrd', initrd, '--memory', '512M', '--append', APPEND]
+const ours = await command('run', ...guest, '--on', 'xen-pv')
 const options = 'com1=115200,8n1 console=com1 dom0_mem=512M,max:512M dom0_max_vcpus=1 loglvl=error guest_loglvl=none'
 // Without SMAP: this QEMU's IRET at CPL 3 reads the stack as the supervisor.
 const pc = ['-M', 'pc', '-accel', 'tcg', '-cpu', 'max,-smap', '-m', '768M', '-nodefaults', '-display', 'none']
@@ -42,7 +43,7 @@ const dom0 = [...pc, '-serial', 'stdio', '-no-reboot', ...boot]
 const here: Sample[] = []
 const there: Sample[] = []
 for (let round = 0; round < Number(rounds); round++) {
-  here.push(await measureUntil(LAST_LINE, process.execPath, ours))
+  here.push(await measureUntil(LAST_LINE, ours.command, ours.args))
   there.push(await measureUntil(LAST_LINE, 'qemu-system-x86_64', dom0, /Linux version/))
 }
 const ofKernel = ({ cpu, lines }: Sample) => cpu - (lines.find(({ text }) => text.includes(FIRST_LINE))?.cpu ?? 0)
