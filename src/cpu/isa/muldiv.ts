@@ -68,7 +68,8 @@ const multiplyLow = (left: number, right: number) => (s: Semantics) => {
     return
   }
   const product = s.mul(s.signed64(a, s.size), s.signed64(b, s.size))
-  const low = s.toI32(product)
+  // By itself: a region mostly needs nothing else.
+  const low = s.mul(a, b)
   productFlags(s, low, s.ne(product, s.signed64(low, s.size)))
   s.write(0, low)
 }
