@@ -46,12 +46,10 @@ const hvm = [
   'EVTCHNOP_reset EBUSY', // vCPUs take turns, and one that goes on with it has the next
   'HVMOP_get_mem_type EINVAL', // PV
   'mmuext_op',
-  'dm_op', // never
 ]
 const pv = [
   ...many,
   'EVTCHNOP_reset EBUSY',
-  'dm_op',
   // Of HVM: all is refused before it is looked at.
   ...['set', 'get'].map((what) => `XENMEM_${what}_pod_target EPERM`),
   ...['', ' EINVAL', ' EILSEQ', ' EOVERFLOW'].map((error) => `XENMEM_add_to_physmap${error}`),
@@ -60,7 +58,8 @@ const pv = [
   ...['', ' EPERM', ' ENODEV'].map((error) => `HVMOP_set_param${error}`),
   ...['', ' EPERM'].map((error) => `HVMOP_get_param${error}`),
   'HVMOP_get_mem_type',
-  ...['', ' ENOENT'].map((error) => `HVMOP_set_evtchn_upcall_vector${error}`),
+  ...['', ' ENOENT', ' EFAULT'].map((error) => `HVMOP_set_evtchn_upcall_vector${error}`),
+  'HVMOP_flush_tlbs',
   'PHYSDEVOP_pirq_eoi_gmfn_v1', // there can be one page, which is that of _v2
 ]
 const impossible: Readonly<Partial<Record<PlatformName, readonly string[]>>> = {

@@ -446,6 +446,11 @@ void ask_hvm(void) {
   HVM(15, SELF, 0, QUAD(NO_FRAME)), print(" type %x\n", (unsigned long)(words[0] >> 16));
   HVM(15, DOM0), HVM(15, NOBODY);
   HVM(23, 1, 0x80), HVM(23, 0, 15), HVM(23, NO_VCPU, 0x80);
+  static const char trace[] = "HVMOP_xentrace", asked[] = "HVMOP_guest_request_vm_event", maps[] = "HVMOP_altp2m";
+  OP(trace, 34, 11, HALVES(5, 28)), OP(trace, 34, 11, HALVES(5, 29)), OP(trace, 34, 11, HALVES(0x1000, 0)), BAD_OP(trace, 34, 11);
+  CALL(asked, 34, 24, 0, 0, 0), CALL(asked, 34, 24, words, 0, 0), OP(maps, 34, 25, 1);
+  CALL("HVMOP_flush_tlbs", 34, 5, 0, 0, 0), CALL("HVMOP_flush_tlbs", 34, 5, words, 0, 0);
+  CALL("no hvm_op", 34, PICK_WIDTH(11 | 1ul << 32, 98), words, 0, 0);
   CALL("no hvm_op", 34, 99, words, 0, 0);
 }
 
@@ -464,10 +469,18 @@ void ask_refused(void) {
   PUT(1, 0x15, NOBODY), CALL("domctl", 36, words, 0, 0, 0);
   PUT(2, 7, DOM0), CALL("domctl", 36, words, 0, 0, 0);
   CALL("domctl", 36, BAD, 0, 0, 0);
+  static const char cont[] = "paging_domctl_cont";
+  PUT(10, 0x15, DOM0), CALL(cont, 49, words, 0, 0, 0);
+  PUT(10, 0x15, 1), CALL(cont, 49, words, 0, 0, 0);
+  PUT(10, 0x15, NOBODY), CALL(cont, 49, words, 0, 0, 0);
+  PUT(10, 7, DOM0), CALL(cont, 49, words, 0, 0, 0);
+  PUT(2, 0x15, DOM0), CALL(cont, 49, words, 0, 0, 0);
+  CALL(cont, 49, BAD, 0, 0, 0);
   static const struct { const char *name; int number; } others[] = {
     {"xsm_op", 27}, {"argo_op", 39}, {"xenpmu_op", 40}, {"hypfs_op", 42}};
   for (int i = 0; i < 4; i++) CALL(others[i].name, others[i].number, 0, words, 0, 0);
   CALL("dm_op", 41, SELF, 1, words, 0);
+  CALL("dm_op", 41, 1, 1, words, 0);
   CALL("dm_op", 41, DOM0, 2, words, 0);
   CALL("dm_op", 41, NOBODY, 1, words, 0);
   CALL("dm_op", 41, SELF, 0, words, 0);

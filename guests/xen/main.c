@@ -9,6 +9,7 @@ static u32 seed, show;
 /* What is played, by number. */
 #define VCPU_SET 1
 #define RETURNS_SET 2
+#define ENTER_SET 3
 u32 vcpus = 1, playing;
 volatile struct vcpu_info *infos[VCPUS];
 
@@ -139,7 +140,7 @@ void main(void) {
   vcpu_init();
   grant_init();
   if (set == VCPU_SET) smp_init();
-  if (set == RETURNS_SET) returns_init();
+  if (set == RETURNS_SET || set == ENTER_SET) returns_init();
   u32 first = option("first=", 1), seeds = option("seeds=", 200), calls = option("calls=", 500);
   show = option("show=", 0);
   for (seed = first; seed < first + seeds; seed++) {
@@ -150,6 +151,11 @@ void main(void) {
     for (u32 i = 0; i < calls; i++)
       if (set == VCPU_SET) smp_step();
       else if (set == RETURNS_SET) returns_step();
+      else if (set == ENTER_SET) switch (below(5)) {
+        case 0: case 1: memory_step(); break;
+        case 2: refused_step(); break;
+        default: enter_steps();
+      }
       else switch (below(16)) {
         case 0: cpu_step(); break;
         case 1: case 2: event_step(); break;
@@ -159,7 +165,7 @@ void main(void) {
         default: mmu_step();
       }
     if (set == VCPU_SET) smp_end();
-    if (set == RETURNS_SET) returns_end();
+    if (set == RETURNS_SET || set == ENTER_SET) returns_end();
     mmu_end();
     grant_end();
     cpu_end();

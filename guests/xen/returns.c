@@ -2,7 +2,7 @@
 #include "xen.h"
 
 extern void enter_frame(void *frame);
-extern u8 callbacks[], stubs[], low_start[], low_end[];
+extern u8 callbacks[], stubs[], low_start[], low_end[], low_enter[], low_enter_end[];
 extern u64 entry_arguments[2];
 static u8 trap_stack[PAGE] __attribute__((aligned(16)));
 static u8 code_page[PAGE] __attribute__((aligned(4096))), stack_page[PAGE] __attribute__((aligned(4096)));
@@ -11,6 +11,7 @@ static u64 root;
 
 /* Where 32-bit code can be: a page of it, and one for its stack. */
 #define LOW 0x400000ul
+#define ENTER (PAGE - 32)
 #define STACK_END (LOW + 2 * PAGE)
 #define PIECES ((u32)(low_end - low_start) / 16)
 
@@ -21,6 +22,7 @@ static void set_callback(u16 type, u16 flags, u64 address) {
 
 void returns_init(void) {
   for (u32 i = 0; i < PAGE && low_start + i < low_end; i++) code_page[i] = low_start[i];
+  for (u32 i = 0; low_enter + i < low_enter_end; i++) code_page[ENTER + i] = low_enter[i];
   tables[0][0] = mfn_of(code_page) * PAGE | 5;
   tables[0][1] = mfn_of(stack_page) * PAGE | 7;
   tables[1][LOW >> 21] = mfn_of(tables[0]) * PAGE | 7;
@@ -93,6 +95,46 @@ static void excursion(void) {
   if (trap.vector == 0x103 || trap.vector == 0x102) NOTE("syscall", trap.rcx - LOW, trap.r11 & 0xfe7fff);
   asm volatile("mov %0, %%es; mov %0, %%ds; mov %0, %%fs; mov %0, %%gs" : : "r"(0));
   if (handler == 0) traps_init();
+}
+
+/* SYSENTER: with and without an entry point, which may want events masked; and one that waits. */
+static void enter_step(void) {
+  struct { u64 rax, r11, rcx, flags, rip, cs, rflags, rsp, ss; } frame = {
+    0x11, 0x22, 0x33, PICK(0, 0, 0x100), LOW + ENTER, PICK(0xe023ul, 0xe033ul, 0xful, 0x17ul),
+    PICK(0x202ul, 2ul, 0x4202ul, 0x3202ul, 0xad7ul, 0x240202ul), STACK_END, PICK(0xe02bul, 0xe02bul, 0x1ful)};
+  u32 masks = below(2), without = below(3) == 0, event = below(4) == 0;
+  set_user_root(root);
+  H2(STACK_SWITCH, 0xe02b, trap_stack + sizeof trap_stack);
+  set_callback(0, below(2), (u64)callbacks);
+  set_callback(5, masks, without ? 0 : (u64)callbacks + 16 * 4);
+  quiet();
+  if (event) raise_port(other_port[0]);
+  attempt(enter, (u64)&frame, 0);
+  quiet();
+  NOTE("sysenter", frame.cs, frame.ss, frame.rflags, frame.flags, masks, without, event);
+  u64 from = trap.rip - (u64)stubs < 5 * PAGE ? trap.rip - (u64)stubs : trap.rip - LOW < PAGE ? trap.rip - LOW : trap.rip;
+  NOTE("ends", trap.vector, trap.error, from, trap.cs, trap.rflags & 0xfe7fff, trap.rsp >= VIRT_BASE ? trap.rsp & 15 : trap.rsp, trap.ss, trap.mask);
+  NOTE("at", (u64)trap_stack + sizeof trap_stack - trap.at < PAGE ? (u64)trap_stack + sizeof trap_stack - trap.at : 0);
+}
+
+/* The user's GS by its selector, which is null if it cannot be loaded. */
+static void selector_step(void) {
+  u64 base = selector() | PICK(0ul, 0x10000ul);
+  s64 answer = H2(SET_SEGMENT_BASE, 3, base);
+  u32 now;
+  asm volatile("mov %%gs, %0" : "=r"(now));
+  NOTE("GS", base, answer, now);
+  H2(SET_SEGMENT_BASE, 3, 0);
+}
+
+/* On a processor of Intel's. */
+void enter_steps(void) {
+  switch (below(8)) {
+    case 0: return ldt_step();
+    case 1: return descriptor_step();
+    case 2: return selector_step();
+    default: return enter_step();
+  }
 }
 
 static void note_types(void) {

@@ -131,6 +131,13 @@ low_start:
   piece
   .globl low_end
 low_end:
+  /* For processors that have it; in 64-bit code it is the same. */
+  .globl low_enter
+low_enter:
+  sysenter
+  ud2
+  .globl low_enter_end
+low_enter_end:
   .code64
 
 /* enter_frame(frame): the hypercall iret, with arguments for what it leads to. */

@@ -102,6 +102,8 @@ void mmu_init(void);
 void mmu_begin(void);
 void mmu_step(void);
 void mmu_end(void);
+void memory_step(void);
+void refused_step(void);
 void cpu_step(void);
 void cpu_end(void);
 /* Events: whether one is pending, letting one come, letting none come. */
@@ -126,6 +128,7 @@ void set_user_root(u64 root);
 void user_init(void);
 void returns_init(void);
 void returns_step(void);
+void enter_steps(void);
 void returns_end(void);
 void user_step(void);
 /* In every/, which is built with EVERY. */

@@ -27,6 +27,8 @@ export interface Hypercall extends Declaration {
   readonly unknown?: (call: Call) => number
   /** Bits of the first argument that are the command; memory_op keeps a position above them. */
   readonly commandMask?: number
+  /** The command is an unsigned long: it has 64 bits. */
+  readonly longCommand?: boolean
   /** What all commands need first: 0, or the answer. */
   readonly check?: ((call: Call) => number) | undefined
 }
@@ -99,6 +101,7 @@ export function commands(
     readonly number: number
     readonly unknown?: (call: Call) => number
     readonly commandMask?: number
+    readonly longCommand?: boolean
     readonly check?: (call: Call) => number
     readonly commands: readonly Omit<Command, 'number'>[]
   },

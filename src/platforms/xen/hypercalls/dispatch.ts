@@ -94,7 +94,7 @@ export class Hypercalls {
 
   #command(call: Call, of: Hypercall, commands: ReadonlyMap<number, Command>): Answer {
     const number = call.arg(0) & (of.commandMask ?? -1)
-    const request = commands.get(number >>> 0)
+    const request = of.longCommand && call.high(0) !== 0 ? undefined : commands.get(number >>> 0)
     let answer: Answer = of.check?.(call) ?? 0
     if (!request) return this.#unknown(call, of.number, answer === 0 ? of.unknown?.(call) : answer)
     if (answer === 0) answer = request.check?.(call) ?? 0

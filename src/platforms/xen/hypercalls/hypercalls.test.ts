@@ -269,6 +269,14 @@ describe('hvm_op', () => {
 
   test('others', () => {
     const { op, raw, mock, done } = setUp()
+    expect([raw(34, [24, 0]), raw(34, [24, BUFFER]), raw(34, [25, NOWHERE]), raw(34, [(1n << 32n) | 24n, 0])]).toEqual([
+      0,
+      'EINVAL',
+      'EOPNOTSUPP',
+      'ENOSYS',
+    ])
+    const trace = (event: number, extra_bytes: number) => op('HVMOP_xentrace', { event, extra_bytes }).answer
+    expect([trace(0xfff, 28), trace(1, 29), trace(0x1000, 0)]).toEqual([0, 'EINVAL', 'EINVAL'])
     expect([raw(34, [5, 0]), raw(34, [5, BUFFER]), raw(34, [2, BUFFER])]).toEqual([0, 'EINVAL', 'ENOSYS'])
     expect(done().filter((line) => line.startsWith('flush'))).toHaveLength(4)
     mock.advance(1234)
@@ -553,8 +561,38 @@ describe('what a domU gets', () => {
       'ENOSYS',
     ])
     expect([SELF, DOM0, UNKNOWN].map((dom) => raw(26, [0, 0, 0, dom]))).toEqual(['EINVAL', 'EPERM', 'ESRCH'])
-    expect([0, 3, 1].map((count) => raw(41, [UNKNOWN, count, BUFFER]))).toEqual(['ENODATA', 'E2BIG', 'ESRCH'])
+    expect([0, 3, 1].map((count) => raw(41, [UNKNOWN, count, BUFFER]))).toEqual(['ESRCH', 'E2BIG', 'ESRCH'])
+    expect([SELF, DOMU, DOM0].map((dom) => raw(41, [dom, 1, BUFFER]))).toEqual(['ESRCH', 'EPERM', 'EINVAL'])
+    expect(raw(41, [UNKNOWN, 1, NOWHERE])).toBe('EFAULT')
     expect([raw(33, [6, BUFFER])]).toEqual(['ENOSYS'])
+  })
+
+  test('domctl’s shadow_op where it goes on', () => {
+    const { raw, view, vcpu } = setUp()
+    const ask = (command: number, version: number, dom: number, at = BUFFER) => {
+      view.setUint32(BUFFER, command, true)
+      view.setUint32(BUFFER + 4, version, true)
+      view.setUint16(BUFFER + 8, dom, true)
+      return raw(49, [at])
+    }
+    expect([ask(10, 0x15, DOM0), ask(10, 0x15, UNKNOWN), ask(11, 0x15, DOM0), ask(10, 9, DOM0)]).toEqual([
+      'EPERM',
+      'ESRCH',
+      'EOPNOTSUPP',
+      'EOPNOTSUPP',
+    ])
+    expect(ask(10, 0x15, DOM0, NOWHERE)).toBe('EFAULT')
+    vcpu(0).wide = false
+    expect(ask(10, 0x15, DOM0)).toBe('EPERM')
+  })
+
+  test('what device models say, from 32-bit guests, has half as long a list', () => {
+    const { raw, vcpu, mock } = setUp({ pages: 256 })
+    const end = 256 * PAGE
+    expect(mock.effects.memory.kind(256)).toBe('none')
+    expect([raw(41, [UNKNOWN, 2, end - 32]), raw(41, [UNKNOWN, 2, end - 16])]).toEqual(['ESRCH', 'EFAULT'])
+    vcpu(0).wide = false
+    expect([raw(41, [UNKNOWN, 2, end - 16]), raw(41, [UNKNOWN, 2, end - 8])]).toEqual(['ESRCH', 'EFAULT'])
   })
 
   test('assists', () => {

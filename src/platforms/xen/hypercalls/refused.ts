@@ -3,6 +3,7 @@ import { DOM0, DOMID, DOMU } from '../constants.ts'
 import { Errno } from '../errno.ts'
 import type { Argument } from '../../../paravirt/requests.ts'
 import { type Hypercall, hypercall } from './declare.ts'
+import { remote } from './reservation.ts'
 
 const pointer = (name: string): Argument => ({ name, type: { kind: 'linear' } })
 const word = (name: string): Argument => ({ name, type: { kind: 'u32' } })
@@ -40,7 +41,11 @@ const always = (
     run: () => Errno[error],
   })
 
+const DOMCTL_BYTES = 144
 const DOMCTL_DOMAIN = 8
+const DOMCTL_SHADOW_OP = 10
+/** struct xen_domctl_shadow_op in it. */
+const SHADOW_OP = { at: 16, bytes: 40 } as const
 const DOMCTL_VERSION = 0x15
 /** Commands of domctl that name no domain, or may. */
 const domctlWithoutDomain = new Set([1, 33, 38, 47, 50, 77])
@@ -61,7 +66,7 @@ export const refused: readonly Hypercall[] = [
     },
     source: 'xen/domctl.h',
     run: (call) => {
-      if (!call.copyIn(0, head, 144)) return Errno.EFAULT
+      if (!call.copyIn(0, head, DOMCTL_BYTES)) return Errno.EFAULT
       if (headView.getUint32(4, true) !== DOMCTL_VERSION) return Errno.EACCES
       const dom = headView.getUint16(DOMCTL_DOMAIN, true)
       const known = dom === DOM0 || dom === DOMU || domctlWithoutDomain.has(headView.getUint32(0, true))
@@ -93,22 +98,40 @@ export const refused: readonly Hypercall[] = [
     summary: 'what device models ask of Xen',
     args: [word('domid'), word('nr_bufs'), pointer('bufs')],
     errors: {
-      ENODATA: 'no buffers',
       E2BIG: 'more than two',
       EFAULT: 'the list cannot be read',
-      EPERM: 'for itself',
+      EPERM: 'always, for itself by its number',
       EINVAL: 'for dom0, which is no HVM guest',
-      ESRCH: 'no such domain',
+      ESRCH: 'no such domain, or DOMID_SELF',
     },
     source: 'xen/hvm/dm_op.h',
     run: (call) => {
       const count = call.arg(1)
-      if (count === 0) return Errno.ENODATA
       if (count > 2) return Errno.E2BIG
-      if (!call.copyIn(2, head, 16 * count)) return Errno.EFAULT
-      const dom = call.arg(0) & 0xffff
-      if (dom === DOMU || dom === DOMID.SELF) return Errno.EPERM
-      return dom === DOM0 ? Errno.EINVAL : Errno.ESRCH
+      if (!call.copyIn(2, head, (call.wide ? 16 : 8) * count)) return Errno.EFAULT
+      return remote(call.arg(0) & 0xffff, Errno.EINVAL)
+    },
+  }),
+  hypercall({
+    number: 49,
+    name: 'paging_domctl_cont',
+    summary: 'domctl’s shadow_op where it goes on, which is dom0’s',
+    args: [pointer('op')],
+    errors: {
+      EPERM: 'always, if the structure is right',
+      EOPNOTSUPP: 'another command or version',
+      ESRCH: 'no such domain',
+      EFAULT: 'it cannot be read, or its answer not written',
+    },
+    source: 'xen/domctl.h',
+    run: (call) => {
+      if (!call.copyIn(0, head, DOMCTL_BYTES)) return Errno.EFAULT
+      const shadow = headView.getUint32(0, true) === DOMCTL_SHADOW_OP
+      if (!shadow || headView.getUint32(4, true) !== DOMCTL_VERSION) return Errno.EOPNOTSUPP
+      const dom = headView.getUint16(DOMCTL_DOMAIN, true)
+      if (dom !== DOM0 && dom !== DOMU) return Errno.ESRCH
+      const { at, bytes } = SHADOW_OP
+      return call.copyOut(0, head.subarray(at, at + bytes), bytes, at) ? Errno.EPERM : Errno.EFAULT
     },
   }),
 ]

@@ -33,6 +33,7 @@ export const hvmOp = commands({
   name: 'hvm_op',
   summary: 'guests of hardware virtualization',
   source,
+  longCommand: true,
   commands: [
     command({
       command: 0,
@@ -81,12 +82,11 @@ export const hvmOp = commands({
       command: 5,
       name: 'HVMOP_flush_tlbs',
       summary: 'forget the translations of all vCPUs; the pointer must be NULL',
-      guest: 'pvh',
-      errors: { EINVAL: 'it is not' },
+      errors: { EINVAL: 'it is not, or a PV guest' },
       ops: ['mmu.flush_tlb_multi'],
       source,
       run: (call) => {
-        if (!call.isNull(1)) return Errno.EINVAL
+        if (!call.isNull(1) || call.domain.kind.name === 'pv') return Errno.EINVAL
         for (const { id } of call.domain.vcpus) call.domain.effects.mmu.flush(id)
         return 0
       },
@@ -140,6 +140,7 @@ export const hvmOp = commands({
       struct: struct({ vcpu: { c: 'u32', type: { kind: 'vcpu' } }, vector: { c: 'u8', type: { kind: 'vector' } } }),
       errors: { EINVAL: 'a vector of exceptions, or a PV guest', ENOENT: 'no such vCPU', EFAULT },
       source,
+      check: (call) => (call.domain.kind.name === 'pv' ? Errno.EINVAL : 0),
       run: (call, block, f) => {
         const kind = pvhOf(call, DOMID.SELF)
         if (typeof kind === 'number') return kind
@@ -150,6 +151,41 @@ export const hvmOp = commands({
         kind.setVector(vcpu, vector)
         return 0
       },
+    }),
+    command({
+      command: 11,
+      name: 'HVMOP_xentrace',
+      summary: 'a record in Xen’s trace, which is off',
+      struct: struct({
+        event: 'u16',
+        extra_bytes: 'u16',
+        e0: 'u32',
+        e1: 'u32',
+        e2: 'u32',
+        e3: 'u32',
+        e4: 'u32',
+        e5: 'u32',
+        e6: 'u32',
+      }),
+      errors: { EINVAL: 'more than 28 bytes, or an event of more than 12 bits', EFAULT },
+      source,
+      run: (_, block, f) => (block.get(f.extra_bytes) > 28 || block.get(f.event) > 0xfff ? Errno.EINVAL : 0),
+    }),
+    command({
+      command: 24,
+      name: 'HVMOP_guest_request_vm_event',
+      summary: 'an event for a monitor, which there is none of; the pointer must be NULL',
+      errors: { EINVAL: 'it is not' },
+      source,
+      run: (call) => (call.isNull(1) ? 0 : Errno.EINVAL),
+    }),
+    command({
+      command: 25,
+      name: 'HVMOP_altp2m',
+      summary: 'alternate guest-physical maps, which are not there',
+      errors: { EOPNOTSUPP: 'always' },
+      source,
+      run: () => Errno.EOPNOTSUPP,
     }),
   ],
 })
