@@ -27,6 +27,15 @@ function content(length: number, seed: number): Buffer {
 }
 const checksum = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
+/** What Linux asks dom0 on its rings meanwhile. */
+const asked = [
+  ...['READ', 'WRITE', 'DIRECTORY', 'WATCH', 'TRANSACTION_START', 'TRANSACTION_END'].map((name) => `XS_${name}`),
+  ...['READ', 'INDIRECT', 'FLUSH_DISKCACHE', 'DISCARD'].map((name) => `BLKIF_OP_${name}`),
+  'netif_tx_request',
+  'netif_rx_request',
+  'xencons_interface.out',
+]
+
 describe.each<[PlatformName, number]>([
   ['xen-pvh', 1],
   ['xen-pvh', 4],
@@ -41,7 +50,7 @@ describe.each<[PlatformName, number]>([
     const before = content(8 * MIB, cpus)
     for (const path of [first, second, third]) writeFileSync(path, before)
     const devices = ['--disk', first, '--disk', `${second},cow`, '--disk', `${third},readonly`, '--net', 'user']
-    const results = await inGuest([CLOUD, '--on', on, '--cpus', String(cpus), ...devices], {
+    const commands = {
       partitions: 'cat /proc/partitions',
       read: 'for disk in a b c; do sha256sum < /dev/xvd$disk; done',
       write:
@@ -57,7 +66,10 @@ describe.each<[PlatformName, number]>([
       offloads: 'cat /sys/class/net/eth0/address; ls -d /sys/class/net/eth0/queues/*',
       interrupts: 'cat /proc/interrupts',
       messages: 'dmesg',
-    })
+    }
+    let counts = ''
+    const args = [CLOUD, '--on', on, '--cpus', String(cpus), '--count', ...devices]
+    const results = await inGuest(args, commands, (stderr) => (counts = stderr))
     const written = Buffer.from(before)
     before.copy(written, 4 * MIB, 0, 2 * MIB)
     const zeroed = Buffer.from(before).fill(0, 0, 16384)
@@ -84,6 +96,7 @@ describe.each<[PlatformName, number]>([
       /blkfront: xvda: flush diskcache: enabled; persistent grants: enabled; indirect descriptors: enabled/,
     )
     expect(results.messages.output).toContain('xen_netfront: Initialising Xen virtual ethernet driver')
+    for (const name of asked) expect(counts).toMatch(new RegExp(`^ *[1-9]\\d* {2}ring ${name}$`, 'm'))
   })
 })
 
