@@ -6,8 +6,10 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { ConsoleLines } from './console-lines.ts'
 import { merge, readReport } from './merge.ts'
 import { cellsOf, parseShard } from './plan.ts'
-import type { Report } from './report.ts'
-import { isError } from './requests-log.ts'
+import { Observer } from '../paravirt/observe.ts'
+import { definitions } from '../platforms/index.ts'
+import { type Report, reportSchema } from './report.ts'
+import { isError, RequestsLog } from './requests-log.ts'
 import { cellOf, exampleReport } from './testing.ts'
 import { exitCode } from './verdict.ts'
 
@@ -115,4 +117,22 @@ describe('a console’s lines', () => {
     expect(kept[5000]).toMatch(/^\[\d+ lines left out\]$/)
     expect(kept.at(-1)).toHaveLength(4096)
   })
+})
+
+test('requests on rings stand in a report, and a node that is not there is no error', () => {
+  const observer = new Observer(() => 5)
+  const log = new RequestsLog('xen-pv', observer)
+  const read = definitions['xen-pv'].requests.find(({ name }) => name === 'XS_READ')!
+  const write = definitions['xen-pv'].requests.find(({ name }) => name === 'XS_WRITE')!
+  observer.rings.note(read, () => [0n, 'device/vbd'], 'ENOENT')
+  expect(log.finish().firstError).toBeUndefined()
+  observer.rings.note(write, () => [0n, 'name', 'x'], 'EACCES')
+  const report = { ...exampleReport(), cells: [cellOf('xen-pv', log.finish())] }
+  const [cell] = reportSchema.parse(JSON.parse(JSON.stringify(report))).cells
+  expect(cell!.lastRequests.map(({ vcpu, name }) => [vcpu, name])).toEqual([
+    [-1, 'XS_READ'],
+    [-1, 'XS_WRITE'],
+  ])
+  expect(cell!.firstError?.name).toBe('XS_WRITE')
+  expect(cell!.requests.map(({ kind, groups }) => [kind, ...groups])).toEqual(Array(2).fill(['ring', 'other']))
 })

@@ -3,6 +3,7 @@
  * The schemas are the types, so that a file of another version is refused instead of misread.
  */
 import { z } from 'zod'
+import { NO_VCPU } from '../paravirt/observe.ts'
 import { opsReadingSchema } from '../pvops/reading.ts'
 
 export const REPORT_VERSION = 1
@@ -50,7 +51,8 @@ const message = z.object({
 const told = z.object({
   /** Nanoseconds of virtual time. */
   t: z.number(),
-  vcpu: count,
+  /** -1: a request on a ring, of which that is not known. */
+  vcpu: z.number().int().min(NO_VCPU),
   name: z.string(),
   /** As the trace prints it. */
   text: z.string(),
