@@ -19,7 +19,7 @@ const P = 0
 /** The interpreter's own handlers are table 1, the regions table 0, which is imported. */
 const REGION_TABLE = 0
 /** No address that code can have: the interpreter expects no return. */
-const NOWHERE = 0x5000_0000_0000_0000n
+export const NOWHERE = 0x5000_0000_0000_0000n
 
 /** The functions, in the order of PSEUDO. `recross` is the host's: forget the record that follows a guard. */
 export function emitPseudoFunctions(module: ModuleWriter, helpers: Helpers, recross: number): number[] {

@@ -40,8 +40,8 @@ export interface Instruction<Known extends Outline = Decoded> extends Found {
   readonly decoded: Known
 }
 
-/** `place`: whoever goes there looks it up. */
-export type Edge = { block: Block } | { record: number } | { place: number }
+/** `place`: whoever goes there looks it up; `last`: an instruction that the interpreter's function does, and control goes elsewhere. */
+export type Edge = { block: Block } | { record: number } | { place: number } | { last: Instruction }
 
 export interface Block {
   place: number

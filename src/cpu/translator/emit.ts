@@ -134,11 +134,12 @@ export class RegionEmitter extends RegionExits {
   }
 
   #edge(from: Block, e: Edge): void {
-    if ('record' in e || 'place' in e) this.#payAll()
+    if (!('block' in e)) this.#payAll()
     if ('record' in e) {
       this.counters?.exit(this.c, 'procedure', this.instruction.place)
       return this.leaveAt(e.record)
     }
+    if ('last' in e) return this.leaveByFunction(e.last)
     if ('place' in e) {
       this.counters?.exit(this.c, 'not decoded', e.place)
       return this.jumpTo(() => this.linearOf(e.place))

@@ -6,7 +6,7 @@
  * gets another answer than RETURNED from a call hands it on, and all frames are gone.
  */
 import { R, S } from '../layout.ts'
-import { Pseudo } from '../interpreter/pseudo.ts'
+import { NOWHERE, Pseudo } from '../interpreter/pseudo.ts'
 import { REGION_MARGIN } from '../interpreter/records.ts'
 import { pageOf, type Instruction } from './blocks.ts'
 import type { Counters, Reason } from './counters.ts'
@@ -105,14 +105,16 @@ export abstract class RegionExits extends RegionMemory {
     this.close()
   }
 
-  /** Go on straight in the record's region if it begins one, else it is what the region returns. */
-  #goOn(noted: boolean): void {
+  /** Go on straight in the record's region if it begins one, else it is what the region returns. `expected`: what that region's caller expects. */
+  #goOn(noted: boolean, expected: () => void = () => this.c.get(EXPECTED)): void {
     const c = this.c
     this.#isRegion()
     this.#storedBudget()
     c.i32(REGION_MARGIN).op('i32.gt_s').op('i32.and')
     this.open('if')
-    c.get(P).get(EXPECTED).get(DEPTH).get(this.local.exitRecord).mem('i32.load', R.DISP)
+    c.get(P)
+    expected()
+    c.get(DEPTH).get(this.local.exitRecord).mem('i32.load', R.DISP)
     c.returnCallIndirect(this.imports.regionType, this.imports.regionTable)
     this.close()
     this.#noteBudget()
@@ -235,6 +237,38 @@ export abstract class RegionExits extends RegionMemory {
     this.#toExit()
     this.counters?.exit(c, 'indirect jump', this.instruction.place)
     this.br(JUMP_EXIT)
+  }
+
+  /**
+   * The interpreter's function does a last instruction, which sets RIP (SYSCALL, SYSRET, IRET): go on there unless
+   * something waits. What this region's caller expects is forgotten: that was for its privilege.
+   */
+  protected leaveByFunction(i: Instruction): void {
+    const c = this.c
+    const { exitLinear, exitRecord } = this.local
+    this.storeState(this.together ? this.all.written : this.changed)
+    this.counters?.exit(c, 'procedure', i.place)
+    c.get(P).i32(i.at)
+    c.i32(this.records.word(i.at + R.HANDLER) & 0xffff)
+    c.callIndirect(this.imports.handlerType, this.imports.handlerTable).set(exitRecord)
+    c.get(P).get(P).mem('i64.load', S.BUDGET).i64(1n).op('i64.sub').mem('i64.store', S.BUDGET)
+    c.get(exitRecord)
+    c.get(P).mem('i32.load', S.LEAVE).op('i32.or')
+    c.get(P).mem('i32.load', S.EXC).i32(0).op('i32.ge_s').op('i32.or')
+    c.hint(false)
+    this.open('if')
+    this.#noteBudget()
+    c.get(exitRecord).return()
+    this.close()
+    c.get(P).mem('i64.load', S.RIP).set(exitLinear)
+    this.#findRecord()
+    c.get(exitRecord).hint(true)
+    this.open('if')
+    this.#enterPage()
+    this.#goOn(true, () => c.i64(NOWHERE))
+    c.return()
+    this.close()
+    c.i32(0).return()
   }
 
   // ---- calls --------------------------------------------------------------------------------------------------

@@ -212,7 +212,9 @@ class Builder {
     const i = within.at(place)
     if (fits(i)) return { block: this.#block(place, within) }
     if (i === undefined || pageOf(place) !== pageOf(from)) return { place }
-    return { record: typeof i === 'number' ? i : (i as Instruction).at }
+    const end = i as Instruction | number
+    if (typeof end === 'number') return { record: end }
+    return end.at === end.fields && end.crosses === undefined ? { last: end } : { record: end.at }
   }
 
   #block(place: number, within: Within): Block {
