@@ -493,3 +493,39 @@ test('recursion and nested calls in 32-bit code', () => {
   final: .quad counts`)
   expect(end.register(S.RBP)).toBe(600n)
 })
+
+test('parts of a callee that are executed for the first time when its copy is there', () => {
+  const end = run(`
+    mov ebp, 3000
+  again:
+    call mostly
+    dec ebp
+    jnz again
+    hlt
+    .balign 16
+  mostly:
+    inc r12
+    test ebp, 255
+    jz seldom
+    test ebp, 1023
+    jz never
+    ret
+    .balign 16
+  seldom:
+    push rbp
+    call late
+    pop rbp
+    cmp ebp, 1024
+    je never
+    ret
+  never:
+    inc r14
+    ret
+    .balign 4096
+  late:
+    inc r13
+    ret`)
+  expect(end.register(S.R12)).toBe(3000n)
+  expect(end.register(S.R13)).toBe(11n)
+  expect(end.register(S.R14)).toBe(1n)
+})
