@@ -77,3 +77,47 @@ test('flags of shifts and multiplications before an access that faults, and afte
     ${HANDLER}`)
   expect(end.register(S.R9)).toBe(BigInt(200 * operations.length))
 })
+
+test('every condition of comparisons of 8 and 16 bits, by a jump and as a value, and their flags', () => {
+  const conditions = ['o', 'b', 'e', 'be', 's', 'p', 'l', 'le', 'a', 'ge']
+  const pieces = (size: string, a: string, b: string) =>
+    conditions.map(
+      (condition) => `
+    lea rdx, [rdx + rdx * 2]
+    cmp ${a}, ${b}
+    j${condition} ${size}_${condition}
+    inc rdx
+  ${size}_${condition}:
+    cmp ${a}, ${b}
+    set${condition} cl
+    movzx ecx, cl
+    add rdx, rcx`,
+    )
+  const end = both.run(`
+    xor r8d, r8d
+  outer:
+    xor r9d, r9d
+  inner:
+    mov eax, r8d
+    mov ebx, r9d
+    ${pieces('bytes', 'al', 'bl').join('')}
+    shl eax, 8
+    shl ebx, 8
+    or eax, 0x7f0001
+    ${pieces('words', 'ax', 'bx').join('')}
+    cmp al, 0x80
+    pushfq
+    add rdx, [rsp]
+    cmp ax, bx
+    pushfq
+    add rdx, [rsp]
+    add rsp, 16
+    add r9d, 15
+    cmp r9d, 256
+    jb inner
+    add r8d, 15
+    cmp r8d, 256
+    jb outer
+    hlt`)
+  expect(end.register(S.R8)).toBe(270n)
+})

@@ -11,10 +11,12 @@ import { P, RegionState } from './state.ts'
 
 const CARRY_OVERFLOW = 0x801
 
-/** A value of 64 bits in a local, or one of 32 bits that is widened by an operation when somebody wants it. */
+/** A value of 64 bits in a local, or a narrower one that is widened by operations when somebody wants it. */
 interface Kept {
   local: number
   widen?: string
+  /** Before that, of 8 or 16 bits. */
+  extend?: string
 }
 
 /** A value that is made from locals when somebody wants it. */
@@ -36,8 +38,8 @@ interface Producer {
   /** Of a comparison, the difference of the operands is made when somebody wants it. */
   res: Kept | 'difference'
   b: Kept | Deferred | undefined
-  /** The locals with the operands of a comparison. */
-  operands: { ty: 'i32' | 'i64'; a: number; b: number } | undefined
+  /** The locals with the operands of a comparison; those of 8 or 16 bits with zeros before them, and what extends their signs. */
+  operands: { ty: 'i32' | 'i64'; a: number; b: number; extend?: string } | undefined
   /** The locals with floating-point numbers that were compared; the result is not made yet. */
   compared?: { ty: 'f32' | 'f64'; a: number; b: number }
 }
@@ -64,6 +66,7 @@ export abstract class RegionFlags extends RegionState {
     }
     if (e.compared) return this.#compared(e.compared)
     if (e.merged && this.#merge(e.merged)) return
+    if (e.bytes < 4 && this.instruction.decoded.name === 'cmp' && this.#comparedNarrow(e)) return
     const operands = subtraction(e)
     const kept =
       operands && (operands[0].ty === 'i32' ? { ty: 'i32', a: l.a32, b: l.b32 } : { ty: 'i64', a: l.a64, b: l.b64 })
@@ -90,6 +93,25 @@ export abstract class RegionFlags extends RegionState {
     this.producer = { kind: e.flags, bytes: e.bytes, res, b, operands: kept as Producer['operands'] }
   }
 
+  /** A comparison of 8 or 16 bits. */
+  #comparedNarrow(e: Extract<Effect, { kind: 'flags' }>): boolean {
+    const c = this.c
+    const { a32: a, b32: b } = this.local
+    const extend = `i32.extend${e.bytes * 8}_s`
+    const wide = argumentOf(e.res, 'i64.extend_i32_s')
+    const difference = wide && argumentOf(wide, extend)?.definition
+    if (e.flags !== FlagsKind.SUB || difference?.kind !== 'pure' || difference.op !== 'i32.sub') return false
+    const mask = e.bytes === 1 ? 0xff : 0xffff
+    for (const value of difference.args) {
+      this.use(value)
+      c.i32(mask).op('i32.and')
+    }
+    c.set(b).set(a)
+    const kept = { local: b, widen: 'i64.extend_i32_s', extend }
+    this.producer = { kind: e.flags, bytes: e.bytes, res: 'difference', b: kept, operands: { ty: 'i32', a, b, extend } }
+    return true
+  }
+
   /** Put a value on the stack that is to be kept in one of two locals, as narrow as it is. */
   #keep(value: Value, wide: number, narrow: number): Kept {
     const { definition } = value
@@ -106,6 +128,7 @@ export abstract class RegionFlags extends RegionState {
   #widened(kept: Kept | Deferred): void {
     if ('value' in kept) return this.#make(kept.value, kept)
     this.c.get(kept.local)
+    if (kept.extend) this.c.op(kept.extend)
     if (kept.widen) this.c.op(kept.widen)
   }
 
@@ -151,8 +174,9 @@ export abstract class RegionFlags extends RegionState {
   /** Put the producer's result on the stack, in 64 bits. */
   #result({ res, operands }: Producer): void {
     if (res !== 'difference') return this.#widened(res)
-    const { ty, a, b } = operands as NonNullable<Producer['operands']>
+    const { ty, a, b, extend } = operands as NonNullable<Producer['operands']>
     this.c.get(a).get(b).op(`${ty}.sub`)
+    if (extend) this.c.op(extend)
     if (ty === 'i32') this.c.op('i64.extend_i32_s')
   }
 
@@ -163,7 +187,8 @@ export abstract class RegionFlags extends RegionState {
     this.c.set(flagsRes)
     if (f.b) this.#widened(f.b)
     if (f.b) this.c.set(flagsB)
-    this.producer = { ...f, res: { local: flagsRes }, b: f.b && { local: flagsB } }
+    const operands = f.operands?.extend === undefined ? f.operands : undefined
+    this.producer = { ...f, res: { local: flagsRes }, b: f.b && { local: flagsB }, operands }
   }
 
   /** Replace CF, or CF and OF, of known flags; false, and nothing done, if there is no short way. */
@@ -266,7 +291,7 @@ export abstract class RegionFlags extends RegionState {
     } else if (f.res.widen === 'i64.extend_i32_s' && narrowCondition(c, f.kind, f.res.local, code)) return true
     this.#widen(f)
     const { flagsRes: res, flagsB } = this.local
-    return directCondition(c, { ...f, res, b: f.b && flagsB }, code)
+    return directCondition(c, { ...(this.producer as Producer), res, b: f.b && flagsB }, code)
   }
 
   protected nestedIf(e: Extract<Effect, { kind: 'if' }>): void {
@@ -279,11 +304,20 @@ export abstract class RegionFlags extends RegionState {
 }
 
 /** Conditions of a comparison by its operands. */
-function differenceCondition(c: Code, { ty, a, b }: NonNullable<Producer['operands']>, code: number): boolean {
+function differenceCondition(c: Code, { ty, a, b, extend }: NonNullable<Producer['operands']>, code: number): boolean {
   const compare = ({ 2: 'lt_u', 4: 'eq', 6: 'le_u', 12: 'lt_s', 14: 'le_s' } as Record<number, string>)[code]
   if (!compare) return false
-  c.get(a).get(b).op(`${ty}.${compare}`)
+  for (const local of [a, b]) {
+    c.get(local)
+    if (extend && compare.endsWith('_s')) c.op(extend)
+  }
+  c.op(`${ty}.${compare}`)
   return true
+}
+
+/** The argument of a value that this operation makes. */
+function argumentOf({ definition }: Value, op: string): Value | undefined {
+  return definition.kind === 'pure' && definition.op === op ? definition.args[0] : undefined
 }
 
 /** Conditions of a result of 32 bits that need no more than that. */
