@@ -16,7 +16,7 @@ import type { LiveRecords } from './records.ts'
 
 const MAX_INSTRUCTIONS = 500
 /** With those that were looked at for callees. */
-const MAX_KNOWN = 800
+const MAX_KNOWN = 600
 /** Pages that a region's own code, without callees and returns that it jumps to, is at most away from its entry's. */
 const MAX_PAGE_DISTANCE = 4
 /** The most instructions of a function that has copies of large callees. */
