@@ -15,8 +15,8 @@ test('the table in docs/ is up to date: npm run coverage', () => {
 test.each(all)('$name: requests name features that exist, and no two are the same', ({ features, requests }) => {
   const seen = new Set<string>()
   for (const { kind, number, command, name, feature, summary, source } of requests) {
-    // At a port, width and direction tell accesses apart, and the name tells of both.
-    const key = kind === 'port' ? `${kind} ${number} ${name}` : `${kind} ${number} ${command}`
+    // At a port, width and direction tell accesses apart, on a ring the device; the name tells of both.
+    const key = kind === 'port' || kind === 'ring' ? `${kind} ${number} ${name}` : `${kind} ${number} ${command}`
     expect(seen.has(key), name).toBe(false)
     seen.add(key)
     expect(feature === undefined || Object.hasOwn(features, feature), name).toBe(true)
