@@ -150,9 +150,9 @@ static uint64_t search(long n) {
 }
 
 const Kind string_kinds[] = {
-    {"strlen", lengths, 6000000},      {"memchr", find_byte, 3000000},   {"strchr", find_character, 2000000},
-    {"strcmp", compare, 1200000},      {"memcmp", compare_bytes, 4000000}, {"strcpy", copy_string, 1000000},
-    {"strstr", search, 800000},        {0},
+    {"strlen", lengths, 12000000},      {"memchr", find_byte, 6000000},   {"strchr", find_character, 4000000},
+    {"strcmp", compare, 2400000},      {"memcmp", compare_bytes, 8000000}, {"strcpy", copy_string, 2000000},
+    {"strstr", search, 2000000},        {0},
 };
 
 /* A walk through `cells` cache lines that visits each once: a full-period congruential sequence. */
