@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { Core, type CoreHost } from './core.ts'
 import { cachedInterpreter } from './interpreter/cached.ts'
 import { Exit, Leave, M, R, S } from './layout.ts'
+import { hostAlone } from './testing/alone.ts'
 
 const CODE = 0x10000
 const RAM = 96 << 20
@@ -11,17 +12,9 @@ const DATA32 = 0xc93
 
 let vectors: number[]
 const host: CoreHost = {
+  ...hostAlone,
   mmioRead: () => -1,
-  mmioWrite: () => {},
   portIn: () => -1,
-  portOut: () => {},
-  rdmsr: () => undefined,
-  wrmsr: () => false,
-  cpuid: () => [0, 0, 0, 0],
-  hypercall: () => false,
-  tsc: () => 0,
-  readCr8: () => 0,
-  writeCr8: () => {},
   random: () => 4,
   acknowledge: () => vectors.shift() ?? -1,
 }

@@ -9,9 +9,10 @@ import { Random } from '../oracle/random.ts'
 import { background, Space } from '../oracle/space.ts'
 import { setCase, setSystem } from '../oracle/vcpu.ts'
 import { hashRegisters } from '../../src/machine/state-hash.ts'
-import { Core, type CoreHost } from '../../src/cpu/core.ts'
+import { Core } from '../../src/cpu/core.ts'
 import { M, S } from '../../src/cpu/layout.ts'
 import { program } from './programs.ts'
+import { refusingHost } from './rig.ts'
 
 const PROGRAMS = Number(process.env['PROGRAMS'] ?? 150)
 /** Instructions after which a program has ended. */
@@ -19,25 +20,6 @@ const PATIENCE = 60_000
 /** The guest's page table entries of the code pages, and the bit that makes them writable. */
 const CODE_ENTRIES = [0x5000, 0x5008]
 const WRITABLE = 2
-
-const refuse = (): never => {
-  throw new Error('a program asked the host for something')
-}
-const host: CoreHost = {
-  mmioRead: refuse,
-  mmioWrite: refuse,
-  portIn: refuse,
-  portOut: refuse,
-  rdmsr: refuse,
-  wrmsr: refuse,
-  cpuid: refuse,
-  hypercall: refuse,
-  tsc: refuse,
-  readCr8: refuse,
-  writeCr8: refuse,
-  random: refuse,
-  acknowledge: refuse,
-}
 
 class Runner {
   readonly core: Core
@@ -81,7 +63,7 @@ class Runner {
 }
 
 const create = async (vcpus: number, translate?: 'eager') =>
-  new Runner(await Core.create({ ramBytes: GUEST_RAM, vcpus, signature: 0, host, translate }))
+  new Runner(await Core.create({ ramBytes: GUEST_RAM, vcpus, signature: 0, host: refusingHost, translate }))
 
 /** The interpreter and the eager translator: what a program leaves behind, the next one finds on both. */
 class Engines {

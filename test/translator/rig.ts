@@ -37,6 +37,26 @@ export const IRQ = 0x20
 /** Instructions after which a program should have ended. */
 const PATIENCE = 5_000_000
 
+const refuse = (): never => {
+  throw new Error('a program asked the host for something')
+}
+/** For programs that need nothing of it. */
+export const refusingHost: CoreHost = {
+  mmioRead: refuse,
+  mmioWrite: refuse,
+  portIn: refuse,
+  portOut: refuse,
+  rdmsr: refuse,
+  wrmsr: refuse,
+  cpuid: refuse,
+  hypercall: refuse,
+  tsc: refuse,
+  readCr8: refuse,
+  writeCr8: refuse,
+  random: refuse,
+  acknowledge: refuse,
+}
+
 export class Guest {
   readonly core: Core
   readonly state: DataView
@@ -50,23 +70,10 @@ export class Guest {
   }
 
   static async create(options: Partial<Parameters<typeof Core.create>[0]> = {}): Promise<Guest> {
-    const refuse = (): never => {
-      throw new Error('a program asked the host for something')
-    }
     let guest: Guest
     const host: CoreHost = {
-      mmioRead: refuse,
-      mmioWrite: refuse,
-      portIn: refuse,
-      portOut: refuse,
-      rdmsr: refuse,
-      wrmsr: refuse,
-      cpuid: refuse,
-      hypercall: refuse,
-      tsc: refuse,
+      ...refusingHost,
       readCr8: () => 0,
-      writeCr8: refuse,
-      random: refuse,
       acknowledge() {
         guest.state.setInt32(S.IRQ_PENDING, 0, true)
         return IRQ

@@ -1,7 +1,8 @@
 /** When MMX and SSE instructions are refused (SDM Vol. 3A tables 2-2 and 12-1): what the user-mode oracle cannot try. */
 import { beforeAll, expect, test } from 'vitest'
-import { Core, type CoreHost } from '../core.ts'
+import type { Core } from '../core.ts'
 import { M, S } from '../layout.ts'
+import { coreAlone } from '../testing/alone.ts'
 
 const CODE = 0x1000
 const HANDLERS = 0x200 // vector n goes to HANDLERS + n : 0
@@ -17,27 +18,11 @@ const NONE = -1
 const never = () => {
   throw new Error('unexpected')
 }
-const host: CoreHost = {
-  mmioRead: never,
-  mmioWrite: never,
-  portIn: never,
-  portOut: never,
-  rdmsr: () => undefined,
-  wrmsr: () => false,
-  cpuid: () => [0, 0, 0, 0],
-  hypercall: () => false,
-  tsc: () => 0,
-  readCr8: () => 0,
-  writeCr8: () => {},
-  random: () => 0,
-  acknowledge: () => NONE,
-}
-
 let core: Core
 let state: DataView
 
 beforeAll(async () => {
-  core = await Core.create({ ramBytes: 0x10000, vcpus: 1, signature: 0, host })
+  core = await coreAlone({ mmioRead: never, mmioWrite: never, portIn: never, portOut: never })
   state = new DataView(core.memory.buffer, M.VCPU, M.VCPU_STRIDE)
   const vectors = new DataView(core.memory.buffer, M.RAM, 0x400)
   for (let n = 0; n < 256; n++) vectors.setUint32(n * 4, (HANDLERS + n) << 16, true)

@@ -1,7 +1,7 @@
-/** For tests of a core's memory: a core with 64 KiB of RAM whose host has no devices and refuses what it is asked. */
+/** For tests of a core: a host that has no devices and refuses what it is asked, and a core of 64 KiB of RAM with it. */
 import { Core, type CoreHost } from '../core.ts'
 
-const host: CoreHost = {
+export const hostAlone: CoreHost = {
   mmioRead: () => 0,
   mmioWrite: () => {},
   portIn: () => 0,
@@ -17,4 +17,6 @@ const host: CoreHost = {
   acknowledge: () => -1,
 }
 
-export const coreAlone = (): Promise<Core> => Core.create({ ramBytes: 1 << 16, vcpus: 1, signature: 0, host })
+/** `host`: what it answers otherwise. */
+export const coreAlone = (host: Partial<CoreHost> = {}): Promise<Core> =>
+  Core.create({ ramBytes: 1 << 16, vcpus: 1, signature: 0, host: { ...hostAlone, ...host } })
